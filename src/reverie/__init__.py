@@ -1,0 +1,1 @@
+"""reverie: generative image models from a folder of pictures."""

@@ -1,0 +1,77 @@
+"""What a model promises, as small abstract classes checked with isinstance.
+
+Tasks, evaluation, the command line and the documentation offer for a model exactly what it inherits from here.
+Throughout, pictures are float32 tensors of shape (N, C, H, W) in [-1, 1], labels are int64 of shape (N,), and a latent
+is (N, latent_size) unless a model says otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reverie.engine.randomness import Draw
+from reverie.networks.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class Code:
+    """What an encoder says of each picture: a point, or a diagonal Gaussian where ``logvar`` is given. (N, latent_size)."""
+
+    mean: Tensor
+    logvar: Tensor | None = None
+
+
+class Samples(ABC):
+    """Draws new pictures: P(x), as a latent prior and a decoder."""
+
+    @abstractmethod
+    def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        """One latent for each of the ``draw.count`` samples, from the prior the model samples with."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Pictures (N, C, H, W) in [-1, 1] from latents; deterministic, and independent of what else is in the batch."""
+
+
+class Encodes(ABC):
+    """Maps pictures to codes."""
+
+    @abstractmethod
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
+        """The code of each picture; deterministic, and independent of what else is in the batch."""
+
+
+class Reconstructs(Encodes, Samples):
+    """An encoder whose codes its own decoder turns back into pictures: autoencoders of every kind.
+
+    ``mixture`` is a Gaussian mixture over codes, fitted after training (ex-post density estimation, Ghosh et al. 2020) and
+    kept in buffers, so that it is saved with the weights; before it is fitted it is N(0, I).
+    """
+
+    mixture: Mixture
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """decode(encode(images).mean)."""
+        return self.decode(self.encode(images, labels).mean, labels)
+
+
+class Bounds(Reconstructs):
+    """An explicit approximate density: lower bounds on log p(x)."""
+
+    @abstractmethod
+    def log_weights(self, images: Tensor, samples: int, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        """log [p(x, z_s) / q(z_s | x)] for ``samples`` draws of z_s ~ q(z|x), in nats: (N, samples).
+
+        Their mean over samples estimates the ELBO; log mean exp of them is the importance-weighted bound
+        (Burda et al. 2016, eq. 8), which tightens to log p(x) as samples grow. For the Bernoulli likelihood the pictures
+        are binarised once each with ``draw``.
+        """
+
+
+class Conditions(ABC):
+    """Takes class labels: P(x|y). ``classes`` names them in the order of their numbers."""
+
+    classes: tuple[str, ...]

@@ -1,0 +1,114 @@
+"""The contract between a model and the training loop."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from reverie.engine.randomness import Draw
+
+Logs = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model must know of its data: its shape, and the names of its classes (empty without labels)."""
+
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One (micro)batch as a phase's loss sees it."""
+
+    images: Tensor  # (N, C, H, W), float32 in [-1, 1]
+    labels: Tensor | None  # (N,), int64; None where the data has no labels
+    draw: Draw  # every random number the loss needs, (N, ...)
+    progress: float  # fraction of the planned training already done, in [0, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One turn of the loop: a loss, and the optimizer that steps on its gradient."""
+
+    name: str
+    optimizer: str  # which optimizer steps when the phase ends; only its networks receive gradients
+    loss: Callable[
+        [Batch, dict[str, Any]], tuple[Tensor, Logs]
+    ]  # loss(batch, carry) -> (scalar, logs: scalars or vectors)
+    every: int = 1  # lazy regularisation: run each `every` steps, loss scaled by it
+    new_batch: bool = False  # draw fresh data (a WGAN critic's repeats)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """Adam (AdamW where weight_decay > 0) over the named child modules of the model."""
+
+    modules: tuple[str, ...]
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model asks of the loop when the user does not say otherwise."""
+
+    batch_size: int = 128
+    lr_schedule: str = "constant"  # constant | cosine | linear
+    warmup: float = 0.0  # fraction of training over which the learning rate rises from zero
+    ema: float = 0.0  # decay per step of the exponential moving average of the weights; 0 = none
+    clip: float = 0.0  # gradient norm above which gradients are scaled down; 0 = never
+
+
+class Model(nn.Module):
+    """A family of models. One file each, beside its paper; see docs/architecture.md.
+
+    Constructed as ``Model(config, facts)``; ``config`` is an instance of the frozen dataclass ``Config``.
+    All running state (pools, running means, growth level) lives in persistent buffers.
+    """
+
+    Config: ClassVar[type]
+    taxonomy: ClassVar[str]  # explicit tractable | explicit approximate | implicit | not probabilistic
+    paper: ClassVar[str]
+    defaults: ClassVar[Defaults] = Defaults()
+
+    def __init__(self, config: Any, facts: Facts) -> None:
+        super().__init__()
+        self.config = config
+        self.facts = facts
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        """Which optimizer owns which child modules; a parameter belongs to one optimizer at most."""
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """The phases of one step, in order."""
+
+    def on_progress(self, images: int) -> None:
+        """Called after each step with the number of pictures seen; schedules and growth change buffers here."""
+
+    def batch_size(self, planned: int) -> int:
+        """The batch size for the next step; a growing model may shrink it with its level."""
+        return planned
+
+    def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
+        """One sentence for the user when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
+        return None
