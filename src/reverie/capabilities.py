@@ -18,7 +18,7 @@ from reverie.networks.mixture import Mixture
 
 @dataclass(frozen=True)
 class Code:
-    """What an encoder says of each picture: a point, or a diagonal Gaussian where ``logvar`` is given. (N, latent_size)."""
+    """What an encoder says of each picture: a point, or a diagonal Gaussian with ``logvar``. (N, latent_size)."""
 
     mean: Tensor
     logvar: Tensor | None = None
@@ -33,7 +33,7 @@ class Samples(ABC):
 
     @abstractmethod
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures (N, C, H, W) in [-1, 1] from latents; deterministic, and independent of what else is in the batch."""
+        """Pictures (N, C, H, W) in [-1, 1]; deterministic, and independent of what else is in the batch."""
 
 
 class Encodes(ABC):
@@ -47,8 +47,8 @@ class Encodes(ABC):
 class Reconstructs(Encodes, Samples):
     """An encoder whose codes its own decoder turns back into pictures: autoencoders of every kind.
 
-    ``mixture`` is a Gaussian mixture over codes, fitted after training (ex-post density estimation, Ghosh et al. 2020) and
-    kept in buffers, so that it is saved with the weights; before it is fitted it is N(0, I).
+    ``mixture`` is a Gaussian mixture over codes, fitted after training (ex-post density estimation, Ghosh et al. 2020)
+    and kept in buffers, so that it is saved with the weights; before it is fitted it is N(0, I).
     """
 
     mixture: Mixture
@@ -66,8 +66,8 @@ class Bounds(Reconstructs):
         """log [p(x, z_s) / q(z_s | x)] for ``samples`` draws of z_s ~ q(z|x), in nats: (N, samples).
 
         Their mean over samples estimates the ELBO; log mean exp of them is the importance-weighted bound
-        (Burda et al. 2016, eq. 8), which tightens to log p(x) as samples grow. For the Bernoulli likelihood the pictures
-        are binarised once each with ``draw``.
+        (Burda et al. 2016, eq. 8), which tightens to log p(x) as samples grow. For the Bernoulli likelihood the
+        pictures are binarised once each with ``draw``.
         """
 
 

@@ -110,5 +110,5 @@ class Model(nn.Module):
         return planned
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
-        """One sentence for the user when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
+        """One sentence when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
         return None

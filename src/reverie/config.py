@@ -1,0 +1,89 @@
+"""Typed settings from words: every ``--set section.key=value`` ends here.
+
+A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. Values are coerced to the
+annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from reverie.errors import ReverieError, nearest
+
+T = TypeVar("T")
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+def coerce(value: Any, wanted: Any, key: str) -> Any:
+    """``value`` as the annotated type ``wanted``, or a ReverieError that names ``key``."""
+    origin = typing.get_origin(wanted)
+    if origin in (types.UnionType, typing.Union):
+        options = typing.get_args(wanted)
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
+            if type(None) in options:
+                return None
+        return coerce(value, next(o for o in options if o is not type(None)), key)
+    if origin is tuple:
+        parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise ReverieError(f"{key} takes a comma-separated list, not {value!r}.")
+        kinds = typing.get_args(wanted)
+        kinds = (kinds[0],) * len(parts) if len(kinds) == 2 and kinds[1] is Ellipsis else kinds
+        if len(kinds) != len(parts):
+            raise ReverieError(f"{key} takes {len(kinds)} values, not {len(parts)}.")
+        return tuple(coerce(part, kind, key) for part, kind in zip(parts, kinds, strict=True))
+    if wanted is bool:
+        if isinstance(value, bool):
+            return value
+        word = str(value).lower()
+        if word in _TRUE | _FALSE:
+            return word in _TRUE
+        raise ReverieError(f"{key} takes true or false, not {value!r}.")
+    if wanted is str:
+        if isinstance(value, str):
+            return value
+        raise ReverieError(f"{key} takes a word, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {value!r}.")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (wanted is int and number != int(number)):
+        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {value!r}.")
+    if wanted is int:
+        return int(value) if isinstance(value, int) or str(value).lstrip("+-").isdigit() else int(number)
+    return number
+
+
+def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
+    """An instance of the settings class ``kind`` from loosely typed values; ``section`` names it in errors."""
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    checked = {}
+    for key, value in values.items():
+        if key not in names:
+            raise ReverieError(f"Unknown setting '{section}.{key}'{nearest(key, names)}")
+        checked[key] = coerce(value, hints[key], f"{section}.{key}")
+    return kind(**checked)
+
+
+def parse_settings(words: list[str]) -> dict[str, dict[str, str]]:
+    """``["model.width=64", "train.seed=1"]`` as ``{"model": {"width": "64"}, "train": {"seed": "1"}}``."""
+    sections: dict[str, dict[str, str]] = {"model": {}, "train": {}, "data": {}}
+    for word in words:
+        key, equals, value = word.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and name):
+            raise ReverieError(f"--set takes section.key=value (say, --set model.width=64), not '{word}'.")
+        if section not in sections:
+            raise ReverieError(f"Unknown section '{section}' in --set {word}{nearest(section, sections)}")
+        sections[section][name] = value.strip()
+    return sections

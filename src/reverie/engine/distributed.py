@@ -1,0 +1,126 @@
+"""Several processes that train one model: `torchrun --nproc-per-node 2 -m reverie train ...`.
+
+The loop divides each batch over ranks, adds up gradients per phase, and synchronises batch statistics. A run on two ranks
+computes what one rank computes with two microbatches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class World:
+    """The group of ranks; alone unless started by torchrun."""
+
+    def __init__(self) -> None:
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes the files and talks to the user."""
+        return self.rank == 0
+
+    def join(self, device: torch.device) -> None:
+        """Meet the other ranks: gloo on the CPU, nccl on CUDA."""
+        if self.size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+    def leave(self) -> None:
+        """Part from the other ranks."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Add up tensors over ranks, in place, in one message per dtype."""
+        if self.size == 1 or not tensors:
+            return
+        for dtype in {t.dtype for t in tensors}:
+            mine = [t for t in tensors if t.dtype == dtype]
+            flat = torch.cat([t.reshape(-1) for t in mine])
+            dist.all_reduce(flat)
+            start = 0
+            for tensor in mine:
+                tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+                start += tensor.numel()
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether any rank raises the flag."""
+        if self.size == 1:
+            return flag
+        raised = torch.tensor([float(flag)], device=device)
+        dist.all_reduce(raised)
+        return bool(raised.item() > 0)
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """The tensor of every rank, in the order of ranks; shapes must agree."""
+        if self.size == 1:
+            return [tensor]
+        everyone = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(everyone, tensor.contiguous())
+        return everyone
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        if self.size > 1:
+            dist.barrier()
+
+
+class SyncBatchNorm(nn.Module):
+    """Batch normalisation over the batches of all ranks, on any device (PyTorch's own needs CUDA).
+
+    Wraps an existing layer and uses its parameters and buffers; the names in the state dict do not change.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+        super().__init__()
+        self.eps, self.momentum, self.num_features = norm.eps, norm.momentum, norm.num_features
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean: Tensor | None
+        self.running_var: Tensor | None
+        self.num_batches_tracked: Tensor | None
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(norm, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (N, C, ...) per channel."""
+        if not self.training and self.running_mean is not None:
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        dims = [d for d in range(x.dim()) if d != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        count = x.new_full((1,), x.numel() / x.shape[1])
+        packed = torch.cat([x.sum(dims), x.square().sum(dims), count])
+        packed = differentiable_all_reduce(packed)
+        total, squares, everyone = packed.split([self.num_features, self.num_features, 1])
+        mean = total / everyone
+        var = squares / everyone - mean.square()
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+                self.running_mean.lerp_(mean.detach(), rate)
+                self.running_var.lerp_(var.detach() * everyone / (everyone - 1), rate)
+        out = (x - mean.view(shape)) * (var + self.eps).rsqrt().view(shape)
+        if self.weight is not None:
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out
+
+
+def synchronise_batch_statistics(module: nn.Module) -> None:
+    """Replace every batch normalisation inside the module by one over all ranks."""
+    for name, child in module.named_children():
+        if isinstance(child, _BATCH_NORMS):
+            setattr(module, name, SyncBatchNorm(child).train(child.training))
+        else:
+            synchronise_batch_statistics(child)
