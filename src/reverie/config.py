@@ -1,7 +1,7 @@
 """Typed settings from words: every ``--set section.key=value`` ends here.
 
-A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. Values are coerced to the
-annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
+A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. Values are coerced to
+the annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     origin = typing.get_origin(wanted)
     if origin in (types.UnionType, typing.Union):
         options = typing.get_args(wanted)
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
-            if type(None) in options:
-                return None
+        if type(None) in options and (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
+            return None
         return coerce(value, next(o for o in options if o is not type(None)), key)
     if origin is tuple:
         parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
@@ -66,7 +65,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
 def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
     """An instance of the settings class ``kind`` from loosely typed values; ``section`` names it in errors."""
     hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    names = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
     checked = {}
     for key, value in values.items():
         if key not in names:

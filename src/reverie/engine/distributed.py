@@ -1,7 +1,7 @@
 """Several processes that train one model: `torchrun --nproc-per-node 2 -m reverie train ...`.
 
-The loop divides each batch over ranks, adds up gradients per phase, and synchronises batch statistics. A run on two ranks
-computes what one rank computes with two microbatches.
+The loop divides each batch over ranks, adds up gradients per phase, and synchronises batch statistics. A run on two
+ranks computes what one rank computes with two microbatches.
 """
 
 from __future__ import annotations
@@ -100,18 +100,17 @@ class SyncBatchNorm(nn.Module):
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = x.new_full((1,), x.numel() / x.shape[1])
-        packed = torch.cat([x.sum(dims), x.square().sum(dims), count])
-        packed = differentiable_all_reduce(packed)
-        total, squares, everyone = packed.split([self.num_features, self.num_features, 1])
+        total, everyone = differentiable_all_reduce(torch.cat([x.sum(dims), count])).split([self.num_features, 1])
         mean = total / everyone
-        var = squares / everyone - mean.square()
+        centred = x - mean.view(shape)
+        var = differentiable_all_reduce(centred.square().sum(dims)) / everyone
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked += 1
                 rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
                 self.running_mean.lerp_(mean.detach(), rate)
                 self.running_var.lerp_(var.detach() * everyone / (everyone - 1), rate)
-        out = (x - mean.view(shape)) * (var + self.eps).rsqrt().view(shape)
+        out: Tensor = centred * (var + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         return out

@@ -1,0 +1,68 @@
+"""From the pack to the step: batches by sample number, prepared ahead where asked."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverie.data import Dataset
+from reverie.data.augment import augment
+from reverie.data.pictures import to_tensor
+from reverie.engine.randomness import DataOrder, Draw
+
+RESIDENT_BYTES = 4 << 30  # data up to this size moves to the accelerator whole
+
+Pictures = tuple[Tensor, Tensor | None]
+
+
+class Feed:
+    """Training pictures in their shuffled order, one rank's part of each batch.
+
+    ``take`` is a function of its arguments alone: workers only compute early what would be computed anyway.
+    """
+
+    def __init__(
+        self, dataset: Dataset, seed: int, device: torch.device, workers: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.dataset, self.seed, self.device, self.rank, self.ranks = dataset, seed, device, rank, ranks
+        self.order = DataOrder(seed, len(dataset))
+        self.labels = None if dataset.labels is None else torch.from_numpy(dataset.labels)
+        self.workers = workers
+        self._pool = ThreadPoolExecutor(workers) if workers else None
+        self._ahead: dict[tuple[int, int], Future[Pictures]] = {}
+        self._resident: Tensor | None = None
+        if device.type == "cuda" and len(dataset) * int(np.prod(dataset.facts.shape)) <= RESIDENT_BYTES:
+            self._resident = torch.from_numpy(dataset.batch(np.arange(len(dataset)))).to(device)
+
+    def take(self, start: int, total: int) -> Pictures:
+        """This rank's part of the samples ``start .. start + total`` since training began.
+
+        Pictures (total / ranks, C, H, W) in [-1, 1], and their labels where the data has some.
+        """
+        if self._pool is None:
+            return self._fetch(start, total)
+        ready = self._ahead.pop((start, total), None)
+        coming = [(start + k * total, total) for k in range(1, self.workers + 1)]
+        self._ahead = {key: self._ahead.get(key) or self._pool.submit(self._fetch, *key) for key in coming}
+        return ready.result() if ready is not None else self._fetch(start, total)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _fetch(self, start: int, total: int) -> Pictures:
+        count = total // self.ranks
+        first = count * self.rank
+        indices = self.order.take(start + first, count)
+        if self._resident is not None:
+            images = self._resident[torch.from_numpy(indices).to(self.device)].float() / 127.5 - 1
+        else:
+            images = to_tensor(self.dataset.batch(indices)).to(self.device, non_blocking=True)
+        # Keyed by the sample's number since training began: a picture is augmented anew in each epoch.
+        draw = Draw(self.seed, "augment", start, first=first, count=count, total=total, device=self.device)
+        images = augment(images, self.dataset.options, draw)
+        return images, None if self.labels is None else self.labels[torch.from_numpy(indices)].to(self.device)

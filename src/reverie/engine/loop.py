@@ -1,0 +1,239 @@
+"""The one loop that trains every model; the only code that calls backward and step.
+
+A step runs the model's phases in order. A phase unfreezes exactly the networks its optimizer owns, adds up gradients over
+microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating game of a GAN are the
+same program, and no gradient can reach a network that is not this phase's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from reverie.engine.average import Average
+from reverie.engine.budget import ResolvedPlan
+from reverie.engine.distributed import World, synchronise_batch_statistics
+from reverie.engine.phase import Batch, Model, OptimizerSpec, Phase
+from reverie.engine.randomness import Draw, derive
+from reverie.errors import ReverieError
+
+Means = dict[str, float | list[float]]
+
+
+class Source(Protocol):
+    """Where batches come from: see `reverie.data.feed.Feed`."""
+
+    def take(self, start: int, total: int) -> tuple[Tensor, Tensor | None]:
+        """This rank's part of the samples ``start .. start + total``."""
+        ...
+
+
+class Diverged(ReverieError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class Loop:
+    """Trains a model step by step. Its whole state is `state()`: what it computes next is a function of that alone."""
+
+    def __init__(
+        self, model: Model, source: Source, plan: ResolvedPlan, device: torch.device, world: World | None = None
+    ) -> None:
+        self.world = world or World()
+        if self.world.size > 1:
+            synchronise_batch_statistics(model)
+        self.model = model.to(device).train()
+        self.source, self.plan, self.device = source, plan, device
+        self.step = 0  # steps done
+        self.drawn = 0  # samples drawn from the data so far
+        self.images = 0  # pictures seen by the steps, a step's repeats not counted
+        self.phases = model.phases()
+        self.owned: dict[str, list[nn.Parameter]] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._base_lr: dict[str, float] = {}
+        for name, spec in model.optimizers().items():
+            self.owned[name] = [p for module in spec.modules for p in model.get_submodule(module).parameters()]
+            self.optimizers[name], self._base_lr[name] = self._build(spec, self.owned[name]), plan.lr or spec.lr
+        self._check_contract()
+        self.average = Average(self.model, plan.ema) if plan.ema else None
+        self._sums: dict[str, Tensor] = {}  # of the logs since they were last read
+        self._counts: dict[str, int] = {}
+        self._unchecked: list[tuple[int, str, Tensor]] = []  # losses not yet known to be finite
+
+    @property
+    def weights(self) -> Model:
+        """The model to use: the averaged one where there is one. Put back into train mode by the next step."""
+        return self.average.model if self.average else self.model
+
+    def advance(self) -> None:
+        """One step: every phase that is due, then the average and the model's own schedules."""
+        self.model.train()
+        total = self.model.batch_size(self.plan.batch_size)
+        parts = self.world.size * self.plan.microbatches
+        if total % parts:
+            raise ReverieError(
+                f"The batch size {total} can't be divided by {self.world.size} ranks x {self.plan.microbatches} "
+                f"microbatches; set train.batch_size to a multiple of {parts}."
+            )
+        carries: list[dict[str, Any]] = [{} for _ in range(self.plan.microbatches)]
+        pictures: tuple[Tensor, Tensor | None] | None = None
+        for phase in self.phases:
+            if self.step % phase.every:
+                continue
+            if pictures is None or phase.new_batch:
+                pictures = self.source.take(self.drawn, total)
+                self.drawn += total
+            self._run(phase, pictures, total, carries)
+        self.step += 1
+        self.images += total
+        if self.average:
+            self.average.update(self.step)
+        self.model.on_progress(self.images)
+
+    def means(self) -> Means:
+        """The means of the logs since the last call, over steps and ranks; checks that every loss was finite."""
+        self._check_finite()
+        sums = {key: self._sums[key] / self._counts[key] / self.world.size for key in sorted(self._sums)}
+        self.world.sum_(list(sums.values()))
+        self._sums, self._counts = {}, {}
+        return {key: value.tolist() for key, value in sums.items()}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything the future depends on, as (tensors, JSON-able facts). Refuses to hand out a diverged state."""
+        self._check_finite()
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for name, value in tensors.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise Diverged(self._advice(f"{name} became NaN or infinite before step {self.step}"))
+        if self.average:
+            tensors |= {f"ema.{k}": v for k, v in self.average.model.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for i, parameter in enumerate(self.owned[name]):
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{name}.{i}.{key}"] = value
+        tensors |= {f"logs.{k}": v for k, v in self._sums.items()}
+        for key, buffer in self.model.named_buffers():
+            for rank, value in enumerate(self.world.gather(buffer)):
+                if rank:
+                    tensors[f"rank{rank}.{key}"] = value
+        facts = {"step": self.step, "drawn": self.drawn, "images": self.images, "counts": dict(self._counts)}
+        return tensors, facts
+
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from a state, in place."""
+        self.step, self.drawn, self.images = facts["step"], facts["drawn"], facts["images"]
+        targets = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self.average:
+            targets |= {f"ema.{k}": v for k, v in self.average.model.state_dict().items()}
+        for key, target in targets.items():
+            if key not in tensors or tensors[key].shape != target.shape:
+                raise ReverieError(f"The saved state does not fit this model at '{key}'; was config.json changed?")
+            target.copy_(tensors[key])
+        for key, buffer in self.model.named_buffers():
+            buffer.copy_(tensors.get(f"rank{self.world.rank}.{key}", buffer))
+        for name, optimizer in self.optimizers.items():
+            optimizer.state.clear()
+            for i, parameter in enumerate(self.owned[name]):
+                prefix = f"optimizer.{name}.{i}."
+                saved = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                for key, value in saved.items():
+                    like = parameter if value.shape == parameter.shape else value
+                    fresh = torch.empty_like(like, dtype=value.dtype, memory_format=torch.preserve_format)
+                    optimizer.state[parameter][key] = fresh.detach().requires_grad_(False).copy_(value)
+        self._counts = dict(facts["counts"])
+        self._sums = {
+            k.removeprefix("logs."): v.to(self.device).clone() for k, v in tensors.items() if k[:5] == "logs."
+        }
+        self._unchecked = []
+
+    def _run(
+        self,
+        phase: Phase,
+        pictures: tuple[Tensor, Tensor | None],
+        total: int,
+        carries: list[dict[str, Any]],
+    ) -> None:
+        owned, optimizer = self.owned[phase.optimizer], self.optimizers[phase.optimizer]
+        self._unfreeze(phase.optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        micro = self.plan.microbatches
+        size = len(pictures[0]) // micro
+        for i in range(micro):
+            images, labels = (None if t is None else t[i * size : (i + 1) * size] for t in pictures)
+            assert images is not None
+            first = (self.world.rank * micro + i) * size
+            # Layers that draw for themselves (dropout) draw a function of the step too.
+            torch.manual_seed(derive(self.plan.seed, self.step, phase.name, first))
+            draw = Draw(self.plan.seed, self.step, phase.name, first=first, count=size, total=total, device=self.device)
+            batch = Batch(images, labels, draw, progress=self.step / self.plan.steps)
+            loss, logs = phase.loss(batch, carries[i])
+            self._note(phase.name, loss, logs)
+            (loss * (phase.every / (micro * self.world.size))).backward()
+        self.world.sum_([p.grad for p in owned if p.grad is not None])
+        if self.plan.clip:
+            norm = nn.utils.clip_grad_norm_(owned, self.plan.clip)
+            self._add("grad_norm", norm.detach())
+        lr = self._base_lr[phase.optimizer] * self.plan.lr_factor(self.step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+
+    def _unfreeze(self, name: str) -> None:
+        if len(self.owned) == 1:  # nothing else to freeze: what no optimizer owns was frozen at the start
+            return
+        for other, parameters in self.owned.items():
+            for parameter in parameters:
+                parameter.requires_grad_(other == name)
+
+    def _note(self, phase: str, loss: Tensor, logs: dict[str, Tensor]) -> None:
+        self._unchecked.append((self.step + 1, phase, loss.detach()))
+        if self.device.type == "cpu":  # elsewhere reading the value would make the device wait
+            self._check_finite()
+        for key, value in logs.items():
+            self._add(key, value.detach())
+
+    def _add(self, key: str, value: Tensor) -> None:
+        value = value.to(torch.float64 if self.device.type == "cpu" else torch.float32)
+        self._sums[key] = value.clone() if key not in self._sums else self._sums[key].add_(value)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def _check_finite(self) -> None:
+        for step, phase, loss in self._unchecked:
+            if not math.isfinite(loss.item()):
+                raise Diverged(self._advice(f"The loss of phase '{phase}' became {loss.item()} at step {step}"))
+        self._unchecked.clear()
+
+    @staticmethod
+    def _advice(what: str) -> str:
+        return (
+            f"{what}; the last good state is kept. Train again with a lower learning rate (--set train.lr=...) "
+            "or clipped gradients (--set train.clip=1)."
+        )
+
+    @staticmethod
+    def _build(spec: OptimizerSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        kind = torch.optim.AdamW if spec.weight_decay else torch.optim.Adam
+        betas = (float(spec.betas[0]), float(spec.betas[1]))
+        decay = float(spec.weight_decay)
+        return kind(parameters, lr=float(spec.lr), betas=betas, eps=float(spec.eps), weight_decay=decay, fused=True)
+
+    def _check_contract(self) -> None:
+        everyone = [id(p) for p in itertools.chain(*self.owned.values())]
+        if len(everyone) != len(set(everyone)):
+            raise ReverieError(f"{type(self.model).__name__}: a parameter belongs to two optimizers.")
+        for phase in self.phases:
+            if phase.optimizer not in self.optimizers:
+                raise ReverieError(
+                    f"Phase '{phase.name}' asks for the optimizer '{phase.optimizer}', which is not there."
+                )
+        for parameter in self._orphans():
+            parameter.requires_grad_(False)
+
+    def _orphans(self) -> Iterator[nn.Parameter]:
+        owned = {id(p) for p in itertools.chain(*self.owned.values())}
+        return (p for p in self.model.parameters() if id(p) not in owned)

@@ -1,0 +1,64 @@
+"""Writing files so that nothing is ever half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from reverie.errors import ReverieError
+
+_TEMPORARY = ".partial"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to the temporary path this yields; on success it is synced and renamed to ``path``, else it is removed.
+
+    Raises ReverieError where the folder can't be written or the disk is full; ``path`` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise ReverieError(f"Cannot write {path}: {_reason(error)}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written in the folder."""
+    for left in folder.glob(f".*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system lets a folder be synced
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC or "No space left" in str(error):
+        return "the disk is full; free some space and go on with --resume"
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return "no permission to write there; choose another folder"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return "a file is in the way of the folder; choose another folder"
+    return str(error)
