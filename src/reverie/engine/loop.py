@@ -1,8 +1,8 @@
 """The one loop that trains every model; the only code that calls backward and step.
 
-A step runs the model's phases in order. A phase unfreezes exactly the networks its optimizer owns, adds up gradients over
-microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating game of a GAN are the
-same program, and no gradient can reach a network that is not this phase's.
+A step runs the model's phases in order. A phase unfreezes exactly the networks its optimizer owns, adds up gradients
+over microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating game of a GAN
+are the same program, and no gradient can reach a network that is not this phase's.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Loop:
 
     def advance(self) -> None:
         """One step: every phase that is due, then the average and the model's own schedules."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         total = self.model.batch_size(self.plan.batch_size)
         parts = self.world.size * self.plan.microbatches
         if total % parts:
