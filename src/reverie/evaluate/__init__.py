@@ -1,0 +1,127 @@
+"""Figures for a model on a set of pictures: what its capabilities permit, with the protocol they were measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reverie.capabilities import Bounds, Encodes, Reconstructs
+from reverie.errors import ReverieError, nearest
+from reverie.evaluate.latent import latent_use
+from reverie.evaluate.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
+from reverie.evaluate.reconstruction import reconstruction
+from reverie.tasks.embed import embed
+from reverie.tasks.pictures import Pictures
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure on, and how hard."""
+
+    dataset: Pictures
+    indices: NDArray[np.int64]
+    samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A family of figures, what a model must be for them, and that in words."""
+
+    capability: type
+    needs: str
+    measure: Callable[[Any, Plan], Figures]
+
+
+def _reconstruction(model: Reconstructs, plan: Plan) -> Figures:
+    found = reconstruction(model, plan.dataset, plan.indices)
+    return {
+        "mse": float(found.mse.mean()),
+        "psnr": float(found.psnr.mean()),
+        "ssim": float(found.ssim.mean()),
+        "ssim_window": found.window,
+    }
+
+
+def _likelihood(model: Bounds, plan: Plan) -> Figures:
+    found = likelihood(model, plan.dataset, plan.samples, plan.seed, indices=plan.indices)
+    elbo, bound = float(found.elbo.mean()), float(found.bound.mean())
+    bits = bits_per_dim(bound, found.dimensions)
+    return {
+        "elbo": elbo,
+        "elbo_standard_error": standard_error(found.elbo),
+        "iw_bound": bound,
+        "iw_bound_standard_error": standard_error(found.bound),
+        "nll": -bound,
+        "samples": found.samples,
+        "elbo_bits_per_dim": bits_per_dim(elbo, found.dimensions),
+        "bits_per_dim": bits,
+        "bits_per_dim_from_density": bits + BITS_PER_LEVEL,
+    }
+
+
+def _latent(model: Encodes, plan: Plan) -> Figures:
+    found = latent_use(embed(model, plan.dataset, indices=plan.indices))
+    return {
+        "units": len(found.variance),
+        "active_units": found.active,
+        "variance_per_dimension": found.variance.tolist(),
+        "kl": None if found.kl is None else float(found.kl.sum()),
+        "kl_per_dimension": None if found.kl is None else found.kl.tolist(),
+    }
+
+
+METRICS = {
+    "reconstruction": Metric(Reconstructs, "an encoder with a decoder", _reconstruction),
+    "likelihood": Metric(Bounds, "a bound on log p(x), which variational autoencoders have", _likelihood),
+    "latent": Metric(Encodes, "an encoder", _latent),
+}
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Pictures,
+    metrics: Sequence[str] | None = None,
+    samples: int = 500,
+    limit: int = 0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Figures:
+    """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
+
+    ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit. ``samples`` is the number of
+    importance samples for each picture. ``limit`` measures on that many pictures, spread evenly over the set; 0 is all.
+    The model is moved to ``device``.
+
+    ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
+    the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to 256 levels.
+    """
+    names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))
+    for name in names:
+        if name not in METRICS:
+            raise ReverieError(f"There is no metric '{name}'{nearest(name, METRICS)}.")
+        if not isinstance(model, METRICS[name].capability):
+            raise ReverieError(f"The metric '{name}' needs {METRICS[name].needs}; {type(model).__name__} has none.")
+    if not names:
+        raise ReverieError(f"No metric applies to {type(model).__name__}; known are: {', '.join(METRICS)}.")
+    if len(dataset) == 0:
+        raise ReverieError("There are no pictures to evaluate on.")
+    count = min(limit, len(dataset)) if limit else len(dataset)
+    plan = Plan(dataset, np.arange(count) * len(dataset) // count, samples, seed)
+    model.to(device)
+    figures = {name: METRICS[name].measure(model, plan) for name in names}
+    protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}
+    return {**figures, "protocol": protocol}
+
+
+def metrics_of(model: object) -> list[str]:
+    """The metrics that the capabilities of ``model`` permit."""
+    return [name for name, metric in METRICS.items() if isinstance(model, metric.capability)]

@@ -1,0 +1,112 @@
+"""How probable a model finds pictures: the ELBO, and the importance-weighted bound on log p(x).
+
+With S draws z_s ~ q(z|x) and w_s = p(x, z_s) / q(z_s|x), the mean of log w_s estimates the ELBO (Kingma and Welling
+2014, eq. 3) and log mean w_s the importance-weighted bound (Burda et al. 2016, "Importance weighted autoencoders",
+eq. 8), which tightens to log p(x) as S grows. Both come from the same draws.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reverie.capabilities import Bounds
+from reverie.engine.randomness import DrawEach, derive
+from reverie.errors import ReverieError
+from reverie.tasks.pictures import Pictures, Read, read
+
+CHUNK = 2000  # decoder evaluations per call
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Figures per picture in nats, (N,) each."""
+
+    elbo: NDArray[np.float64]
+    bound: NDArray[np.float64]  # importance-weighted
+    samples: int
+    dimensions: int  # C * H * W
+
+
+def likelihood(
+    model: Bounds,
+    dataset: Pictures,
+    samples: int = 500,
+    seed: int = 0,
+    chunk: int = CHUNK,
+    indices: NDArray[np.int64] | None = None,
+) -> Likelihood:
+    """Bounds on log p(x) of the pictures ``indices`` of ``dataset`` (default: all), with ``samples`` draws for each.
+
+    The model is asked for ``chunk`` decoder evaluations at a time, pictures x samples, so memory does not grow with
+    either. Draws are a function of (seed, index of the picture), and figures do not depend on ``chunk``.
+    """
+    if samples < 1:
+        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
+    parts = [
+        _bounds(model, part, samples, min(samples, chunk), SampleDraw(seed, part))
+        for part in read(model, dataset, max(1, chunk // samples), indices)
+    ]
+    elbo, bound = torch.cat(parts, 1).cpu().numpy()
+    return Likelihood(elbo, bound, samples, math.prod(dataset.facts.shape))
+
+
+def bits_per_dim(nats: float, dimensions: int) -> float:
+    """-log2 p(x) / dimensions, from log p(x) in nats in whatever unit the model's likelihood measures pixels.
+
+    That is a code length where pixels are discrete: Bernoulli (binarised) or discretised (256 levels). A density over
+    pixels in [-1, 1] has no code length of its own; `BITS_PER_LEVEL` more refers it to 256 levels.
+    """
+    return -nats / (dimensions * math.log(2))
+
+
+BITS_PER_LEVEL = math.log2(127.5)  # a density per unit of [-1, 1] is 127.5 times the density per one of 255 steps
+
+
+def standard_error(values: NDArray[np.float64]) -> float | None:
+    """Of the mean over pictures; None for a single picture."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+class SampleDraw(DrawEach):
+    """The draws of one batch of pictures, which the model asks for in several calls, some samples at a time.
+
+    Before each call of ``log_weights`` say `again`. What is uniform belongs to the picture and comes back the same: it
+    binarises. What is normal belongs to the sample and runs on, so that S samples are the same S in however many calls.
+    """
+
+    def __init__(self, seed: int, pictures: Read) -> None:
+        key = (seed, "likelihood")
+        super().__init__(*key, samples=pictures.indices.tolist(), device=pictures.images.device)
+        self._streams: dict[int, list[np.random.Generator]] = {}
+
+    def again(self) -> None:
+        """Begin another call for further samples of the same pictures."""
+        self._calls = 0
+
+    def normal(self, *shape: int) -> Tensor:
+        self._calls += 1
+        if self._calls not in self._streams:
+            seeds = [derive(*self.key, self._calls, s) for s in self.samples]
+            self._streams[self._calls] = [np.random.default_rng(s) for s in seeds]
+        rows = [stream.standard_normal(shape, np.float32) for stream in self._streams[self._calls]]
+        return torch.from_numpy(np.stack(rows)).to(self.device)
+
+
+def _bounds(model: Bounds, pictures: Read, samples: int, span: int, draw: SampleDraw) -> Tensor:
+    """ELBO and importance-weighted bound of each picture, (2, n) float64, ``span`` samples at a time."""
+    count = len(pictures.indices)
+    total = torch.zeros(count, dtype=torch.float64, device=draw.device)
+    log_sum = torch.full_like(total, -math.inf)
+    for first in range(0, samples, span):
+        draw.again()
+        with torch.no_grad():
+            weights = model.log_weights(pictures.images, min(span, samples - first), draw, pictures.labels).double()
+        total += weights.sum(1)
+        log_sum = torch.logaddexp(log_sum, weights.logsumexp(1))
+    return torch.stack([total / samples, log_sum - math.log(samples)])

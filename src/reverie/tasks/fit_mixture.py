@@ -1,0 +1,70 @@
+"""Ex-post density estimation (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4).
+
+A Gaussian mixture fitted on codes after training turns any autoencoder into a sampler.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reverie.capabilities import Reconstructs
+from reverie.engine.randomness import derive
+from reverie.errors import ReverieError
+
+MOST_CODES = 20_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
+FLOOR = 1e-6  # variance added to every direction, in units of that dimension's variance
+
+
+def fit_mixture(model: Reconstructs, codes: NDArray[np.float32], components: int = 10, seed: int = 0) -> int:
+    """Fit ``components`` full-covariance Gaussians on codes (N, d) by EM and store them in ``model.mixture``.
+
+    Fewer components are fitted where there are fewer than d + 1 codes for each, or fewer distinct codes; how many were
+    is returned. Dimensions that never vary get a very narrow density. At most `MOST_CODES` codes are used, drawn by
+    ``seed``.
+    """
+    codes = np.asarray(codes, np.float64)
+    if codes.ndim != 2 or len(codes) == 0:
+        raise ReverieError("A mixture needs at least one code.")
+    if not np.isfinite(codes).all():
+        raise ReverieError("Some codes are not finite numbers, so no mixture can be fitted; the encoder has diverged.")
+    if len(codes) > MOST_CODES:
+        rows = np.random.default_rng(derive(seed, "mixture")).choice(len(codes), MOST_CODES, replace=False)
+        codes = codes[np.sort(rows)]
+    center, scale = codes.mean(0), codes.std(0)
+    scale = np.maximum(scale, max(1e-3 * scale.max(), 1e-6))  # a dead dimension must not be blown up to unit variance
+    white = (codes - center) / scale
+    room = len(model.mixture.weights)
+    distinct = len(np.unique(codes, axis=0))
+    count: int = max(1, min(components, room, len(codes) // (codes.shape[1] + 1), distinct))
+    weights, means, covariances = _expectation_maximisation(white, count, seed)
+    tril = np.linalg.cholesky(covariances) * scale[:, None]
+    loaded = [torch.from_numpy(a.astype(np.float32)) for a in (weights, means * scale + center, tril)]
+    model.mixture.load(*loaded)
+    return count
+
+
+def _expectation_maximisation(
+    codes: NDArray[np.float64], components: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (K,), means (K, d) and positive definite covariances (K, d, d)."""
+    if components == 1:
+        covariance = np.cov(codes, rowvar=False, bias=True).reshape(codes.shape[1], codes.shape[1])
+        return np.ones(1), codes.mean(0, keepdims=True), (covariance + FLOOR * np.eye(codes.shape[1]))[None]
+
+    from sklearn.mixture import GaussianMixture
+
+    for floor in (FLOOR, 1e-4, 1e-2):  # clumped codes can defeat EM until the Gaussians are kept wide enough
+        fit = GaussianMixture(components, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unconverged mixture is still a density
+            try:
+                fit.fit(codes)
+                np.linalg.cholesky(fit.covariances_)
+            except (ValueError, np.linalg.LinAlgError):
+                continue
+        return fit.weights_, fit.means_, fit.covariances_
+    return _expectation_maximisation(codes, 1, seed)

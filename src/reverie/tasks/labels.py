@@ -1,0 +1,53 @@
+"""Class labels as people give them - names, numbers, or nothing - turned into the numbers that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Conditions
+from reverie.errors import ReverieError, nearest
+
+Labels = Sequence[int | str] | Tensor
+
+
+def classes_of(model: object) -> tuple[str, ...]:
+    """The classes that ``model`` takes as labels, in the order of their numbers; empty for an unconditional model."""
+    return tuple(model.classes) if isinstance(model, Conditions) else ()
+
+
+def label_number(label: int | str, classes: Sequence[str]) -> int:
+    """The number of a class from its name or its number; a name that reads like a number is a name first."""
+    if isinstance(label, str):
+        if label in classes:
+            return list(classes).index(label)
+        if not label.isdecimal():
+            raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}.")
+    number = int(label)
+    if not 0 <= number < len(classes):
+        raise ReverieError(f"There is no class {number}: classes are numbered 0 to {len(classes) - 1}.")
+    return number
+
+
+def label_numbers(model: object, labels: Labels) -> Tensor:
+    """(len(labels),) int64 on the CPU; one sentence where the model takes no labels or does not know one of them."""
+    classes = classes_of(model)
+    if not classes:
+        raise ReverieError(f"{type(model).__name__} takes no class labels; leave them out.")
+    given = labels.tolist() if isinstance(labels, Tensor) else labels
+    return torch.tensor([label_number(label, classes) for label in given], dtype=torch.int64)
+
+
+def labels_for(model: object, labels: Labels | None, count: int) -> Tensor | None:
+    """One label for each of ``count`` given pictures, (count,) int64, exactly where the model needs them."""
+    classes = classes_of(model)
+    if labels is None:
+        if classes:
+            raise ReverieError(f"{type(model).__name__} needs the class label of each picture.")
+        return None
+    numbers = label_numbers(model, labels)
+    if len(numbers) != count:
+        raise ReverieError(f"{count} pictures need {count} labels, not {len(numbers)}.")
+    return numbers

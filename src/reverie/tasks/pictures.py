@@ -1,0 +1,79 @@
+"""What tasks and evaluation ask of a set of pictures, and how they read it in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reverie.engine.phase import Facts
+from reverie.errors import ReverieError
+from reverie.tasks.labels import classes_of, label_number
+
+
+class Pictures(Protocol):
+    """A set of pictures by number: `reverie.data.Dataset`, or anything of its shape."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(n, C, H, W)."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) class numbers, or None."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """A name for each picture, (N,)."""
+
+    @property
+    def facts(self) -> Facts:
+        """Shape and class names."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One batch out of a set of pictures, on the model's device."""
+
+    indices: NDArray[np.int64]  # (n,)
+    images: Tensor  # (n, C, H, W) in [-1, 1]
+    labels: Tensor | None  # (n,) int64; None where the model takes no labels
+
+
+def device_of(model: object) -> torch.device:
+    """The device that a model's weights are on."""
+    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return torch.device("cpu") if first is None else first.device
+
+
+def model_labels(model: object, dataset: Pictures) -> NDArray[np.int64] | None:
+    """(N,) labels of a set in the *model's* numbering, matched by class name; None where the model takes no labels."""
+    classes = classes_of(model)
+    if not classes:
+        return None
+    if dataset.labels is None:
+        raise ReverieError(f"{type(model).__name__} needs class labels, and this data has none.")
+    known = dataset.facts.classes or classes
+    present = np.unique(dataset.labels)
+    table = np.zeros(len(known), np.int64)
+    table[present] = [label_number(known[i], classes) for i in present]
+    return table[dataset.labels]
+
+
+def read(
+    model: object, dataset: Pictures, batch: int = 256, indices: NDArray[np.int64] | None = None
+) -> Iterator[Read]:
+    """The pictures ``indices`` (default: all), in that order, with their labels where the model takes labels."""
+    device = device_of(model)
+    labels = model_labels(model, dataset)
+    chosen = np.arange(len(dataset)) if indices is None else indices
+    for start in range(0, len(chosen), batch):
+        part = chosen[start : start + batch]
+        images = torch.from_numpy(dataset.batch(part)).to(device).float().div_(127.5).sub_(1)
+        yield Read(part, images, None if labels is None else torch.from_numpy(labels[part]).to(device))

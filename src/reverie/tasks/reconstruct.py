@@ -1,0 +1,41 @@
+"""Pictures through a model's encoder and back through its decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Reconstructs
+from reverie.errors import ReverieError
+from reverie.tasks.labels import Labels, labels_for
+from reverie.tasks.pictures import device_of
+
+
+def reconstruct(model: object, images: Tensor, labels: Labels | None = None, batch: int = 256) -> Tensor:
+    """What ``model`` makes of ``images`` (N, C, H, W) in [-1, 1]: the same shape and range, on the CPU.
+
+    A conditional model needs the class of each picture, by name or number.
+    """
+    if not isinstance(model, Reconstructs):
+        raise ReverieError(f"{type(model).__name__} cannot reconstruct: it has no encoder with a decoder.")
+    device = device_of(model)
+    numbers = labels_for(model, labels, len(images))
+    parts = [images.new_empty(0, *images.shape[1:])]
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        given = None if numbers is None else numbers[part].to(device)
+        with torch.no_grad():
+            parts.append(model.reconstruct(images[part].to(device), given).float().cpu())
+    return torch.cat(parts)
+
+
+def pairs(inputs: Tensor, outputs: Tensor, columns: int) -> Tensor:
+    """Pictures in the order of a grid with ``columns`` columns: a row of inputs, the row of their outputs, and so on.
+
+    ``inputs`` and ``outputs`` are (N, C, H, W). The last two rows are filled up with white where ``columns`` does not
+    divide N.
+    """
+    missing = -len(inputs) % columns
+    blank = inputs.new_ones(missing, *inputs.shape[1:])
+    tall = [torch.cat([tensor, blank]).unflatten(0, (-1, columns)) for tensor in (inputs, outputs)]
+    return torch.stack(tall, 1).flatten(0, 2)
