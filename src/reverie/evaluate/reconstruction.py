@@ -28,7 +28,7 @@ class Reconstruction:
     mse: NDArray[np.float64]  # mean over pixels and channels of the squared error, pixels in [0, 1]
     psnr: NDArray[np.float64]  # dB, peak 1, at most 100
     ssim: NDArray[np.float64]  # in [-1, 1]
-    window: int  # side of SSIM's window in pixels; below 11 for pictures smaller than 11, and then not comparable
+    window: int  # side of SSIM's window in pixels; below 11 for pictures smaller than 6, and then not comparable
 
 
 def reconstruction(
@@ -59,12 +59,15 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
     """Structural similarity of each picture, (N,), mean over its channels.
 
     Wang et al. 2004, "Image quality assessment", eq. 13 with K1 = 0.01, K2 = 0.03: an 11 x 11 Gaussian window of sigma
-    1.5, at the places where it lies wholly inside the picture. For pictures with a side below 11 pixels the window
-    shrinks to the largest odd side that fits; such figures do not compare with those of larger pictures.
+    1.5 about every pixel, the picture mirrored at its borders (as torchmetrics does; the authors' own code leaves the
+    border pixels out). A picture with a side below 6 pixels has nothing to mirror so far out: the window shrinks to
+    twice the side less one, and such figures do not compare with others.
     """
-    kernel = _gaussian(window_side(*output.shape[-2:])).to(output.device)
+    side = window_side(*output.shape[-2:])
+    kernel = _gaussian(side).to(output.device)
     x, y = _unit(output).flatten(0, 1), _unit(target).flatten(0, 1)  # (N C, H, W)
     maps = torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 1).unsqueeze(1)
+    maps = F.pad(maps, (side // 2,) * 4, mode="reflect")
     local = F.conv2d(F.conv2d(maps, kernel[None, None, :, None]), kernel[None, None, None, :]).squeeze(1)
     mean_x, mean_y, xx, yy, xy = local.unflatten(0, (5, -1))
     var_x, var_y = (xx - mean_x**2).clamp_min(0), (yy - mean_y**2).clamp_min(0)
@@ -77,9 +80,8 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
 
 def window_side(height: int, width: int) -> int:
-    """The side of SSIM's window for pictures of this size: 11, or the largest odd side that fits a smaller picture."""
-    fits = min(height, width)
-    return min(WINDOW, fits - 1 + fits % 2)
+    """The side of SSIM's window for pictures of this size: 11, or what can be mirrored of a picture below 6 pixels."""
+    return min(WINDOW, 2 * min(height, width) - 1)
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
+from reverie.files import replacing
 from reverie.tasks.pictures import Pictures, read
 
 
@@ -51,7 +51,8 @@ class Embedding:
         writers: dict[str, Callable[[BinaryIO], None]] = {".npz": self._npz, ".parquet": self._parquet}
         if path.suffix not in writers:
             raise ReverieError(f"Embeddings are saved as .npz or .parquet, not '{path.name}'.")
-        _write_whole(path, writers[path.suffix])
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            writers[path.suffix](file)
 
     def _npz(self, file: BinaryIO) -> None:
         arrays: dict[str, NDArray[np.generic]] = {"codes": self.codes, "names": np.asarray(self.names, np.str_)}
@@ -107,17 +108,3 @@ def embed(model: object, dataset: Pictures, batch: int = 256, indices: NDArray[n
         None if dataset.labels is None else dataset.labels[chosen],
         dataset.facts.classes,
     )
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write beside ``path`` under a name of this process, flush to the disk, and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
