@@ -1,1 +1,50 @@
-"""reverie: generative image models from a folder of pictures."""
+"""reverie: generative image models from a folder of pictures.
+
+>>> import reverie
+>>> run = reverie.train("vae", "digits", "runs/first", settings={"train": {"steps": 200}})
+>>> pictures = reverie.sample(run.model, 16)          # (16, C, H, W) in [-1, 1]
+>>> figures = reverie.evaluate(run.model, reverie.open_dataset("digits").split("test"))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from reverie.artifact import Run, load
+    from reverie.data import DataOptions, Dataset, open_dataset
+    from reverie.data.pictures import save_grid, to_tensor, to_uint8
+    from reverie.evaluate import evaluate
+    from reverie.tasks.embed import embed
+    from reverie.tasks.reconstruct import reconstruct
+    from reverie.tasks.sample import sample
+    from reverie.tasks.traverse import traverse
+    from reverie.training import train
+
+__version__ = version("reverie")
+
+_WHERE = {
+    "Run": "artifact", "load": "artifact",
+    "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
+    "save_grid": "data.pictures", "to_tensor": "data.pictures", "to_uint8": "data.pictures",
+    "embed": "tasks.embed", "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "traverse": "tasks.traverse",
+    "train": "training",
+}  # fmt: skip
+
+__all__ = [
+    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "load", "open_dataset", "reconstruct", "sample",
+    "save_grid", "to_tensor", "to_uint8", "train", "traverse",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: torch takes a second."""
+    if name == "evaluate":
+        return import_module("reverie.evaluate").evaluate
+    if name in _WHERE:
+        return getattr(import_module(f"reverie.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'reverie' has no attribute '{name}'")

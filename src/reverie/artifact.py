@@ -1,0 +1,182 @@
+"""The artifact: a folder with config.json and model.safetensors that describes a trained model completely.
+
+Loading is strict: it names the field that is wrong, follows named migrations from older formats, and executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from reverie import registry
+from reverie.config import configure
+from reverie.engine.phase import Facts, Model
+from reverie.engine.randomness import derive
+from reverie.errors import ReverieError
+from reverie.files import replacing
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LARGEST_SIDE, LARGEST_SETTING = 16384, 65536  # what a file may declare before anything is built from it
+
+# Named steps from an older format to the next: {1: ("what changed", function over the parsed config)}.
+MIGRATIONS: dict[int, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and what is known of it."""
+
+    path: Path
+    name: str  # of the model, as in `reverie models`
+    model: Model  # in eval mode
+    facts: Facts
+    config: dict[str, Any]  # config.json, whole
+
+
+def build_model(name: str, settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
+    """A fresh model; ``settings`` are loosely typed ``model.*`` values over the preset's."""
+    kind = registry.load_class(name)
+    config = configure(kind.Config, registry.preset(name) | settings, "model")
+    torch.manual_seed(derive(seed, "init"))
+    try:
+        return kind(config, facts)
+    except (ValueError, RuntimeError, ZeroDivisionError, IndexError) as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ReverieError(
+            f"No {name} can be built from these settings for {facts.shape} pictures: {detail}."
+        ) from error
+
+
+def describe(name: str, model: Model, sections: dict[str, dict[str, Any]], data: dict[str, Any]) -> dict[str, Any]:
+    """The content of config.json."""
+    from reverie import __version__
+
+    return {
+        "format": FORMAT,
+        "reverie": __version__,
+        "model": name,
+        "facts": asdict(model.facts) | {"range": [-1, 1]},
+        "data": data,
+        "settings": {"model": asdict(model.config)} | sections,
+    }
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write config.json."""
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def write_weights(folder: Path, model: Model) -> None:
+    """Write model.safetensors."""
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json, checked and migrated; raises ReverieError where the folder is no run."""
+    file = folder / CONFIG
+    if not file.is_file():
+        raise ReverieError(f"{folder} is no run: it has no {CONFIG}. Give a folder that `reverie train` wrote.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReverieError(
+            f"{file} is damaged: it can't be read as JSON. Restore it from a copy of the run."
+        ) from error
+    if not isinstance(config, dict) or not _whole(config.get("format")):
+        raise ReverieError(f"{file} is damaged: it names no format version.")
+    if config["format"] > FORMAT:
+        raise ReverieError(
+            f"{folder} was written by a newer reverie (format {config['format']}, this one reads up to {FORMAT}); "
+            "upgrade with pip install -U reverie."
+        )
+    while config["format"] < FORMAT:
+        if config["format"] not in MIGRATIONS:
+            raise ReverieError(f"{file} has the unknown format version {config['format']}.")
+        config = MIGRATIONS[config["format"]][1](config)
+    _check(config, file)
+    return config
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
+    """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
+
+    Raises ReverieError in one sentence for whatever is wrong with it.
+    """
+    folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
+    config = read_config(folder)
+    named = config["facts"]
+    facts = Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]))
+    settings = config["settings"]["model"]
+    with torch.device("meta"):  # shapes only: nothing is allocated before the file is known to fit
+        wanted = {k: tuple(v.shape) for k, v in build_model(config["model"], settings, facts).state_dict().items()}
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = {k: tuple(opened.get_slice(k).get_shape()) for k in list(opened.keys())}
+        for key in sorted(wanted.keys() | found.keys()):
+            if wanted.get(key) != found.get(key):
+                raise ReverieError(
+                    f"{file} does not fit {CONFIG} at '{key}': {found.get(key, 'nothing')} in the file, "
+                    f"{wanted.get(key, 'nothing')} expected."
+                )
+        tensors = load_file(file)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ReverieError(f"{file} is damaged: {str(error).splitlines()[0]}. Restore it from a copy.") from error
+    model = build_model(config["model"], settings, facts)
+    model.load_state_dict(tensors)
+    return Run(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check(config: dict[str, Any], file: Path) -> None:
+    def refuse(field: str, why: str) -> None:
+        raise ReverieError(f"{file} is damaged: '{field}' {why}.")
+
+    kinds = {"model": str, "facts": dict, "data": dict, "settings": dict, "reverie": str, "format": int}
+    for field, kind in kinds.items():
+        if not isinstance(config.get(field), kind):
+            refuse(field, "is missing or of the wrong kind")
+    if unknown := sorted(config.keys() - kinds.keys()):
+        refuse(unknown[0], "is not known")
+    facts = config["facts"]
+    for side, most in (("channels", 16), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
+        if not _whole(facts.get(side)) or not 1 <= facts[side] <= most:
+            refuse(f"facts.{side}", f"is no number from 1 to {most}")
+    classes = facts.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+        refuse("facts.classes", "is no list of names")
+    for section in ("model", "train", "data"):
+        values = config["settings"].get(section)
+        if not isinstance(values, dict):
+            refuse(f"settings.{section}", "is missing")
+        for key, value in values.items():
+            if section == "model" and isinstance(value, (int, float)) and abs(value) > LARGEST_SETTING:
+                refuse(f"settings.model.{key}", f"is larger than {LARGEST_SETTING}")
+
+
+def _fetch(repository: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise ReverieError("Loading from the Hub needs an extra: pip install 'reverie[hub]'.") from error
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, "README.md"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ReverieError(f"Can't fetch hf:{repository}: {str(error).splitlines()[0]}") from error

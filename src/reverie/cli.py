@@ -1,0 +1,314 @@
+"""The command line: parses, calls, prints. Nothing here imports torch before a command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from reverie.errors import ReverieError
+
+app = App(
+    name="reverie",
+    help="Generative image models from a folder of pictures: train, sample, reconstruct, embed, evaluate.",
+    version_flags=["--version"],
+)
+
+Set = Annotated[
+    tuple[str, ...], Parameter(name="--set", negative="", help="section.key=value; sections: model, train, data.")
+]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
+
+
+@app.command
+def train(
+    model: str,
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces.")],
+    out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on with the run in --out.")] = False,
+    batch_size: int | None = None,
+    lr: Annotated[float | None, Parameter(help="Learning rate of every optimizer.")] = None,
+    seed: int | None = None,
+    workers: Annotated[int | None, Parameter(help="Threads that prepare batches ahead.")] = None,
+    device: Device = "auto",
+    config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
+    set_: Set = (),
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a model on pictures; leaves weights, metrics, sample pictures and report.html in a folder.
+
+    Parameters
+    ----------
+    model
+        A name that `reverie models` lists, say vae.
+    minutes
+        How long to train (10 where neither this, --epochs nor --steps is given).
+    epochs
+        How often to see every picture.
+    steps
+        How many optimizer steps.
+    seed
+        Equal seeds give equal runs.
+    """
+    from reverie.config import parse_settings
+    from reverie.registry import preset
+
+    preset(model)  # an unknown name is told before torch is imported
+    settings = _settings_file(config)
+    flags = {
+        "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
+        "workers": workers,
+    }  # fmt: skip
+    settings["train"] |= {k: v for k, v in flags.items() if v is not None}
+    for section, values in parse_settings(list(set_)).items():
+        settings[section] |= values
+
+    from reverie.training import train as run_training
+
+    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; draw with: reverie sample {run.path}")
+
+
+@app.command
+def sample(
+    run: str,
+    /,
+    *,
+    count: int = 64,
+    out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
+    labels: Annotated[tuple[str, ...], Parameter(help="Class names or numbers, taken in turn.", negative="")] = (),
+    prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw new pictures from a run."""
+    from reverie.data.pictures import save_grid
+    from reverie.tasks.sample import sample as draw_pictures
+
+    if count < 1:
+        raise ReverieError(f"--count must be at least 1, not {count}.")
+    loaded = _load(run, device)
+    pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior)
+    if out.suffix.lower() == ".png":
+        save_grid(pictures, out, columns=min(count, 8))
+    elif out.suffix:
+        raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
+    else:
+        for i, picture in enumerate(pictures):
+            save_grid(picture[None], out / f"{i:06d}.png", columns=1)
+    print(f"{count} pictures in {out}")
+
+
+@app.command
+def reconstruct(
+    run: str,
+    images: str,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .png: rows of inputs above rows of outputs.")] = Path("reconstructions.png"),
+    count: int = 32,
+    split: Literal["train", "validation", "test", "all"] = "all",
+    device: Device = "auto",
+) -> None:
+    """Show pictures beside what a run makes of them; IMAGES is a data spec."""
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.tasks.reconstruct import pairs
+    from reverie.tasks.reconstruct import reconstruct as rebuild
+
+    loaded, pictures, labels = _run_and_pictures(run, images, split, count, device)
+    given = to_tensor(pictures)
+    rebuilt = rebuild(loaded.model, given, labels)
+    save_grid(pairs(given, rebuilt, min(8, len(given))), out, columns=min(8, len(given)))
+    print(f"{len(given)} pictures and their reconstructions in {out}")
+
+
+@app.command
+def embed(
+    run: str,
+    images: str,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .npz or .parquet file: names, codes, labels.")] = Path("codes.npz"),
+    split: Literal["train", "validation", "test", "all"] = "all",
+    device: Device = "auto",
+) -> None:
+    """Write the latent codes of pictures; IMAGES is a data spec."""
+    from reverie.tasks.embed import embed as encode
+
+    loaded = _load(run, device)
+    found = encode(loaded.model, _dataset_like(loaded, images).split(split))
+    found.save(out)
+    print(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
+
+
+@app.command
+def evaluate(
+    run: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
+    split: Literal["train", "validation", "test", "all"] = "test",
+    metrics: Annotated[tuple[str, ...], Parameter(help="By default all the model permits.", negative="")] = (),
+    samples: Annotated[int, Parameter(help="Draws a picture for the importance-weighted bound.")] = 500,
+    limit: Annotated[int, Parameter(help="Use this many pictures; 0 = all.")] = 0,
+    seed: int = 0,
+    out: Annotated[Path | None, Parameter(help="Also write the figures to this JSON file.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure a run on held-out pictures and print the figures as JSON."""
+    import reverie.evaluate
+    from reverie.files import replacing
+
+    loaded = _load(run, device)
+    dataset = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split(split)
+    figures = reverie.evaluate.evaluate(
+        loaded.model, dataset, metrics=metrics or None, samples=samples, limit=limit, seed=seed
+    )
+    text = json.dumps(figures, indent=2)
+    if out:
+        with replacing(out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+@app.command
+def models() -> None:
+    """List the models: what each is, and what it can do."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reverie import capabilities, registry
+
+    kinds = ("Samples", "Encodes", "Bounds", "Conditions")
+    table = Table("model", "summary", "paper", "kind of density", *(k.lower() for k in kinds), box=None)
+    for name, entry in registry.MODELS.items():
+        found = registry.load_class(name)
+        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "" for kind in kinds)
+        table.add_row(name, entry.summary, entry.paper, found.taxonomy, *marks)
+    Console().print(table)
+
+
+@app.command
+def data(
+    spec: str,
+    /,
+    *,
+    sheet: Annotated[Path, Parameter(help="Where to save the contact sheet.")] = Path("contact-sheet.png"),
+    set_: Set = (),
+) -> None:
+    """Say what was found in a data spec, and save a contact sheet."""
+    from reverie.config import configure, parse_settings
+    from reverie.data import DataOptions, contact_sheet, open_dataset
+    from reverie.files import replacing
+
+    dataset = open_dataset(spec, configure(DataOptions, parse_settings(list(set_))["data"], "data"))
+    print(f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.facts.shape))} (channels x height x width)")
+    for key, value in dataset.found.items():
+        shown = (
+            ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else value
+        )
+        print(f"{key}: {shown}")
+    if dataset.unreadable:
+        print(f"unreadable: {len(dataset.unreadable)}")
+        for name, why in dataset.unreadable:
+            print(f"  {name}: {why}")
+    with replacing(sheet) as temporary:
+        contact_sheet(dataset, 8, 12).save(temporary, format="PNG")
+    print(f"contact sheet: {sheet}")
+
+
+def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
+    sections: dict[str, dict[str, Any]] = {"model": {}, "train": {}, "data": {}}
+    if path is None:
+        return sections
+    from reverie.errors import nearest
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ReverieError(f"There is no file {path}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReverieError(f"{path} can't be read as JSON: {error}.") from error
+    found = found.get("settings", found) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise ReverieError(f"{path} must hold the sections model, train and data, each with keys and values.")
+    for section, values in found.items():
+        if section not in sections:
+            raise ReverieError(f"Unknown section '{section}' in {path}{nearest(section, sections)}")
+        sections[section] |= values
+    return sections
+
+
+def _load(run: str, device: str) -> Any:
+    from reverie.artifact import load
+    from reverie.training import pick_device
+
+    return load(run, pick_device(device))
+
+
+def _dataset_like(loaded: Any, spec: str) -> Any:
+    """The data set of a spec, its pictures brought to the size and channels the run was trained on."""
+    from reverie.config import configure
+    from reverie.data import DataOptions, open_dataset
+
+    facts = loaded.facts
+    options = dict(loaded.config["settings"]["data"])
+    if spec != loaded.config["data"]["spec"]:
+        options |= {"limit": 0}
+    options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
+    dataset = open_dataset(spec, configure(DataOptions, options, "data"))
+    if dataset.facts.shape != facts.shape:
+        raise ReverieError(
+            f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), the run was trained on {facts.shape}."
+        )
+    return dataset
+
+
+def _run_and_pictures(run: str, images: str, split: str, count: int, device: str) -> Any:
+    import numpy as np
+
+    if count < 1:
+        raise ReverieError(f"--count must be at least 1, not {count}.")
+    loaded = _load(run, device)
+    dataset = _dataset_like(loaded, images).split(split)
+    indices = np.arange(min(count, len(dataset)))
+    labels = None
+    if loaded.facts.classes and dataset.labels is not None:
+        labels = [dataset.facts.classes[i] for i in dataset.labels[indices]]
+    return loaded, dataset.batch(indices), labels
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The entry point: one sentence and exit code 2 for bad input, 130 after an interruption."""
+    try:
+        app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()), 2)
+    except ReverieError as error:
+        _fail(str(error), 130 if type(error).__name__ == "Interrupted" else 2)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except BrokenPipeError:
+        os._exit(0)  # the reader of a pipe went away
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"reverie: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What a run writes down while it trains.
+
+``metrics.jsonl`` is a function of the seed: a resumed run continues it to the very line an uninterrupted one would have
+written. What depends on the day (rates, warnings, saved states) goes to ``events.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reverie.engine.loop import Means
+from reverie.files import replacing
+
+METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
+QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+
+
+class Record:
+    """The files of a run, its progress display, and an optional TensorBoard sink. Use as a context manager."""
+
+    def __init__(self, folder: Path, steps: int, *, resume_at: int = 0, quiet: bool = False, tensorboard: bool = False):
+        self.folder, self.steps, self.quiet = folder, steps, quiet
+        self._keep_until(resume_at)
+        self._metrics = open(folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115
+        self._events = open(folder / EVENTS, "a", encoding="utf-8")  # noqa: SIM115
+        self._board = _board(folder) if tensorboard else None
+        self._said: set[str] = set()
+        self._clock, self._clock_images, self._printed = time.perf_counter(), -1, 0.0
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._bar = Progress(
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=resume_at, rate="")
+
+    def __enter__(self) -> Record:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._bar.stop()
+        self._metrics.close()
+        self._events.close()
+        if self._board:
+            self._board.close()
+
+    def log(self, step: int, images: int, means: Means) -> None:
+        """One line of metrics.jsonl, and the display."""
+        self._metrics.write(json.dumps({"step": step, "images": images} | means) + "\n")
+        self._metrics.flush()
+        now = time.perf_counter()
+        rate = (images - self._clock_images) / (now - self._clock) if self._clock_images >= 0 else 0.0
+        self._clock, self._clock_images = now, images
+        if rate:
+            self.event(step, images_per_second=round(rate, 1))
+        scalars = {k: v for k, v in means.items() if isinstance(v, float)}
+        text = "  ".join(f"{k} {v:.4g}" for k, v in list(scalars.items())[:6])
+        self._bar.update(self._task, completed=step, description=text, rate=f"{rate:,.0f} img/s")
+        if not self.quiet and not self._console.is_terminal and now - self._printed > QUIET_SECONDS:
+            self._printed = now
+            self._console.print(f"step {step}/{self.steps}  {rate:,.0f} img/s  {text}", soft_wrap=True)
+        if self._board:
+            for key, value in scalars.items():
+                self._board.add_scalar(key, value, step)
+
+    def event(self, step: int, **facts: Any) -> None:
+        """One line of events.jsonl."""
+        self._events.write(json.dumps({"step": step, "time": round(time.time(), 1)} | facts) + "\n")
+        self._events.flush()
+
+    def say(self, sentence: str) -> None:
+        """A sentence for the person at the terminal."""
+        if not self.quiet:
+            self._console.print(sentence, soft_wrap=True, markup=False)
+
+    def warn(self, step: int, sentence: str) -> None:
+        """A sentence for the person at the terminal, once, and for events.jsonl."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.event(step, warning=sentence)
+            self._console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
+
+    def _keep_until(self, step: int) -> None:
+        """Drop the metrics of steps that will be done again, and a last line that was cut off."""
+        file = self.folder / METRICS
+        if not file.exists():
+            return
+        kept = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if _step(line) <= step]
+        with replacing(file) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl."""
+    file = folder / METRICS
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if _step(line) < sys.maxsize]
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return sys.maxsize
+
+
+def _board(folder: Path) -> Any:
+    from reverie.errors import ReverieError
+
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError as error:
+        raise ReverieError("train.tensorboard needs an extra: pip install 'reverie[tensorboard]'.") from error
+    return SummaryWriter(str(folder / "tensorboard"))

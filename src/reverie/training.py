@@ -1,0 +1,332 @@
+"""From a model's name and a data spec to a run folder: what `reverie train` does."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reverie import artifact
+from reverie.artifact import Run
+from reverie.capabilities import Conditions, Reconstructs, Samples
+from reverie.config import configure
+from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data.feed import Feed
+from reverie.data.pictures import save_grid, to_tensor
+from reverie.engine.budget import Plan
+from reverie.engine.checkpoint import Checkpoints
+from reverie.engine.distributed import World
+from reverie.engine.events import Record
+from reverie.engine.loop import Diverged, Loop
+from reverie.engine.phase import Model
+from reverie.errors import ReverieError
+from reverie.files import sweep
+from reverie.tasks.embed import embed
+from reverie.tasks.fit_mixture import fit_mixture
+from reverie.tasks.reconstruct import pairs, reconstruct
+from reverie.tasks.sample import sample
+
+DEFAULT_MINUTES = 10.0
+CHECKPOINT_SECONDS = 120.0
+MIXTURE_CODES = 10_000
+SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, states and the report
+SHOWN = 64  # pictures in a sample grid
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+class Interrupted(ReverieError):
+    """Training was stopped by a signal; everything is saved."""
+
+
+def train(
+    model: str,
+    data: str,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    settings: Settings | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
+
+    ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}, "model": {"latent": 16}}``.
+    With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
+    budget (steps, epochs, minutes) may be given. Raises ReverieError for bad input, `Diverged` where the loss became NaN,
+    and `Interrupted` after SIGINT or SIGTERM; nothing done so far is lost by either.
+    """
+    world, place = World(), pick_device(device)
+    settings = {section: dict((settings or {}).get(section, {})) for section in ("model", "train", "data")}
+    folder = Path(out) if out is not None else default_folder(model, data, resume)
+    before = _earlier(folder, model, data, settings, resume)
+    if before:
+        settings = {k: before["settings"][k] | (settings[k] if k == "train" else {}) for k in settings}
+    dataset = open_dataset(data, configure(DataOptions, settings["data"], "data"))
+    if before and before["data"]["fingerprint"] != dataset.fingerprint:
+        raise ReverieError(f"The pictures of {data} have changed since {folder} was trained on them; train a new run.")
+    pictures = dataset.split("train")
+    plan = configure(Plan, settings["train"], "train")
+    built = artifact.build_model(model, settings["model"], dataset.facts, plan.seed)
+    plan = plan.with_defaults(built.defaults)
+    if len(pictures) == 0:
+        raise ReverieError(f"{data} has no pictures to train on.")
+    if place.type == "cuda":
+        place = torch.device("cuda", world.local_rank)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    world.join(place)
+    try:
+        session = _Session(folder, model, data, dataset, pictures, built, plan, place, world, quiet)
+        return session.run(settings)
+    finally:
+        world.leave()
+
+
+class _Session:
+    """One process's work on a run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        spec: str,
+        dataset: Dataset,
+        pictures: Dataset,
+        model: Model,
+        plan: Plan,
+        device: torch.device,
+        world: World,
+        quiet: bool,
+    ) -> None:
+        self.folder, self.name, self.spec, self.dataset, self.pictures = folder, name, spec, dataset, pictures
+        self.device, self.world, self.quiet = device, world, quiet
+        self.checkpoints = Checkpoints(folder / "state")
+        feed = Feed(pictures, plan.seed, device, plan.workers, world.rank, world.size)
+        self.feed = feed
+        if plan.steps is None and plan.epochs is not None:
+            plan = plan.with_steps(round(plan.epochs * len(pictures) / (plan.batch_size or 1)))
+        trial = plan if plan.steps else plan.with_steps(1 << 30)
+        self.loop = Loop(model, feed, trial.resolved, device, world)
+        if plan.steps is None:
+            minutes = plan.minutes or DEFAULT_MINUTES
+            plan = plan.with_steps(int(SLACK * minutes * 60 / seconds_per_step(self.loop, minutes)))
+            plan = replace(plan, minutes=minutes)
+        self.plan = plan.with_steps(plan.steps or 1)
+        self.loop.plan = self.plan.resolved
+
+    def run(self, settings: dict[str, dict[str, Any]]) -> Run:
+        """Train to the end of the plan, or until a signal or a divergence; returns the finished run."""
+        loop, plan = self.loop, self.plan
+        if self.world.first:
+            sweep(self.folder)
+        state = self.checkpoints.newest()
+        damaged: list[str] = []
+        if state:
+            tensors, facts, damaged = state
+            loop.load_state(tensors, facts)
+        self.world.barrier()
+        config = artifact.describe(
+            self.name,
+            loop.model,
+            {"train": asdict(plan), "data": asdict(self.dataset.options)},
+            {"spec": self.spec, "fingerprint": self.dataset.fingerprint, "pictures": len(self.pictures)},
+        )
+        if not self.world.first:
+            self._steps(None)
+            return Run(self.folder, self.name, loop.weights.eval(), loop.model.facts, config)
+        artifact.write_config(self.folder, config)
+        with Record(
+            self.folder, plan.steps or 1, resume_at=loop.step, quiet=self.quiet, tensorboard=plan.tensorboard
+        ) as record:
+            for file in damaged:
+                record.warn(loop.step, f"The saved state {file} is damaged; the one before it is used.")
+            of = f"{len(self.pictures):,} pictures of {'x'.join(map(str, self.dataset.facts.shape))}"
+            record.say(
+                f"{self.name} on {of}: {plan.steps:,} steps of {plan.batch_size}, on {self.device}, in {self.folder}"
+            )
+            self._steps(record)
+            self._finish(config)
+            record.event(loop.step, finished=True)
+        return artifact.load(self.folder, self.device)
+
+    def _steps(self, record: Record | None) -> None:
+        loop, plan = self.loop, self.plan
+        steps = plan.steps or 1
+        saved_at, saved_step = time.perf_counter(), loop.step
+        with interruptible() as stop:
+            while loop.step < steps:
+                try:
+                    loop.advance()
+                    if loop.step % plan.log_every == 0 or loop.step == steps:
+                        self._log(record)
+                    if loop.step % (plan.sample_every or steps) == 0 and loop.step < steps and record:
+                        self._pictures(loop.step)
+                    due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
+                    if plan.checkpoint_every:
+                        due = loop.step % plan.checkpoint_every == 0
+                    stopping = self.world.any(bool(stop), self.device)
+                    if stopping or loop.step == steps or self.world.any(due and self.world.first, self.device):
+                        self._save(record)
+                        saved_at, saved_step = time.perf_counter(), loop.step
+                except Diverged as error:
+                    if record:
+                        record.event(loop.step, diverged=str(error), kept=saved_step)
+                    raise
+                if stopping and loop.step < steps:
+                    self.feed.close()
+                    raise Interrupted(
+                        f"Stopped at step {loop.step} of {steps}; everything is saved. Go on with: "
+                        f"reverie train {self.name} --data {self.spec} --out {self.folder} --resume"
+                    )
+        self.feed.close()
+
+    def _log(self, record: Record | None) -> None:
+        means = self.loop.means()
+        if record:
+            record.log(self.loop.step, self.loop.images, means)
+            advice = self.loop.model.advice(means, self.loop.step / (self.plan.steps or 1))
+            if advice:
+                record.warn(self.loop.step, advice)
+
+    def _save(self, record: Record | None) -> None:
+        tensors, facts = self.loop.state()
+        if record:
+            start = time.perf_counter()
+            self.checkpoints.save(self.loop.step, tensors, facts)
+            artifact.write_weights(self.folder, self.loop.weights)
+            record.event(self.loop.step, saved=True, seconds=round(time.perf_counter() - start, 3))
+
+    def _pictures(self, step: int) -> None:
+        """Grids that a person can look at: the same latents, and the same held-out pictures, at every step."""
+        model = self.loop.weights.eval()
+        samples = self.folder / "samples"
+        if isinstance(model, Reconstructs):
+            held_out = self.dataset.split("test")
+            indices = np.arange(min(SHOWN // 2, len(held_out)))
+            images = to_tensor(held_out.batch(indices))
+            labels = held_out.labels[indices] if held_out.labels is not None and isinstance(model, Conditions) else None
+            rebuilt = reconstruct(model, images, labels)
+            save_grid(pairs(images, rebuilt, 8), samples / f"{step:09d}-reconstructions.png", 8)
+        if isinstance(model, Samples):
+            columns = len(model.classes) if isinstance(model, Conditions) else 8
+            save_grid(sample(model, SHOWN // columns * columns), samples / f"{step:09d}.png", columns)
+
+    def _finish(self, config: dict[str, Any]) -> None:
+        """The ex-post density, the last pictures, the weights, the model card and the report."""
+        from reverie.card import write_card
+        from reverie.report import write_report
+
+        weights = self.loop.weights.eval()
+        if isinstance(weights, Reconstructs):
+            chosen = np.sort(np.random.default_rng(self.plan.seed).permutation(len(self.pictures))[:MIXTURE_CODES])
+            codes = embed(weights, self.pictures, indices=chosen).codes
+            # Into the trained model: the averaged one takes its buffers from there.
+            trained = self.loop.model
+            assert isinstance(trained, Reconstructs)
+            fit_mixture(trained, codes, seed=self.plan.seed)
+        self._pictures(self.loop.step)
+        artifact.write_weights(self.folder, self.loop.weights)
+        write_card(self.folder, config)
+        write_report(self.folder, self.loop.weights.eval(), self.dataset)
+
+
+def pick_device(word: str) -> torch.device:
+    """The device that "auto", "cpu", "cuda" or "mps" names; ReverieError where this machine has it not."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if word == "auto":
+        word = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+    if word not in there:
+        raise ReverieError(f"--device is one of auto, {', '.join(there)}, not '{word}'.")
+    if not there[word]:
+        raise ReverieError(f"This machine has no {word} device that PyTorch can use; take --device auto.")
+    return torch.device(word)
+
+
+def default_folder(model: str, data: str, resume: bool) -> Path:
+    """runs/MODEL-DATA, numbered where that is taken; with ``resume``, the newest there is."""
+    stem = Path(data.rstrip("/")).name.split(".")[0].replace(":", "-") or "data"
+    base = Path("runs") / f"{model}-{stem}"
+    number, folder = 1, base
+    while folder.exists():
+        following = base.with_name(f"{base.name}-{number + 1}")
+        if resume and not following.exists():
+            break
+        number, folder = number + 1, following
+    return folder
+
+
+def seconds_per_step(loop: Loop, minutes: float) -> float:
+    """Time a few steps, then put the loop back to where it was."""
+    tensors, facts = loop.state()
+    tensors = {k: v.clone() for k, v in tensors.items()}
+    for _ in range(3):
+        loop.advance()
+    loop.means()
+    seconds = min(10.0, max(0.5, minutes * 60 * 0.02))
+    start, done, enough = time.perf_counter(), 0, False
+    while not enough:
+        for _ in range(5):
+            loop.advance()
+        loop.means()  # waits for the device
+        done += 5
+        enough = loop.world.any(time.perf_counter() - start > seconds, loop.device)
+    spent = torch.tensor([(time.perf_counter() - start) / done], device=loop.device)
+    loop.world.sum_([spent])
+    loop.load_state(tensors, facts)
+    return float(spent.item()) / loop.world.size
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Yields a list that is empty until SIGINT or SIGTERM arrives; a second SIGINT stops at once."""
+    arrived: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if arrived and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        arrived.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's business
+        before = {}
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _earlier(
+    folder: Path, model: str, data: str, settings: dict[str, dict[str, Any]], resume: bool
+) -> dict[str, Any] | None:
+    """The config of the run to go on with; ReverieError where the call does not fit what is there."""
+    if not resume:
+        if (folder / artifact.CONFIG).exists():
+            raise ReverieError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out.")
+        return None
+    config = artifact.read_config(folder)
+    if config["model"] != model or config["data"].get("spec") != data:
+        raise ReverieError(
+            f"{folder} is a run of {config['model']} on {config['data'].get('spec')}, not of {model} on {data}; "
+            "resume it with those."
+        )
+    budget = {"steps", "epochs", "minutes"}
+    for section, values in settings.items():
+        for key in values.keys() - (budget if section == "train" else set()):
+            raise ReverieError(f"{section}.{key} can't change on --resume; leave it out, or train a new run.")
+    asked = settings["train"]
+    if asked:
+        known = {f.name for f in fields(Plan)}
+        config["settings"]["train"] = {k: v for k, v in config["settings"]["train"].items() if k in known - budget}
+        config["settings"]["train"]["sample_every"] = None
+    else:
+        config["settings"]["train"] |= {"epochs": None, "minutes": None}  # resolved to steps when the run began
+    return config
