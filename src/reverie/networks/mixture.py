@@ -42,4 +42,5 @@ class Mixture(nn.Module):
         white = torch.linalg.solve_triangular(self.scale_tril, delta, upper=False).squeeze(-1)
         log_det = self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         each = -0.5 * white.square().sum(-1) - log_det - 0.5 * size * math.log(2 * math.pi)
-        return (each + self.weights.log()).logsumexp(1)
+        density: Tensor = (each + self.weights.log()).logsumexp(1)
+        return density

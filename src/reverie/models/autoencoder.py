@@ -1,0 +1,116 @@
+"""Autoencoders without a distribution over codes: plain, denoising, and regularised.
+
+- ``ae``: squared error through a bottleneck (Hinton & Salakhutdinov 2006).
+- ``dae``: the input is corrupted, the target is not (Vincent et al. 2010); noise, erased or salt-and-pepper pixels.
+- ``rae``: Ghosh et al. (2020), "From variational to deterministic autoencoders", eq. 8: + ``code`` / 2 |z|^2 and a
+  smooth decoder, by its weights' L2 norm or by a gradient penalty: the squared norm of the whole Jacobian, estimated
+  along one random direction (Hutchinson 1990).
+
+None is a density; to draw pictures, a Gaussian mixture is fitted to the codes after training (``mixture``).
+Errors are summed over pixels and averaged over the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Code, Reconstructs
+from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError, nearest
+from reverie.losses.reconstruction import squared_error
+from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.networks.mixture import Mixture
+
+CORRUPTIONS = ("none", "gaussian", "mask", "salt-pepper")
+PENALTIES = ("none", "weights", "gradient")
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """What an autoencoder may be told; see the module's docstring."""
+
+    latent: int = 32
+    network: str = "conv"  # mlp | conv | resnet
+    width: int = 32  # channels of the finest stage
+    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
+    corruption: str = "none"  # none | gaussian | mask | salt-pepper, of the input only
+    level: float = 0.3  # the noise's standard deviation, or the fraction of pixels hit
+    code: float = 0.0  # weight of |z|^2 / 2
+    penalty: str = "none"  # none | weights | gradient, of the decoder
+    smoothness: float = 0.0  # weight of that penalty
+    lr: float = 1e-3
+
+
+class Autoencoder(Model, Reconstructs):
+    """z = encoder(x), trained so that decoder(z) is near x."""
+
+    Config = AutoencoderConfig
+    taxonomy = "not probabilistic"
+    paper = "Hinton & Salakhutdinov 2006"
+    defaults = Defaults(batch_size=128, lr_schedule="cosine", warmup=0.02, ema=0.999)
+
+    config: AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        for key, known in (("network", NETWORKS), ("corruption", CORRUPTIONS), ("penalty", PENALTIES)):
+            value = getattr(config, key)
+            if value not in known:
+                raise ReverieError(f"model.{key} cannot be '{value}'{nearest(value, known)}")
+        self.encoder = encoder(config.network, facts.shape, config.latent, config.width, config.depth)
+        self.decoder = decoder(config.network, config.latent, facts.shape, config.width, config.depth)
+        self.mixture = Mixture(config.latent)
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return {"main": OptimizerSpec(("encoder", "decoder"), lr=self.config.lr)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("reconstruction", "main", self.loss)]
+
+    def loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """Squared error summed over pixels, plus the regularisers, mean over the batch."""
+        config = self.config
+        z = self.encoder(corrupt(batch.images, config.corruption, config.level, batch.draw))
+        outputs = self.decoder(z)
+        recon = squared_error(outputs, batch.images).mean()
+        logs = {"recon": recon, "code": z.square().sum(1).mean()}
+        loss = recon + 0.5 * config.code * logs["code"]
+        if config.penalty != "none":
+            if config.penalty == "weights":
+                logs["penalty"] = torch.stack([w.square().sum() for w in self.decoder.parameters()]).sum()
+            else:
+                direction = batch.draw.normal(*outputs.shape[1:])
+                (slope,) = torch.autograd.grad((outputs * direction).sum(), z, create_graph=True)
+                logs["penalty"] = slope.square().sum(1).mean()
+            loss = loss + config.smoothness * logs["penalty"]
+        return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
+        return Code(self.encoder(images))
+
+    def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        return self.mixture.sample(draw.uniform(), draw.normal(self.config.latent))
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        outputs: Tensor = self.decoder(z)
+        return outputs.clamp(-1, 1)
+
+
+def corrupt(images: Tensor, kind: str, level: float, draw: Draw) -> Tensor:
+    """Pictures with noise added, or a fraction ``level`` of their pixels (all channels at once) grey or extreme."""
+    _, _, height, width = images.shape
+    match kind:
+        case "gaussian":
+            return images + level * draw.normal(*images.shape[1:])
+        case "mask":
+            return torch.where(draw.uniform(1, height, width) < level, 0.0, images)
+        case "salt-pepper":
+            dice = draw.uniform(1, height, width)
+            return torch.where(dice < level, torch.where(dice < level / 2, -1.0, 1.0), images)
+        case _:
+            return images

@@ -1,0 +1,263 @@
+"""Variational autoencoders: Kingma & Welling (2014), "Auto-encoding variational Bayes", and its close relatives.
+
+One loss covers the family: the negative of a bound on log p(x), in nats per picture,
+
+    reconstruction  -E_q[log p(x|z)]                     summed over pixels
+    + beta * KL(q(z|x) || p(z))                          summed over latent dimensions
+
+where ``beta`` rises from zero during the first ``warmup`` of training. What the relatives change:
+
+- beta-VAE (Higgins et al. 2017): beta above one.
+- beta-TCVAE (Chen et al. 2018): only the total correlation is weighted by beta; written here as KL + (beta - 1) TC, the
+  same expectation as the paper's three-part sum, with the analytic KL in place of its sampled parts.
+- InfoVAE (Zhao et al. 2019): adds ``mmd`` times the MMD between aggregate posterior and prior; beta = 1 - alpha.
+- IWAE (Burda et al. 2016): the bound of ``samples`` importance-weighted draws, with that paper's gradient.
+- CVAE (Sohn et al. 2015): encoder and decoder are told the label; the prior is not, it stays N(0, I).
+
+Against the papers: any likelihood (Gaussian with the optimal sigma of Rybkin et al. 2021 by default), convolutional
+networks without normalisation layers, KL warm-up (Sonderby et al. 2016) and free bits (Kingma et al. 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reverie.capabilities import Bounds, Code, Conditions
+from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError, nearest
+from reverie.losses.divergence import (
+    free_bits,
+    gaussian_kl,
+    gaussian_log_density,
+    importance_bound,
+    mmd,
+    total_correlation,
+)
+from reverie.losses.reconstruction import (
+    bernoulli,
+    gaussian,
+    logistic_mixture,
+    mixture_mean,
+    optimal_log_sigma,
+)
+from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.networks.mixture import Mixture
+
+LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
+BOUNDS = ("elbo", "tc", "mmd", "iwae")
+ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """What a VAE may be told; see the module's docstring."""
+
+    latent: int = 32
+    network: str = "conv"  # mlp | conv | resnet
+    width: int = 32  # channels of the finest stage
+    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
+    likelihood: str = "gaussian"  # gaussian | bernoulli (pictures binarised anew at each step) | logistic
+    sigma: float = 0.0  # the Gaussian's standard deviation on the [-1, 1] pixel scale; 0 = optimal
+    components: int = 5  # logistics in each pixel's mixture
+    bound: str = "elbo"  # elbo | tc | mmd | iwae
+    beta: float = 1.0  # weight of the KL; of the total correlation under bound=tc
+    warmup: float = 0.3  # fraction of training over which the KL's weight rises from zero
+    free_bits: float = 0.0  # nats a latent dimension may hold without paying for them
+    samples: int = 1  # draws of z a picture, under bound=iwae
+    mmd: float = 0.0  # weight of the MMD, under bound=mmd
+    lr: float = 1e-3
+
+
+class VAE(Model, Bounds):
+    """q(z|x) a diagonal Gaussian, p(z) = N(0, I), p(x|z) by ``config.likelihood``."""
+
+    Config = VAEConfig
+    taxonomy = "explicit approximate"
+    paper = "Kingma & Welling 2014"
+    defaults = Defaults(batch_size=128, lr_schedule="cosine", warmup=0.02, ema=0.999, clip=0.0)
+
+    config: VAEConfig
+    log_sigma: Tensor  # scalar; the Gaussian likelihood's: fixed, or the mean optimal one of the last 100 steps or so
+    steps: Tensor  # scalar; how many steps that mean has seen
+
+    def __init__(self, config: VAEConfig, facts: Facts, labels: int = 0) -> None:
+        super().__init__(config, facts)
+        for key, known in (("network", NETWORKS), ("likelihood", LIKELIHOODS), ("bound", BOUNDS)):
+            value = getattr(config, key)
+            if value not in known:
+                raise ReverieError(f"model.{key} cannot be '{value}'{nearest(value, known)}")
+        channels, height, width = facts.shape
+        shape_in = (channels + bool(labels), height, width)
+        shape_out = (channels * (3 * config.components if config.likelihood == "logistic" else 1), height, width)
+        self.encoder = encoder(config.network, shape_in, 2 * config.latent, config.width, config.depth)
+        self.decoder = decoder(config.network, config.latent + labels, shape_out, config.width, config.depth)
+        self.mixture = Mixture(config.latent)
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("log_sigma", torch.tensor(config.sigma).log() if config.sigma else torch.zeros(()))
+
+    # Training
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return {"main": OptimizerSpec(("encoder", "decoder"), lr=self.config.lr)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("bound", "main", self.loss)]
+
+    def loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The negative bound, mean over the batch, in nats."""
+        config = self.config
+        images, labels, draw = batch.images, batch.labels, batch.draw
+        if config.likelihood == "bernoulli":
+            images = binarise(images, draw)
+        rise = min(1.0, batch.progress / config.warmup) if config.warmup > 0 else 1.0
+        code = self.posterior(images, labels)
+        mean, logvar = code.chunk(2, 1)
+        samples = config.samples if config.bound == "iwae" else 1
+        noise = draw.normal(samples, config.latent)
+        z = mean.unsqueeze(1) + torch.exp(0.5 * logvar).unsqueeze(1) * noise  # (N, S, latent)
+        outputs = self.outputs(z.flatten(0, 1), labels)
+        targets = images.repeat_interleave(samples, 0)
+        if config.likelihood == "gaussian" and not config.sigma:
+            log_sigma = optimal_log_sigma(outputs, targets)
+            self.steps += 1
+            self.log_sigma += (log_sigma - self.log_sigma) / self.steps.clamp(max=100)
+        else:
+            log_sigma = self.log_sigma
+        log_likelihood = self.log_likelihood(outputs, targets, log_sigma).unflatten(0, (-1, samples))  # (N, S)
+        kl = gaussian_kl(mean, logvar)  # (N, latent)
+        logs = {
+            "recon": -log_likelihood.mean(),
+            "kl": kl.sum(1).mean(),
+            "kl_dims": kl.mean(0),
+        }
+        if config.likelihood == "gaussian":
+            logs["sigma"] = log_sigma.exp()
+        match config.bound:
+            case "iwae":
+                prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z)).sum(2)
+                q = gaussian_log_density(z, mean.unsqueeze(1), logvar.unsqueeze(1)).sum(2)
+                loss = -importance_bound(log_likelihood + rise * config.beta * (prior - q)).mean()
+            case "tc":
+                tc = total_correlation(z.squeeze(1), mean, logvar, population=len(z)).mean()
+                loss = logs["recon"] + rise * (self.cost(kl) + (config.beta - 1) * tc)
+                logs["tc"] = tc
+            case "mmd":
+                distance = mmd(z.squeeze(1), draw.normal(config.latent))
+                loss = logs["recon"] + rise * config.beta * self.cost(kl) + config.mmd * distance
+                logs["mmd"] = distance
+            case _:
+                loss = logs["recon"] + rise * config.beta * self.cost(kl)
+        return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
+
+    def cost(self, kl: Tensor) -> Tensor:
+        """The KL as the loss counts it, with free bits where given: (N, latent) -> scalar."""
+        return free_bits(kl, self.config.free_bits) if self.config.free_bits > 0 else kl.sum(1).mean()
+
+    def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
+        dims = means.get("kl_dims")
+        if progress < max(self.config.warmup, 0.1) or not isinstance(dims, list):
+            return None
+        active = sum(kl > ACTIVE for kl in dims)
+        if active >= 0.1 * len(dims):
+            return None
+        return (
+            f"The posterior has collapsed: {active} of {len(dims)} latent dimensions carry information; "
+            "lower model.beta, lengthen model.warmup, or set model.free_bits=0.1."
+        )
+
+    # The two distributions
+
+    def posterior(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Mean and log variance of q(z|x), side by side: (N, 2 latent)."""
+        code: Tensor = self.encoder(images)
+        return code
+
+    def outputs(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """The parameters of p(x|z) as the decoder gives them; labels (N,) for z (N S, latent)."""
+        outputs: Tensor = self.decoder(z)
+        return outputs
+
+    def log_likelihood(self, outputs: Tensor, targets: Tensor, log_sigma: Tensor) -> Tensor:
+        """log p(x|z), (N,) nats, for targets in [-1, 1]; the Gaussian's density is on that scale."""
+        match self.config.likelihood:
+            case "bernoulli":
+                return bernoulli(outputs, (targets + 1) / 2)
+            case "logistic":
+                return logistic_mixture(outputs, targets)
+            case _:
+                return gaussian(outputs, targets, log_sigma)
+
+    # Capabilities
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
+        mean, logvar = self.posterior(images, labels).chunk(2, 1)
+        return Code(mean, logvar)
+
+    def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        return self.mixture.sample(draw.uniform(), draw.normal(self.config.latent))
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        outputs = self.outputs(z, labels)
+        match self.config.likelihood:
+            case "bernoulli":
+                return torch.tanh(outputs / 2)  # 2 sigmoid - 1
+            case "logistic":
+                return mixture_mean(outputs, self.facts.channels)
+            case _:
+                return outputs.clamp(-1, 1)
+
+    def log_weights(self, images: Tensor, samples: int, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        if self.config.likelihood == "bernoulli":
+            images = binarise(images, draw)
+        mean, logvar = (part.unsqueeze(1) for part in self.posterior(images, labels).chunk(2, 1))
+        noise = draw.normal(samples, self.config.latent)
+        z = mean + torch.exp(0.5 * logvar) * noise  # (N, S, latent)
+        # log p(z) - log q(z|x), with (z - mean) / sigma = noise and the 2 pi's gone
+        ratio = 0.5 * (noise.square() + logvar - z.square()).sum(2)
+        outputs = self.outputs(z.flatten(0, 1), labels)
+        targets = images.repeat_interleave(samples, 0)
+        log_likelihood = self.log_likelihood(outputs, targets, self.log_sigma)
+        total: Tensor = ratio + log_likelihood.unflatten(0, (-1, samples))
+        return total
+
+
+def binarise(images: Tensor, draw: Draw) -> Tensor:
+    """Each pixel -1 or 1, 1 with probability (x + 1) / 2: the dynamic binarisation of Burda et al. (2016)."""
+    return torch.where(draw.uniform(*images.shape[1:]) < (images + 1) / 2, 1.0, -1.0)
+
+
+class CVAE(VAE, Conditions):
+    """A VAE told the class: the encoder by a learned picture of each label as one more channel, the decoder one-hot."""
+
+    paper = "Sohn et al. 2015"
+
+    def __init__(self, config: VAEConfig, facts: Facts) -> None:
+        if not facts.classes:
+            raise ReverieError("cvae needs labels; train it on a folder with one subfolder a class, or use vae.")
+        super().__init__(config, facts, labels=len(facts.classes))
+        self.classes = facts.classes
+        self.label = nn.Embedding(len(facts.classes), facts.height * facts.width)
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return {"main": OptimizerSpec(("encoder", "decoder", "label"), lr=self.config.lr)}
+
+    def posterior(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        plane = self.label(self.known(labels)).view(-1, 1, *images.shape[2:])
+        return super().posterior(torch.cat([images, plane], 1), labels)
+
+    def outputs(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        labels = self.known(labels)
+        one_hot = F.one_hot(labels, len(self.classes)).to(z).repeat_interleave(len(z) // len(labels), 0)
+        return super().outputs(torch.cat([z, one_hot], 1), labels)
+
+    def known(self, labels: Tensor | None) -> Tensor:
+        """The labels, which this model cannot do without."""
+        if labels is None:
+            raise ReverieError("cvae needs a label for every picture; name the class to draw or encode.")
+        return labels

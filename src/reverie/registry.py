@@ -1,0 +1,70 @@
+"""Every model by name: where its class is, what the name presets, what it is. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reverie.errors import ReverieError, nearest
+
+if TYPE_CHECKING:
+    from reverie.engine.phase import Model
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the registry."""
+
+    where: str  # "module:Class" within reverie.models
+    summary: str  # one line
+    paper: str
+    preset: dict[str, Any] = field(default_factory=dict)  # the values of the class's Config that the name stands for
+
+
+MODELS: dict[str, Entry] = {
+    "ae": Entry("autoencoder:Autoencoder", "Autoencoder", "Hinton & Salakhutdinov 2006"),
+    "dae": Entry("autoencoder:Autoencoder", "Denoising autoencoder", "Vincent et al. 2010", {"corruption": "gaussian"}),
+    "rae": Entry(
+        "autoencoder:Autoencoder",
+        "Regularised autoencoder, a smooth decoder over small codes",
+        "Ghosh et al. 2020",
+        {"code": 1.0, "penalty": "gradient", "smoothness": 0.1},
+    ),
+    "vae": Entry("vae:VAE", "Variational autoencoder", "Kingma & Welling 2014"),
+    "beta-vae": Entry("vae:VAE", "VAE with a heavier KL", "Higgins et al. 2017", {"beta": 4.0}),
+    "beta-tcvae": Entry(
+        "vae:VAE", "VAE with a heavier total correlation", "Chen et al. 2018", {"bound": "tc", "beta": 6.0}
+    ),
+    "infovae": Entry(
+        "vae:VAE", "VAE whose codes together match the prior (MMD)", "Zhao et al. 2019", {"bound": "mmd", "mmd": 1000.0}
+    ),
+    "iwae": Entry(
+        "vae:VAE", "VAE with the importance-weighted bound", "Burda et al. 2016", {"bound": "iwae", "samples": 5}
+    ),
+    "cvae": Entry("vae:CVAE", "VAE conditioned on class labels", "Sohn et al. 2015"),
+}
+
+
+def names() -> list[str]:
+    """The models' names, in the order of this file."""
+    return list(MODELS)
+
+
+def entry(name: str) -> Entry:
+    """The line of model ``name``."""
+    if name not in MODELS:
+        raise ReverieError(f"There is no model '{name}'{nearest(name, MODELS)}")
+    return MODELS[name]
+
+
+def load_class(name: str) -> type[Model]:
+    """The class of model ``name``, importing its module, and so torch, only now."""
+    module, _, attribute = entry(name).where.partition(":")
+    found: type[Model] = getattr(import_module(f"reverie.models.{module}"), attribute)
+    return found
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The values of the class's Config that the name stands for; a copy."""
+    return dict(entry(name).preset)
