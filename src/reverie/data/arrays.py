@@ -1,0 +1,260 @@
+"""Sources that are arrays already: .npz, idx, scikit-learn's digits and the built-in faces."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverie.data.decode import Pixels, Unreadable, to_bytes
+from reverie.data.options import MOST_CHANNELS
+from reverie.errors import ReverieError
+
+Array = NDArray[Any]
+IMAGE_KEYS = {"train_images": 0, "x_train": 0, "val_images": 1, "x_val": 1, "test_images": 2, "x_test": 2}
+LABEL_KEYS = {"train_labels": 0, "y_train": 0, "val_labels": 1, "y_val": 1, "test_labels": 2, "y_test": 2}
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+IDX_LIMIT = 64 * 2**30  # bytes that an idx header may declare
+LAYOUTS = "a single array; images and labels; or train_images, train_labels, test_images and test_labels"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pictures of one shape, produced in slices so that the built-in faces need not lie in memory."""
+
+    shape: tuple[int, int, int]  # (C, H, W)
+    rows: Callable[[int, int], Pixels]  # rows(start, stop) -> uint8 (stop - start, C, H, W)
+    content: Callable[[int], bytes]  # what decides the split of picture i
+    splits: NDArray[np.int8]  # (N,): 0, 1, 2 for train, validation, test; -1 where nothing says
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    depth: str  # in words, for `reverie data`
+
+
+def from_npz(path: Path) -> Arrays:
+    """See the design page for the layouts; anything ambiguous is refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ReverieError(f"{path} holds a single .npy array; save it with numpy.savez_compressed as .npz.")
+            known = [name for name in archive.files if name in IMAGE_KEYS or name in LABEL_KEYS]
+            if not known:
+                known = [name for name in archive.files if name in ("images", "labels")]
+            if "images" not in known and not any(name in IMAGE_KEYS for name in known) and len(archive.files) == 1:
+                known = archive.files
+            arrays = {name: archive[name] for name in known}
+            names = ", ".join(archive.files) or "nothing"
+    except ReverieError:
+        raise
+    except Exception as why:  # numpy and zipfile raise nearly every type there is on files that are broken
+        hint = (
+            "object arrays are never loaded: save numbers" if "pickle" in str(why) else "save it again with numpy.savez"
+        )
+        raise ReverieError(f"Cannot read {path} ({' '.join(str(why).split())}); {hint}.") from why
+    if len(arrays) == 1 and not set(arrays) & {*IMAGE_KEYS, *LABEL_KEYS, "labels"}:
+        return from_parts(str(path), [(-1, next(iter(arrays.values())), None)])
+    if "images" in arrays:
+        return from_parts(str(path), [(-1, arrays["images"], arrays.get("labels"))])
+    images = {IMAGE_KEYS[name]: array for name, array in arrays.items() if name in IMAGE_KEYS}
+    labels = {LABEL_KEYS[name]: array for name, array in arrays.items() if name in LABEL_KEYS}
+    if 0 not in images:
+        raise ReverieError(f"{path} holds {names}; expected is {LAYOUTS}.")
+    return from_parts(str(path), [(split, images[split], labels.get(split)) for split in sorted(images)])
+
+
+def from_idx(path: Path) -> Arrays:
+    """An idx file of pictures, with its labels and the test files beside it where they are there."""
+    images = read_idx(path)
+    parts = [(0 if path_of_test(path) else -1, images, _beside(path))]
+    test = path_of_test(path)
+    if test is not None:
+        parts.append((2, read_idx(test), _beside(test)))
+    return from_parts(str(path), parts)
+
+
+def idx_files(path: Path) -> list[Path]:
+    """Every file that `from_idx` reads."""
+    test = path_of_test(path)
+    found = [path, path_of_labels(path), test, test and path_of_labels(test)]
+    return [file for file in found if file is not None]
+
+
+def path_of_labels(images: Path) -> Path | None:
+    """train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz, where that exists."""
+    name = re.sub(r"idx[34]", "idx1", images.name.replace("images", "labels"))
+    return _existing(images.with_name(name)) if name != images.name else None
+
+
+def path_of_test(images: Path) -> Path | None:
+    """train-images-idx3-ubyte.gz -> t10k-images-idx3-ubyte.gz (or test-...), where that exists."""
+    if "train" not in images.name:
+        return None
+    return _existing(*(images.with_name(images.name.replace("train", other)) for other in ("t10k", "test")))
+
+
+def _existing(*paths: Path) -> Path | None:
+    candidates = [other for path in paths for other in (path, path.with_name(path.name + ".gz"), path.with_suffix(""))]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _beside(images: Path) -> Array | None:
+    labels = path_of_labels(images)
+    return None if labels is None else read_idx(labels)
+
+
+def is_idx(path: Path) -> bool:
+    """Whether the (unpacked) file begins as an idx file of pictures or labels does."""
+    try:
+        with _unpacked(path) as stream:
+            start = stream.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in IDX_TYPES and 1 <= start[3] <= 4
+
+
+def _unpacked(path: Path) -> Any:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")
+
+
+def read_idx(path: Path) -> Array:
+    """The array of an idx file, packed with gzip or not."""
+    try:
+        with _unpacked(path) as stream:
+            start = stream.read(4)
+            sizes = [int.from_bytes(stream.read(4), "big") for _ in range(start[3])]
+            kind = np.dtype(IDX_TYPES[start[2]])
+            wanted = math.prod(sizes) * kind.itemsize
+            if wanted > IDX_LIMIT:
+                raise ReverieError(f"{path} declares {wanted / 2**30:.0f} GiB of data; it is damaged: fetch it again.")
+            data = stream.read(wanted)
+    except (OSError, EOFError, zlib.error, IndexError, KeyError) as why:
+        raise ReverieError(f"{path} is no readable idx file ({why}); it may be incomplete: fetch it again.") from why
+    if len(data) != wanted:
+        raise ReverieError(f"{path} declares {wanted} bytes and holds {len(data)}; it is incomplete: fetch it again.")
+    array: Array = np.frombuffer(data, kind).reshape(sizes)
+    return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def from_digits() -> Arrays:
+    """scikit-learn's 1,797 real handwritten digits, 8x8, 17 levels."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return from_parts("digits", [(-1, images, digits.target)])
+
+
+def from_faces(count: int, height: int, width: int) -> Arrays:
+    """The built-in faces number 0 .. count - 1, drawn at that size."""
+    from reverie.data import faces
+
+    factors = faces.draw_factors(np.arange(count))
+    return Arrays(
+        shape=(3, height, width),
+        rows=lambda start, stop: faces.render(factors[start:stop], height, width),
+        content=lambda i: factors[i].tobytes(),
+        splits=np.full(count, -1, np.int8),
+        labels=np.asarray(faces.labels(factors), np.int64),
+        classes=tuple(faces.CLASSES),
+        depth="8 bits",
+    )
+
+
+def face_factors(numbers: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]]:
+    """The ground truth of the built-in faces of these numbers: name -> (N,)."""
+    from reverie.data import faces
+
+    factors = faces.draw_factors(numbers)
+    return {factor.name: factors[:, i] for i, factor in enumerate(faces.FACTORS)}
+
+
+def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Arrays:
+    """Arrays from (split, images, labels) of each split; ``what`` names the source in errors."""
+    last = _channels_last(what, parts[0][1])
+    images, depths = [], set()
+    for _, array, _ in parts:
+        if array.ndim != parts[0][1].ndim:
+            raise ReverieError(f"{what} holds splits of different shapes, {parts[0][1].shape} and {array.shape}.")
+        pictures, depth = _to_pictures(what, array, last)
+        images.append(pictures)
+        depths.add(depth)
+    if len({part.shape[1:] for part in images}) > 1:
+        raise ReverieError(f"{what} holds splits of different shapes, {images[0].shape[1:]} and {images[1].shape[1:]}.")
+    starts = np.cumsum([0, *(len(part) for part in images)])
+
+    def rows(start: int, stop: int) -> Pixels:
+        pieces = [
+            part[max(start - first, 0) : max(stop - first, 0)] for part, first in zip(images, starts[:-1], strict=True)
+        ]
+        return np.concatenate(pieces)
+
+    labels, classes = _labels(what, [(len(array), given) for _, array, given in parts])
+    return Arrays(
+        shape=images[0].shape[1:],
+        rows=rows,
+        content=lambda i: rows(i, i + 1).tobytes(),
+        splits=np.concatenate([np.full(len(array), split, np.int8) for split, array, _ in parts]),
+        labels=labels,
+        classes=classes,
+        depth=", ".join(sorted(depths)),
+    )
+
+
+def _channels_last(what: str, array: Array) -> bool | None:
+    """Whether (N, H, W, C) rather than (N, C, H, W); None for (N, H, W)."""
+    if array.ndim == 3:
+        return None
+    if array.ndim != 4:
+        raise ReverieError(
+            f"{what} holds an array of shape {array.shape}; expected is (N, H, W), (N, H, W, C) or (N, C, H, W)."
+        )
+    first, last = array.shape[1], array.shape[3]
+    for usual in (range(1, MOST_CHANNELS + 1), (1, 3, 4)):
+        if (first in usual) != (last in usual):
+            return last in usual
+    raise ReverieError(
+        f"{what} holds an array of shape {array.shape}, where it is unclear which axis holds the channels (1 to "
+        f"{MOST_CHANNELS}); save it as (N, H, W, C) with pictures larger than {MOST_CHANNELS} pixels."
+    )
+
+
+def _to_pictures(what: str, array: Array, last: bool | None) -> tuple[Pixels, str]:
+    if array.dtype == np.uint8 and array.size and array.max() == 1:  # dSprites and its like: 0 and 1, not nearly black
+        array = array.astype(bool)
+    try:
+        pixels = to_bytes(array)
+    except Unreadable as why:
+        raise ReverieError(f"{what} holds {why}; scale them before saving.") from why
+    depth = "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{' float' * (array.dtype.kind == 'f')}"
+    if last is None:
+        return pixels[:, None], depth
+    return (pixels.transpose(0, 3, 1, 2) if last else pixels), depth
+
+
+def _labels(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    given = [(count, labels) for count, labels in parts if labels is not None]
+    if len(given) != len(parts):
+        return None, ()
+    columns = []
+    for count, labels in given:
+        column = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        if column.shape != (count,) or column.dtype.kind not in "iuUS":
+            raise ReverieError(
+                f"{what} holds labels of shape {labels.shape} and type {labels.dtype} for {count} pictures; "
+                f"expected is one integer or name for each picture."
+            )
+        columns.append(np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column)
+    found, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    if len(found) < 2:
+        return None, ()
+    return numbers.astype(np.int64), tuple(str(value) for value in found)

@@ -1,0 +1,273 @@
+"""Decoding a source once, into a pack."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import statistics
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from reverie.data import pack
+from reverie.data.arrays import Arrays
+from reverie.data.decode import MODES, Plan, Seen, Unreadable, decode, encode, look, refit
+from reverie.data.files import Entry, Files
+from reverie.data.options import CHANNELS, DataOptions
+from reverie.errors import ReverieError
+
+Progress = Callable[[int, int], None]  # progress(done, total), both in pictures
+T = TypeVar("T")
+
+KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
+AUTO_SIZES = (32, 64, 128)
+CHUNK = 256
+
+
+def build_files(
+    what: str, files: Files, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+) -> dict[str, Any]:
+    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable."""
+    entries = spread(files.entries, [entry.name for entry in files.entries], options.limit)
+    if not entries:
+        raise ReverieError(_nothing(what, files))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of each odd file; those that matter are listed as unreadable
+        found, failed = _look(entries, progress)
+        if not found:
+            raise ReverieError(_nothing(what, files, failed))
+        plan = choose_plan([seen for _, seen in found], options)
+        while True:
+            raw = len(found) * math.prod(plan.shape) <= pack.RAW_LIMIT
+            kept, broken = _decode([entry for entry, _ in found], plan, raw, writer, progress)
+            failed += broken
+            if not kept:
+                raise ReverieError(_nothing(what, files, failed))
+            again = choose_plan([seen for _, _, seen, _ in kept], options)
+            if again == plan:
+                break
+            # Files whose header was well and whose pixels were not had swayed the choice.
+            plan, found = again, [(entry, seen) for entry, _, seen, _ in kept]
+            writer.restart()
+    names, digests = [entry.name for entry, *_ in kept], [digest for _, digest, *_ in kept]
+    labels, classes = _classes([entry.label for entry, *_ in kept], files.classes)
+    seen_all = [seen for _, _, seen, _ in kept]
+    ends = np.cumsum([0, *(length for *_, length in kept)])
+    return {
+        **_index(plan, names, [entry.split for entry, *_ in kept], digests, labels, classes),
+        "offsets": None if raw else ends.tolist(),
+        "unreadable": sorted(files.unreadable + failed),
+        "found": {
+            "sizes": _histogram(f"{seen.height}x{seen.width}" for seen in seen_all),
+            "modes": _histogram(seen.mode for seen in seen_all),
+            "bits": _histogram(str(seen.bits) for seen in seen_all),
+            "not pictures": dict(files.other.most_common()),
+        },
+    }
+
+
+def build_arrays(
+    what: str, arrays: Arrays, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+) -> dict[str, Any]:
+    """Write the pixels of every row; returns the index."""
+    numbers = spread(range(len(arrays.splits)), [str(i) for i in range(len(arrays.splits))], options.limit)
+    if not numbers:
+        raise ReverieError(f"{what} holds no pictures.")
+    channels, height, width = arrays.shape
+    plan = choose_plan([Seen("", channels, height, width, 8)], options)
+    if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
+        raise ReverieError(
+            f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
+        )
+    digests = []
+    for group in _groups(numbers):
+        chunk = arrays.rows(group[0], group[-1] + 1)
+        digests += [_digest(arrays.content(i)) for i in group]
+        if plan.shape != arrays.shape:
+            chunk = np.stack([refit(picture, plan) for picture in chunk])
+        writer.write(np.ascontiguousarray(chunk).data)
+        if progress is not None:
+            progress(len(digests), len(numbers))
+    labels = None if arrays.labels is None else arrays.labels[numbers].tolist()
+    return {
+        **_index(plan, [str(i) for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes),
+        "offsets": None,
+        "unreadable": [],
+        "found": {
+            "sizes": {f"{height}x{width}": len(numbers)},
+            "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
+            "bits": {arrays.depth: len(numbers)},
+            "not pictures": {},
+        },
+    }
+
+
+def choose_plan(seen: Sequence[Seen], options: DataOptions) -> Plan:
+    """The shape of every picture, from what they are and what was asked. Raises ReverieError on mixed channels."""
+    channels = options.fixed_channels()
+    if channels is None:
+        kinds = Counter(one.channels for one in seen)
+        if len(kinds) > 1:
+            counts = ", ".join(f"{count} {KINDS[kind]}" for kind, count in sorted(kinds.items()))
+            ways = " or ".join(f"data.channels={name}" for name in CHANNELS)
+            raise ReverieError(f"The pictures differ in their channels ({counts}); say what they shall become: {ways}.")
+        channels = next(iter(kinds))
+    elif channels not in MODES and any(one.channels != channels for one in seen):
+        raise ReverieError(f"Pictures cannot become {channels} channels; leave out data.channels={channels}.")
+    size = options.fixed_size()
+    if size is None:
+        sizes = {(one.height, one.width) for one in seen}
+        size = sizes.pop() if len(sizes) == 1 else _auto_size(seen)
+    return Plan(channels, *size, fit=options.fit)
+
+
+def _auto_size(seen: Sequence[Seen]) -> tuple[int, int]:
+    median = statistics.median(min(one.height, one.width) for one in seen)
+    side = max((side for side in AUTO_SIZES if side <= median), default=AUTO_SIZES[0])
+    return side, side
+
+
+def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
+    """``limit`` of the items (0: all) by the hash of their names, so not only of the first class; in their order."""
+    if not limit or limit >= len(items):
+        return list(items)
+    ranks = sorted(range(len(items)), key=lambda i: _digest(names[i].encode(errors="surrogateescape")))
+    return [items[i] for i in sorted(ranks[:limit])]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Runs of successive numbers, none longer than a chunk."""
+    run: list[int] = []
+    for number in numbers:
+        if run and (number != run[-1] + 1 or len(run) == CHUNK):
+            yield run
+            run = []
+        run.append(number)
+    yield run
+
+
+def _read(entry: Entry) -> bytes | Unreadable:
+    try:
+        return entry.read()
+    except (
+        Exception
+    ) as why:  # zip members alone fail in six ways: encrypted, unknown method, bad checksum, cut short ...
+        return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
+
+
+def _parallel(work: Callable[[bytes], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+    """``work`` on the bytes of each entry, in order. Reading stays on this thread, as a tar has one position only."""
+
+    def attempt(data: bytes | Unreadable) -> T | Unreadable:
+        if isinstance(data, Unreadable):
+            return data
+        try:
+            return work(data)
+        except Unreadable as why:
+            return why
+
+    workers = min(16, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[Entry, Any]] = deque()
+        for entry in entries:
+            waiting.append((entry, pool.submit(attempt, _read(entry))))
+            if len(waiting) >= 8 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+
+def _look(
+    entries: Sequence[Entry], progress: Progress | None
+) -> tuple[list[tuple[Entry, Seen]], list[tuple[str, str]]]:
+    found, failed = [], []
+    for entry, seen in _parallel(look, entries):
+        if isinstance(seen, Unreadable):
+            failed.append((entry.name, str(seen)))
+        else:
+            found.append((entry, seen))
+    if progress is not None:
+        progress(0, len(found))
+    return found, failed
+
+
+def _decode(
+    entries: Sequence[Entry], plan: Plan, raw: bool, writer: pack.PackWriter, progress: Progress | None
+) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
+    """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
+
+    def work(data: bytes) -> tuple[bytes, Seen, bytes | memoryview]:
+        picture, seen = decode(data, plan)
+        return _digest(data), seen, picture.data if raw else min(data, encode(picture), key=len)
+
+    kept, failed = [], []
+    for done, (entry, result) in enumerate(_parallel(work, entries), 1):
+        if isinstance(result, Unreadable):
+            failed.append((entry.name, str(result)))
+        else:
+            digest, seen, pixels = result
+            before = writer.size
+            writer.write(pixels)
+            kept.append((entry, digest, seen, writer.size - before))
+        if progress is not None:
+            progress(done, len(entries))
+    return kept, failed
+
+
+def _index(
+    plan: Plan,
+    names: Sequence[str],
+    splits: Sequence[int],
+    digests: Sequence[bytes],
+    labels: Sequence[int] | None,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
+    content.update(b"".join(digests))
+    return {
+        "shape": plan.shape,
+        "fit": plan.fit,
+        "names": names,
+        "splits": splits,
+        "draws": [int.from_bytes(digest[:4], "little") for digest in digests],
+        "labels": labels,
+        "classes": classes if labels is not None else [],
+        "content": content.hexdigest(),
+    }
+
+
+def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[int] | None, list[str]]:
+    there = {name for name in names if name is not None}
+    classes = [name for name in order if name in there] or sorted(there)
+    if len(classes) < 2:
+        return None, []
+    numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
+    return [numbers[name] for name in names], classes
+
+
+def _histogram(values: Iterable[str]) -> dict[str, int]:
+    counts = Counter(values).most_common()
+    rest = sum(count for _, count in counts[20:])
+    return dict(counts[:20]) | ({"other": rest} if rest else {})
+
+
+def _nothing(what: str, files: Files, failed: Sequence[tuple[str, str]] = ()) -> str:
+    if failed or files.unreadable:
+        name, why = [*failed, *files.unreadable][0]
+        count = len(failed) + len(files.unreadable)
+        return f"None of the {count} picture files in {what} can be read; the first is {name} ({why})."
+    if files.other:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in files.other.most_common(5))
+        return f"There are no pictures in {what}, only other files ({kinds}); give a folder with .png or .jpg files."
+    return f"There are no pictures in {what}; give a folder with .png or .jpg files."

@@ -1,0 +1,217 @@
+"""From the bytes of a picture file to uint8 (C, H, W), whatever the file holds; or one reason why not."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+# What Pillow decodes by itself. A closed list: some of its other formats run programs (EPS starts Ghostscript).
+FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"),
+    *("QOI", "SGI", "DDS"),
+)
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+ORIENTATION = 0x0112
+
+
+class Unreadable(Exception):
+    """Why a file is no picture; the text goes into the list that the user sees."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a file holds, before anything is converted; upright, as its EXIF orientation asks."""
+
+    mode: str
+    channels: int
+    height: int
+    width: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every picture is turned into."""
+
+    channels: int
+    height: int
+    width: int
+    fit: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.height, self.width
+
+
+def look(data: bytes) -> Seen:
+    """Reads the header only. Raises Unreadable."""
+    try:
+        image = _open(data)
+        # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
+        asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        return _seen(image, turned=asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8))
+    except Unreadable:
+        raise
+    except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
+        raise Unreadable(_reason(why)) from why
+
+
+def decode(data: bytes, plan: Plan) -> tuple[Pixels, Seen]:
+    """The upright picture, fitted to the plan, uint8 (C, H, W). Raises Unreadable."""
+    from PIL import ImageOps
+
+    try:
+        image = _open(data)
+        whole, bits = image.size, _bits(image)
+        if image.format == "JPEG":  # a large photo is decoded at a fraction of its size, at least twice the target
+            image.draft(None, (2 * max(plan.height, plan.width),) * 2)
+        image.load()
+        drafted = image.size != whole
+        turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        image = ImageOps.exif_transpose(image)
+        seen = _seen(image, turned=False)
+        width, height = (whole[::-1] if turned else whole) if drafted else image.size
+        seen = Seen(seen.mode, seen.channels, height, width, bits)
+        return pixels(_fit(_to_channels(image, plan.channels), plan)), seen
+    except Unreadable:
+        raise
+    except Exception as why:  # as above
+        raise Unreadable(_reason(why)) from why
+
+
+def refit(picture: Pixels, plan: Plan) -> Pixels:
+    """A (C, H, W) array fitted to the plan; channel counts that no picture format has must equal the plan's."""
+    from PIL import Image
+
+    if picture.shape == plan.shape:
+        return picture
+    if len(picture) in MODES and plan.channels in MODES:
+        image = Image.fromarray(
+            np.ascontiguousarray(picture.transpose(1, 2, 0)).squeeze(2 if len(picture) == 1 else ())
+        )
+        return pixels(_fit(_to_channels(image, plan.channels), plan))
+    single = Plan(1, plan.height, plan.width, plan.fit)
+    return np.concatenate([refit(channel[None], single) for channel in picture])
+
+
+def pixels(image: Image.Image) -> Pixels:
+    """(C, H, W) of a picture in one of the modes L, LA, RGB, RGBA."""
+    array = np.asarray(image, np.uint8)
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def encode(picture: Pixels) -> bytes:
+    """A PNG of (C, H, W), C from 1 to 4."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    array = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    Image.fromarray(array[:, :, 0] if len(picture) == 1 else array).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _open(data: bytes) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise Unreadable("the file is empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as why:  # its own text holds a memory address
+        raise Unreadable("not a picture, or of a format that cannot be read") from why
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
+    return image
+
+
+def _reason(why: Exception) -> str:
+    text = " ".join(str(why).split())
+    return f"damaged: {text or type(why).__name__}"
+
+
+def _bits(image: Image.Image) -> int:
+    if image.mode == "1":
+        return 1
+    return 16 if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
+
+
+def _seen(image: Image.Image, turned: bool) -> Seen:
+    alpha = image.has_transparency_data
+    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    width, height = image.size[::-1] if turned else image.size
+    return Seen(image.mode, (1 if grey else 3) + alpha, height, width, _bits(image))
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """In the mode of that many channels. Alpha that is not wanted lets white shine through; missing alpha is opaque."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(to_bytes(np.asarray(image)))
+    alpha = image.has_transparency_data
+    if alpha and channels in (1, 3):
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, (255, 255, 255, 255)), over).convert("RGB")
+    elif image.mode not in MODES.values():
+        image = image.convert("RGBA" if alpha else "L" if image.mode == "1" else "RGB")
+    return (
+        image if image.mode == MODES[channels] and "transparency" not in image.info else image.convert(MODES[channels])
+    )
+
+
+def to_bytes(values: NDArray[Any]) -> Pixels:
+    """Values of any depth as uint8: 16 bits divided by 257, floats in [0, 1] times 255, booleans as 0 or 255.
+
+    Raises Unreadable where the range is anyone's guess.
+    """
+    kind, array = values.dtype.kind, values
+    if array.dtype == np.uint8:
+        return np.asarray(array, np.uint8)
+    if kind == "b":
+        return np.where(array, np.uint8(255), np.uint8(0))
+    if array.size == 0:
+        return np.zeros(array.shape, np.uint8)
+    low, high = array.min(), array.max()
+    if kind == "f":
+        if not (low >= 0 and high <= 1):  # not a number fails both
+            raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
+        return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)
+    if kind in "iu":
+        if low < 0 or high > 65535:
+            raise Unreadable(f"integers from {low} to {high}; only 8 and 16 bits are understood")
+        return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
+    raise Unreadable(f"values of type {array.dtype}; only integers, floats and booleans are understood")
+
+
+def _fit(image: Image.Image, plan: Plan) -> Image.Image:
+    from PIL import Image
+
+    target = (plan.width, plan.height)
+    if image.size == target:  # untouched, pixel for pixel
+        return image
+    if plan.fit == "stretch":
+        return image.resize(target, Image.Resampling.LANCZOS)
+    ratios = plan.width / image.width, plan.height / image.height
+    if plan.fit == "crop":
+        scale = max(ratios)
+        width, height = plan.width / scale, plan.height / scale
+        left, top = (image.width - width) / 2, (image.height - height) / 2
+        box = (max(left, 0), max(top, 0), min(left + width, image.width), min(top + height, image.height))
+        return image.resize(target, Image.Resampling.LANCZOS, box=box)
+    scale = min(ratios)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    canvas = Image.new(image.mode, target)
+    canvas.paste(
+        image.resize(inner, Image.Resampling.LANCZOS), ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2)
+    )
+    return canvas

@@ -1,0 +1,82 @@
+"""Data sets of the Hugging Face Hub, or of a folder in its layout, by the optional ``datasets`` package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reverie.data.files import SPLITS, Entry, Files
+from reverie.errors import ReverieError
+
+Loaded = dict[str, tuple[Any, str, str | None]]  # split -> (its rows, the picture column, the label column)
+
+
+def load(spec: str) -> Loaded:
+    """Splits by name, pictures still encoded. Works offline from the cache of `datasets`, and on a folder."""
+    try:
+        import datasets
+    except ImportError as why:
+        raise ReverieError(f"{spec} needs the datasets package; install it with: pip install 'reverie[hub]'") from why
+    name, _, config = spec.removeprefix("hf:").partition("@")
+    try:
+        loaded = datasets.load_dataset(name, config or None)
+    except Exception as why:  # the hub, the network and every file format have their own
+        first = (str(why).strip() or type(why).__name__).splitlines()[0]
+        raise ReverieError(
+            f"Cannot load {spec} ({first}); check the name, the network, and that you may read it."
+        ) from why
+    return {split: (part, *_columns(spec, datasets, part)) for split, part in loaded.items()}
+
+
+def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
+    """The picture column, and the label column where there is one and only one candidate."""
+    images = [name for name, kind in part.features.items() if isinstance(kind, datasets.Image)]
+    if len(images) != 1:
+        held = ", ".join(part.features) or "nothing"
+        count = "no column" if not images else f"{len(images)} columns"
+        raise ReverieError(f"{spec} has {count} of pictures (its columns: {held}); exactly one is expected.")
+    labels = [name for name, kind in part.features.items() if isinstance(kind, datasets.ClassLabel)]
+    if len(labels) != 1:
+        labels = [name for name in labels or part.features if name in ("label", "labels")]
+    return images[0], labels[0] if len(labels) == 1 else None
+
+
+def key(loaded: Loaded) -> object:
+    """Changes with the files behind the data set."""
+    found = []
+    for split, (part, *columns) in loaded.items():
+        paths = [Path(file["filename"]) for file in part.cache_files]
+        found.append(
+            (split, len(part), columns, [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+        )
+    return found
+
+
+def files(loaded: Loaded) -> Files:
+    """Each row as a file called split/number. Splits of other names than train, validation and test say nothing."""
+    from datasets import Image
+
+    found = Files()
+    named = len(loaded) > 1
+    for split, (part, column, label) in loaded.items():
+        pictures = part.select_columns([column]).cast_column(column, Image(decode=False))
+        labels = [None] * len(part) if label is None else list(part[label])
+        names = getattr(part.features[label], "names", None) if label is not None else None
+        if names:
+            found.classes = list(names)
+        for row, number in enumerate(labels):
+            text = None if number is None else names[number] if names else str(number)
+            number_of_split = SPLITS.get(split, -1) if named else -1
+            found.entries.append(Entry(f"{split}/{row}", partial(_read, pictures, row, column), number_of_split, text))
+    if any(entry.label is None for entry in found.entries):
+        found.entries = [replace(entry, label=None) for entry in found.entries]
+    return found
+
+
+def _read(pictures: Any, row: int, column: str) -> bytes:
+    picture = pictures[row][column]
+    if picture is None:
+        return b""
+    return bytes(picture["bytes"]) if picture["bytes"] is not None else Path(picture["path"]).read_bytes()

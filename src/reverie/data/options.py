@@ -1,0 +1,72 @@
+"""What a user may ask of the data: the ``data.*`` settings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reverie.errors import ReverieError, nearest
+
+FITS = ("crop", "pad", "stretch")
+CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
+LARGEST_SIDE = 16384
+MOST_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How pictures become (C, H, W); a value that makes no sense raises ReverieError at once."""
+
+    size: str = (
+        "auto"  # "64", "64x48" (height x width); "auto": the common size, else 32, 64 or 128 by the median short side
+    )
+    fit: str = "crop"  # crop (resize the short side, cut the centre) | pad (with zeros) | stretch
+    channels: str = "auto"  # auto (what the pictures have; mixed ones are refused) | grey | rgb | rgba | a number
+    flip: bool = False  # training: mirror half of the pictures
+    shift: int = 0  # training: move by up to so many pixels, reflecting at the border
+    count: int = 10000  # `faces` only: how many pictures, all splits together
+    limit: int = 0  # use only so many pictures, spread over the whole source; 0 = all
+    validation: float = 0.05  # fraction held out where the source has no validation split of its own
+    test: float = 0.05  # likewise for the test split
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}.")
+        self.fixed_size()
+        self.fixed_channels()
+        for name, low in (("shift", 0), ("count", 1), ("limit", 0)):
+            if getattr(self, name) < low:
+                raise ReverieError(f"data.{name}={getattr(self, name)} must be at least {low}.")
+        if not (0 <= self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
+            raise ReverieError(
+                f"data.validation={self.validation} and data.test={self.test} must be fractions, together below 1."
+            )
+
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) where the user fixed them, None for "auto"."""
+        return None if self.size == "auto" else parse_size(self.size, "data.size")
+
+    def fixed_channels(self) -> int | None:
+        """The number of channels asked for, None for "auto"."""
+        if self.channels == "auto":
+            return None
+        if self.channels in CHANNELS:
+            return CHANNELS[self.channels]
+        if not re.fullmatch(r"[0-9]{1,4}", self.channels):
+            raise ReverieError(
+                f"data.channels={self.channels} is unknown{nearest(self.channels, ['auto', *CHANNELS])}."
+            )
+        if not 1 <= int(self.channels) <= MOST_CHANNELS:
+            raise ReverieError(f"data.channels={self.channels} must be from 1 to {MOST_CHANNELS}.")
+        return int(self.channels)
+
+
+def parse_size(text: str, what: str) -> tuple[int, int]:
+    """(height, width) from "64" or "64x48"; ``what`` names the setting in the error."""
+    match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", text)
+    if match is None:
+        raise ReverieError(f"{what}={text} is no size; write 64, or 64x48 for height x width.")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise ReverieError(f"{what}={text} must lie between 1 and {LARGEST_SIDE} pixels.")
+    return height, width

@@ -1,0 +1,121 @@
+"""The pack: one file in the cache that holds every decoded picture, ready to be mapped into memory.
+
+Layout: the pixels (raw uint8, or one encoded file after the other), a JSON index, and a footer of 24 bytes that says
+how long both are. It is written under a temporary name and renamed, so a reader never meets half a pack and builders
+that race each other do no harm; a file whose length disagrees with its footer was cut short and counts as absent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverie.data.decode import Pixels, Plan, decode
+from reverie.errors import ReverieError
+
+MAGIC = b"reverie\x01"
+FOOTER = struct.Struct("<QII8s")  # bytes of pixels, bytes of index, checksum of the index, magic
+RAW_LIMIT = 8 * 2**30  # above so many bytes of pixels, encoded files are kept and decoded when asked for
+
+
+def cache_folder() -> Path:
+    """REVERIE_CACHE, else reverie in the XDG cache folder."""
+    own = os.environ.get("REVERIE_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reverie"
+
+
+class Pack:
+    """An open pack. ``index`` is the JSON as it was written."""
+
+    def __init__(self, path: Path, index: dict[str, Any], size: int) -> None:
+        self.index = index
+        channels, height, width = index["shape"]
+        self.plan = Plan(channels, height, width, index["fit"])
+        shape: tuple[int, ...] = (len(index["names"]), *self.plan.shape)
+        self._offsets: NDArray[np.int64] | None = None
+        if index["offsets"] is not None:
+            self._offsets = np.array(index["offsets"], np.int64)
+            shape = (size,)
+        self._pixels: NDArray[np.uint8] = np.memmap(path, np.uint8, "r", shape=shape)
+
+    def read(self, rows: NDArray[np.int64]) -> Pixels:
+        """uint8 (n, C, H, W), a copy."""
+        if self._offsets is None:
+            return np.asarray(self._pixels[rows])
+        out = np.empty((len(rows), *self.plan.shape), np.uint8)
+        for i, row in enumerate(rows):
+            out[i], _ = decode(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
+        return out
+
+
+def open_pack(path: Path) -> Pack | None:
+    """The pack, or None where there is none or it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            length = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, length - FOOTER.size))
+            size, text_size, checksum, magic = FOOTER.unpack(stream.read())
+            if magic != MAGIC or size + text_size + FOOTER.size != length:
+                return None
+            stream.seek(size)
+            text = stream.read(text_size)
+        return Pack(path, json.loads(text), size) if zlib.crc32(text) == checksum else None
+    except (OSError, struct.error):
+        return None
+
+
+class PackWriter:
+    """Takes pixels in order, then the index."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.size += self._stream.write(data)
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        self._stream.seek(0)
+        self._stream.truncate()
+        self.size = 0
+
+    def finish(self, index: dict[str, Any]) -> None:
+        text = json.dumps(index).encode()
+        self._stream.write(text)
+        self._stream.write(FOOTER.pack(self.size, len(text), zlib.crc32(text), MAGIC))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[PackWriter]:
+    """A writer whose pack appears under ``path`` when the block ends well, and leaves nothing behind when it does not.
+
+    Only what the writer itself does raises OSError here; it becomes one sentence.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(".tmp", path.stem + ".", path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            yield PackWriter(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as why:
+        raise ReverieError(
+            f"Cannot write the cache {path.parent} ({why.strerror}); make room, or set REVERIE_CACHE to another folder."
+        ) from why
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Between uint8 pixels, tensors in [-1, 1], and picture files for people to look at."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reverie.data.decode import Pixels
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from reverie.data.dataset import Dataset
+
+GAP = 2  # pixels between the pictures of a grid
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    import torch
+
+    return torch.tensor(pixels).to(torch.float32).div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> Pixels:
+    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) -> uint8, the inverse of `to_tensor`."""
+    scaled = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).clamp(0, 255).round()
+    return np.asarray(scaled.byte().cpu().numpy(), np.uint8)
+
+
+def grid(pixels: Pixels, columns: int) -> Image.Image:
+    """One picture of all, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
+    from PIL import Image
+
+    count, channels, height, width = pixels.shape
+    if not count:
+        raise ReverieError("There are no pictures to show in a grid.")
+    shown = {2: 1}.get(channels, channels if channels <= 4 else 3)
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, shown), np.uint8)
+    for i, picture in enumerate(pixels[:, :shown]):
+        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
+        canvas[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
+    return Image.fromarray(canvas[:, :, 0] if shown == 1 else canvas)
+
+
+def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
+    """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
+    pixels = images if isinstance(images, np.ndarray) else None
+    if pixels is None:
+        import torch
+
+        assert isinstance(images, torch.Tensor)
+        pixels = images.cpu().numpy() if images.dtype == torch.uint8 else to_uint8(images)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(".tmp", path.stem + ".", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            grid(pixels, columns).save(stream, "PNG")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
+    """A grid of up to rows x columns pictures spread over the data set; with labels, as many of each class in turn."""
+    cells = min(rows * columns, len(dataset))
+    if dataset.labels is None:
+        return grid(dataset.batch(np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)), columns)
+    classes = len(dataset.facts.classes)
+    wanted = np.arange(cells) * classes // max(1, cells)
+    picks = []
+    for number in range(classes):
+        members = np.flatnonzero(dataset.labels == number)
+        count = min(int((wanted == number).sum()), len(members))
+        if count:
+            picks.append(members[np.linspace(0, len(members) - 1, count).round().astype(np.int64)])
+    return grid(dataset.batch(np.concatenate(picks)), columns)
