@@ -9,7 +9,7 @@ import statistics
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
 AUTO_SIZES = (32, 64, 128)
-CHUNK = 256
+CHUNK = 256  # rows of an array at a time
+PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
 
 
 def build_files(
@@ -167,25 +168,38 @@ def _read(entry: Entry) -> bytes | Unreadable:
 def _parallel(work: Callable[[bytes], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
     """``work`` on the bytes of each entry, in order. Reading stays on this thread, as a tar has one position only."""
 
-    def attempt(data: bytes | Unreadable) -> T | Unreadable:
-        if isinstance(data, Unreadable):
-            return data
-        try:
-            return work(data)
-        except Unreadable as why:
-            return why
+    def attempt(portion: list[tuple[Entry, bytes | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
+        results: list[tuple[Entry, T | Unreadable]] = []
+        for entry, data in portion:
+            try:
+                results.append((entry, data if isinstance(data, Unreadable) else work(data)))
+            except Unreadable as why:
+                results.append((entry, why))
+        return results
 
     workers = min(16, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[Entry, Any]] = deque()
-        for entry in entries:
-            waiting.append((entry, pool.submit(attempt, _read(entry))))
-            if len(waiting) >= 8 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
+        waiting: deque[Future[list[tuple[Entry, T | Unreadable]]]] = deque()
+        for portion in _portions(entries):
+            waiting.append(pool.submit(attempt, portion))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield from waiting.popleft().result()
+
+
+def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes | Unreadable]]]:
+    """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
+    portion: list[tuple[Entry, bytes | Unreadable]] = []
+    size = 0
+    for entry in entries:
+        data = _read(entry)
+        portion.append((entry, data))
+        size += 0 if isinstance(data, Unreadable) else len(data)
+        if len(portion) == PORTION or size > PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    yield portion
 
 
 def _look(

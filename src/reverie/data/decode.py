@@ -78,7 +78,7 @@ def decode(data: bytes, plan: Plan) -> tuple[Pixels, Seen]:
         image.load()
         drafted = image.size != whole
         turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         seen = _seen(image, turned=False)
         width, height = (whole[::-1] if turned else whole) if drafted else image.size
         seen = Seen(seen.mode, seen.channels, height, width, bits)
