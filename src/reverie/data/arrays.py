@@ -42,9 +42,9 @@ class Arrays:
 def from_npz(path: Path) -> Arrays:
     """See the design page for the layouts; anything ambiguous is refused."""
     try:
+        if path.suffix.lower() == ".npy":
+            return from_parts(str(path), [(-1, np.load(path, allow_pickle=False), None)])
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ReverieError(f"{path} holds a single .npy array; save it with numpy.savez_compressed as .npz.")
             known = [name for name in archive.files if name in IMAGE_KEYS or name in LABEL_KEYS]
             if not known:
                 known = [name for name in archive.files if name in ("images", "labels")]
@@ -100,8 +100,12 @@ def path_of_test(images: Path) -> Path | None:
     return _existing(*(images.with_name(images.name.replace("train", other)) for other in ("t10k", "test")))
 
 
+def _packed_or_not(path: Path) -> tuple[Path, Path]:
+    return path, path.with_name(path.name[:-3] if path.name.endswith(".gz") else path.name + ".gz")
+
+
 def _existing(*paths: Path) -> Path | None:
-    candidates = [other for path in paths for other in (path, path.with_name(path.name + ".gz"), path.with_suffix(""))]
+    candidates = [other for path in paths for other in _packed_or_not(path)]
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -188,6 +192,8 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Array
         pictures, depth = _to_pictures(what, array, last)
         images.append(pictures)
         depths.add(depth)
+    if 0 in images[0].shape[1:]:
+        raise ReverieError(f"{what} holds an array of shape {parts[0][1].shape}, in which pictures have no pixels.")
     if len({part.shape[1:] for part in images}) > 1:
         raise ReverieError(f"{what} holds splits of different shapes, {images[0].shape[1:]} and {images[1].shape[1:]}.")
     starts = np.cumsum([0, *(len(part) for part in images)])

@@ -21,7 +21,7 @@ from reverie.data.files import Entry, Files
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.errors import ReverieError
 
-Progress = Callable[[int, int], None]  # progress(done, total), both in pictures
+Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
 
 KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
@@ -206,13 +206,13 @@ def _look(
     entries: Sequence[Entry], progress: Progress | None
 ) -> tuple[list[tuple[Entry, Seen]], list[tuple[str, str]]]:
     found, failed = [], []
-    for entry, seen in _parallel(look, entries):
+    for done, (entry, seen) in enumerate(_parallel(look, entries), 1):
+        if progress is not None:
+            progress(done, 2 * len(entries))
         if isinstance(seen, Unreadable):
             failed.append((entry.name, str(seen)))
         else:
             found.append((entry, seen))
-    if progress is not None:
-        progress(0, len(found))
     return found, failed
 
 
@@ -235,7 +235,7 @@ def _decode(
             writer.write(pixels)
             kept.append((entry, digest, seen, writer.size - before))
         if progress is not None:
-            progress(done, len(entries))
+            progress(len(entries) + done, 2 * len(entries))
     return kept, failed
 
 

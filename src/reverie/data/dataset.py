@@ -104,7 +104,7 @@ class Dataset:
         if which == "all":
             return self._with(np.arange(len(self._pack.index["names"])), which)
         if which not in SPLITS:
-            raise ReverieError(f"There is no split '{which}'{nearest(which, [*SPLITS, 'all'])}.")
+            raise ReverieError(f"There is no split '{which}'{nearest(which, [*SPLITS, 'all'])}")
         members, _ = divide(self._pack.index, self.options)
         return self._with(members[which], which)
 
@@ -199,10 +199,13 @@ def _find(spec: str, options: DataOptions) -> Source:
 
         loaded = hub.load(spec)
         return Source(hub.key(loaded), lambda: nullcontext(hub.files(loaded)))
-    path = Path(spec).expanduser()
+    if not spec.strip():
+        raise ReverieError("The name of the data is empty; give a folder, an archive, or digits or faces.")
+    path = Path(spec)
     try:
+        path = path.expanduser()
         exists = path.exists()
-    except (OSError, ValueError):  # a name too long, or with a zero byte
+    except (OSError, ValueError, RuntimeError):  # a name too long or with a zero byte, the home of an unknown user
         exists = False
     if not exists:
         raise ReverieError(_unknown(spec, path))
@@ -222,7 +225,7 @@ def _at(path: Path) -> Source:
     key = (path.suffix, _file_key(path))
     suffix = path.suffix.lower()
     if suffix in PICTURES:
-        return Source(key, lambda: nullcontext(files_in_folder(path.parent, [(path.name, path.stat())])))
+        return Source((path.name, key), lambda: nullcontext(files_in_folder(path.parent, [(path.name, path.stat())])))
     if suffix in (".npz", ".npy"):
         return Source(key, lambda: nullcontext(arrays.from_npz(path)))
     if suffix == ".zip" or zipfile.is_zipfile(path):
@@ -250,7 +253,7 @@ def _faces(spec: str, options: DataOptions) -> Source:
     from reverie.data import faces
 
     size = options.size if options.size != "auto" else spec.partition(":")[2] or FACES_SIZE
-    height, width = parse_size(size, "the size of the faces")
+    height, width = parse_size(size, "Faces of size ")
     code = hashlib.blake2b(Path(faces.__file__).read_bytes()).hexdigest()  # drawn anew when the drawing changes
     return Source(
         ("faces", code, options.count, height, width),
@@ -259,13 +262,14 @@ def _faces(spec: str, options: DataOptions) -> Source:
 
 
 def _unknown(spec: str, path: Path) -> str:
+    shown = spec if len(spec) <= 200 else spec[:200] + "..."
     if os.sep not in spec and not path.suffix:
-        return (
-            f"There is no folder or data called '{spec}'{nearest(spec, [*BUILT_IN, 'hf:owner/name', *_beside(path)])}."
-        )
+        hint = nearest(spec, [*BUILT_IN, *_beside(path)])
+        known = "; give a path, hf:owner/name, digits or faces."
+        return f"There is no folder or data called '{shown}'{hint if 'did you mean' in hint else known}"
     hint = nearest(path.name, _beside(path))
     where = "" if path.parent.is_dir() else f", nor its folder {path.parent}"
-    return f"There is no {spec}{where}{hint if 'did you mean' in hint else '; check the path'}."
+    return f"There is no {shown}{where}{hint if 'did you mean' in hint else '; check the path.'}"
 
 
 def _beside(path: Path) -> list[str]:

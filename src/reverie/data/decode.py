@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reverie.errors import ReverieError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -23,7 +25,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 ORIENTATION = 0x0112
 
 
-class Unreadable(Exception):
+class Unreadable(ReverieError):
     """Why a file is no picture; the text goes into the list that the user sees."""
 
 

@@ -20,6 +20,8 @@ def load(spec: str) -> Loaded:
     except ImportError as why:
         raise ReverieError(f"{spec} needs the datasets package; install it with: pip install 'reverie[hub]'") from why
     name, _, config = spec.removeprefix("hf:").partition("@")
+    if not name:
+        raise ReverieError("hf: names no data set; write hf:owner/name, or hf:owner/name@config.")
     try:
         loaded = datasets.load_dataset(name, config or None)
     except Exception as why:  # the hub, the network and every file format have their own
@@ -67,9 +69,10 @@ def files(loaded: Loaded) -> Files:
         if names:
             found.classes = list(names)
         for row, number in enumerate(labels):
-            text = None if number is None else names[number] if names else str(number)
-            number_of_split = SPLITS.get(split, -1) if named else -1
-            found.entries.append(Entry(f"{split}/{row}", partial(_read, pictures, row, column), number_of_split, text))
+            known = number is not None and number != -1  # -1 is how the hub says that there is no label
+            text = (names[number] if names else str(number)) if known else None
+            split_number = SPLITS.get(split, -1) if named else -1
+            found.entries.append(Entry(f"{split}/{row}", partial(_read, pictures, row, column), split_number, text))
     if any(entry.label is None for entry in found.entries):
         found.entries = [replace(entry, label=None) for entry in found.entries]
     return found

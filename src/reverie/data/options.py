@@ -31,7 +31,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
-            raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}.")
+            raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}")
         self.fixed_size()
         self.fixed_channels()
         for name, low in (("shift", 0), ("count", 1), ("limit", 0)):
@@ -44,7 +44,7 @@ class DataOptions:
 
     def fixed_size(self) -> tuple[int, int] | None:
         """(height, width) where the user fixed them, None for "auto"."""
-        return None if self.size == "auto" else parse_size(self.size, "data.size")
+        return None if self.size == "auto" else parse_size(self.size, "data.size=")
 
     def fixed_channels(self) -> int | None:
         """The number of channels asked for, None for "auto"."""
@@ -53,20 +53,18 @@ class DataOptions:
         if self.channels in CHANNELS:
             return CHANNELS[self.channels]
         if not re.fullmatch(r"[0-9]{1,4}", self.channels):
-            raise ReverieError(
-                f"data.channels={self.channels} is unknown{nearest(self.channels, ['auto', *CHANNELS])}."
-            )
+            raise ReverieError(f"data.channels={self.channels} is unknown{nearest(self.channels, ['auto', *CHANNELS])}")
         if not 1 <= int(self.channels) <= MOST_CHANNELS:
             raise ReverieError(f"data.channels={self.channels} must be from 1 to {MOST_CHANNELS}.")
         return int(self.channels)
 
 
 def parse_size(text: str, what: str) -> tuple[int, int]:
-    """(height, width) from "64" or "64x48"; ``what`` names the setting in the error."""
+    """(height, width) from "64" or "64x48"; ``what`` stands before it in the error."""
     match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", text)
     if match is None:
-        raise ReverieError(f"{what}={text} is no size; write 64, or 64x48 for height x width.")
+        raise ReverieError(f"{what}{text} is no size; write 64, or 64x48 for height x width.")
     height, width = int(match[1]), int(match[2] or match[1])
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise ReverieError(f"{what}={text} must lie between 1 and {LARGEST_SIDE} pixels.")
+        raise ReverieError(f"{what}{text} must lie between 1 and {LARGEST_SIDE} pixels.")
     return height, width

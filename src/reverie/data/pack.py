@@ -11,9 +11,10 @@ import json
 import os
 import struct
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,6 +106,7 @@ def writing(path: Path) -> Iterator[PackWriter]:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         handle, temporary = tempfile.mkstemp(".tmp", path.stem + ".", path.parent)
         with os.fdopen(handle, "wb") as stream:
             yield PackWriter(stream)
@@ -119,3 +121,11 @@ def writing(path: Path) -> Iterator[PackWriter]:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builders left; what is younger than a day may still be growing."""
+    for left in folder.glob("*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86400:
+                left.unlink()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from reverie.data.decode import Pixels
 from reverie.errors import ReverieError
+from reverie.files import replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,23 +52,12 @@ def grid(pixels: Pixels, columns: int) -> Image.Image:
 
 def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
     """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
-    pixels = images if isinstance(images, np.ndarray) else None
-    if pixels is None:
-        import torch
-
-        assert isinstance(images, torch.Tensor)
-        pixels = images.cpu().numpy() if images.dtype == torch.uint8 else to_uint8(images)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(".tmp", path.stem + ".", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            grid(pixels, columns).save(stream, "PNG")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    if isinstance(images, np.ndarray):
+        pixels = images
+    else:
+        pixels = to_uint8(images) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
+    with replacing(Path(path)) as temporary:
+        grid(pixels, columns).save(temporary, format="PNG")
 
 
 def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
