@@ -110,17 +110,18 @@ def test_a_picture_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatch,
     np.testing.assert_array_equal(render(rows, height, width), together)
 
 
-def test_every_shape_fits_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("height", "width"), [(10, 8), (48, 64)])
+def test_every_shape_fits_its_window(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
     """Windows save time; drawing each shape over the whole picture must give the same picture."""
     rows = draw_factors(np.arange(600), seed=2)
     for name in ("yaw", "pitch", "face_width", "smile", "gaze"):  # at the ends, where shapes reach furthest
         column = COLUMN[name]
         middle = (FACTORS[column].low + FACTORS[column].high) / 2
         rows[:, column] = np.where(rows[:, column] < middle, FACTORS[column].low, FACTORS[column].high)
-    windowed = render(rows, 48, 64)
+    windowed = render(rows, height, width)
     inside = faces._Scene.patch
     monkeypatch.setattr(faces._Scene, "patch", lambda scene, *bounds: inside(scene, -np.inf, np.inf, -np.inf, np.inf))
-    np.testing.assert_array_equal(windowed, render(rows, 48, 64))
+    np.testing.assert_array_equal(windowed, render(rows, height, width))
 
 
 def test_everything_is_painted_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,11 +114,13 @@ def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def _alike(rows: Array, size: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Rows that are drawn by the same program (hair style and glasses), at most ``size`` at once."""
-    style = _column(rows, "hair_style")
-    kind = style * len(CLASSES) + _column(rows, "glasses")
-    for value in np.unique(kind):
-        members = np.flatnonzero(kind == value)
+    """Rows that are drawn by the same program (hair style and glasses), at most ``size`` at once.
+
+    They come in the order of their yaw: features that are near each other fit a small window.
+    """
+    kind = _column(rows, "hair_style") * len(CLASSES) + _column(rows, "glasses")
+    order = np.lexsort((_column(rows, "yaw"), kind))
+    for members in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
         for start in range(0, len(members), size):
             yield members[start : start + size]
 
@@ -247,10 +249,15 @@ class _Scene:
         self.backdrop = _palette(_BACKDROP, each["background"])
 
     def patch(self, left: float, right: float, top: float, bottom: float) -> _Patch:
-        """The window of the pixels whose centres lie within these bounds."""
-        columns = slice(*np.searchsorted(self.x[0, 0], [left, right]))
-        lines = slice(*np.searchsorted(self.y[0, :, 0], [top, bottom]))
+        """The window of the pixels that a shape within these bounds may touch."""
+        columns = slice(*np.searchsorted(self.x[0, 0], [left - self.pixel, right + self.pixel]))
+        lines = slice(*np.searchsorted(self.y[0, :, 0], [top - self.pixel, bottom + self.pixel]))
         return _Patch(self.x[:, :, columns], self.y[:, lines], self.canvas[:, :, lines, columns], self.pixel)
+
+    def around(self, spot: _Spot, reach_x: float, reach_y: float) -> _Patch:
+        """The window of everything so near to the spot, in any of the faces."""
+        left, right = float(spot.x.min()) - reach_x, float(spot.x.max()) + reach_x
+        return self.patch(left, right, float(spot.y.min()) - reach_y, float(spot.y.max()) + reach_y)
 
     def spot(self, longitude: float, latitude: float, reach: float = 1.0) -> _Spot:
         """A point of the head's surface (radians from its middle, right and down), turned and projected."""
@@ -366,7 +373,7 @@ def _head(scene: _Scene) -> None:
 def _cheeks(scene: _Scene) -> None:
     for side in (-1, 1):
         spot = scene.spot(side * 0.62, 0.36)
-        patch = scene.patch(side * 0.28 - 0.5, side * 0.28 + 0.5, -0.16, 0.5)
+        patch = scene.around(spot, 0.24, 0.18)
         glow = _glow(patch.x - spot.x, patch.y - spot.y, 0.19 * spot.squeeze_x, 0.14 * spot.squeeze_y)
         patch.paint(glow, _BLUSH, 0.4)
 
@@ -374,7 +381,7 @@ def _cheeks(scene: _Scene) -> None:
 def _nose(scene: _Scene) -> None:
     """A button with a shadow and a highlight; it stands out from the face, so it moves further than the rest."""
     spot = scene.spot(0, 0.26, reach=1.12)
-    patch = scene.patch(-0.42, 0.42, -0.12, 0.5)
+    patch = scene.around(spot, 0.10, 0.10)
     x, y = patch.x - spot.x, patch.y - spot.y
     patch.paint(patch.cover(_ellipse(x, y - 0.015, 0.075, 0.055), blur=0.035), scene.skin_shade)
     patch.paint(patch.cover(_ellipse(x, y, 0.062, 0.046), blur=0.05), _toward(scene.skin, _BLUSH, 0.16))
@@ -384,7 +391,7 @@ def _nose(scene: _Scene) -> None:
 def _mouth(scene: _Scene) -> None:
     """A line that bends with the smile; a grin opens it on teeth and tongue."""
     spot = scene.spot(0, 0.58)
-    patch = scene.patch(-0.58, 0.58, -0.08, 0.64)
+    patch = scene.around(spot, 0.26, 0.18)
     glad = _positive(scene.smile)
     grin = 0.20 * _positive(scene.smile - 0.12)  # how far the lips part
     bend = 0.10 * scene.smile - 0.25 * grin
@@ -409,10 +416,10 @@ def _mouth(scene: _Scene) -> None:
 def _eye(scene: _Scene, side: int) -> None:
     """Lids that close come to rest on a smiling arc."""
     spot = scene.spot(side * 0.43, 0.03)
-    patch = scene.patch(side * 0.21 - 0.42, side * 0.21 + 0.42, -0.34, 0.36)
+    patch = scene.around(spot, 0.16, 0.19)
     x, y = patch.x - spot.x, patch.y - spot.y
     wide, tall = 0.115 * spot.squeeze_x, (0.004 + 0.138 * scene.open) * spot.squeeze_y
-    sag = 0.06 * (1 - scene.open) ** 3
+    sag = 0.06 * (1 - scene.open) ** 4
     lid = y - sag * _positive(1 - np.square(x / wide))
     beyond = np.abs(x) - wide  # the ellipse's distance is too short beyond its ends where it is very flat
     ball = patch.cover(np.maximum(_ellipse(x, lid, wide, tall), beyond))
@@ -431,7 +438,7 @@ def _eye(scene: _Scene, side: int) -> None:
 def _brow(scene: _Scene, side: int) -> None:
     """An arch in the hair's colour: raised by a grin, its inner end lifted by a frown."""
     spot = scene.spot(side * 0.45, -0.34)
-    patch = scene.patch(side * 0.21 - 0.42, side * 0.21 + 0.42, -0.56, 0.1)
+    patch = scene.around(spot, 0.16, 0.15)
     half = 0.10 * spot.squeeze_x
     x = patch.x - spot.x
     outward = np.minimum(np.maximum(x * (side / half), -1), 1)
@@ -445,7 +452,7 @@ def _brow(scene: _Scene, side: int) -> None:
 def _spectacles(scene: _Scene) -> None:
     """Round frames with a glint, a bridge, and arms that run to the ears."""
     left, right = scene.spot(-0.43, 0.05, reach=1.06), scene.spot(0.43, 0.05, reach=1.06)
-    patch = scene.patch(-0.72, 0.72, -0.36, 0.48)
+    patch = scene.around(left, 1.3, 0.30)
     y = patch.y - left.y
     radius = 0.19
     gap = 0.5 * (right.x - left.x - radius * (left.squeeze_x + right.squeeze_x))
@@ -474,19 +481,18 @@ def _mane(scene: _Scene, patch: _Patch) -> Array:
         bottom, flare = 0.50, 0.16 * fall
     else:
         wave = fall * 3.2 - np.floor(fall * 3.2) - 0.5
-        bottom, flare = 0.96, 0.05 * fall + 0.06 * np.square(1 - 2 * np.abs(wave)) * np.minimum(4 * fall, 1)
+        bottom, flare = 0.96, 0.05 * fall + 0.06 * np.square(1 - 4 * wave**2) * np.minimum(4 * fall, 1)
     tip = _positive(y - (bottom - 0.22)) * (1 / 0.24)
     wide = (scene.head_a + 0.09 + flare) * (1 - 0.4 * tip**4)
     return np.maximum(_ellipse(patch.x - scene.head_x, _negative(y), wide, 0.69), y - bottom)
 
 
-def _curls(scene: _Scene, patch: _Patch, centres: list[tuple[float, float]], radius: float) -> Array:
+def _curls(scene: _Scene, x: Array, y: Array, centres: list[tuple[float, float]], radius: float) -> Array:
     """Distance to equal circles, their centres in units of the head's half width and height.
 
     |p - c|^2 - r^2 is a part common to all circles plus a part linear in p: another circle costs two operations.
     """
-    x, y = patch.x - scene.head_x, patch.y - scene.head_y
-    nearest = np.full((scene.count, *patch.view.shape[2:]), np.inf, dtype=np.float32)
+    nearest = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, dtype=np.float32)
     for across, down in centres:
         at_x, at_y = scene.head_a * across, scene.head_b * down
         np.minimum(nearest, (at_x**2 + at_y**2 - 2 * at_x * x) - 2 * at_y * y, out=nearest)
@@ -497,13 +503,13 @@ def _curls(scene: _Scene, patch: _Patch, centres: list[tuple[float, float]], rad
 
 
 _CLOUD = [(1.20 * math.sin(turn), -0.12 - 1.0 * math.cos(turn)) for turn in (0.5 * k for k in range(-4, 5))]
-_FRINGE = [(0.27 * k, -0.80 + 0.035 * k * k) for k in range(-3, 4)]
+_FRINGE = [(0.40 * k, -0.82 + 0.06 * k * k) for k in range(-2, 3)]
 
 
 def _hair_behind(scene: _Scene) -> None:
     if scene.style == "curly":
         patch = scene.patch(-1.05, 1.05, -1.0, 0.66)
-        outline = _curls(scene, patch, _CLOUD, 0.25)
+        outline = _curls(scene, patch.x - scene.head_x, patch.y - scene.head_y, _CLOUD, 0.25)
         _comb(scene, patch, patch.cover(outline), 0.55 + 4 * outline)
     elif scene.style == "bun":
         patch = scene.patch(-0.4, 0.4, -1.0, -0.45)
@@ -535,22 +541,22 @@ def _hair_before(scene: _Scene) -> None:
     whole: Array
     free: Array
     if scene.style == "curly":
-        whole = _curls(scene, patch, _FRINGE, 0.155)
+        whole = _curls(scene, x, y, _FRINGE, 0.18)
         free = -whole
         deep = 0.5 + 5 * whole
     else:
         deep = 0.28 + 0.55 * down
         whole = _mane(scene, patch) if scene.style in _FALLING else np.maximum(crown, y - 0.03)
         if scene.style == "short":
-            free = _ellipse(x, y + 0.20 * x, wide * 0.93, 0.41)
+            free = np.maximum(_ellipse(x, y + 0.20 * x, wide * 0.93, 0.41), crown + 0.06)
         elif scene.style == "bun":
-            free = _ellipse(x, y - 0.04, wide * 0.96, 0.48)
+            free = np.maximum(_ellipse(x, y - 0.04, wide * 0.96, 0.48), crown + 0.06)
         elif scene.style == "bob":
             free = np.maximum(_ellipse(x, _negative(y), wide * 0.86, 0.44), 0.25 * x**2 - y - 0.29)
         else:
             free = _ellipse(x, _negative(y - 0.55 * np.abs(x)), wide * 0.88, 0.52)
     front = np.maximum(whole, -free)
-    patch.paint(patch.cover(np.maximum(front - 0.03, crown + 0.06), blur=0.11), scene.skin_shade, 0.4)
+    patch.paint(patch.cover(np.maximum(front - 0.03, crown + 0.09), blur=0.11), scene.skin_shade, 0.4)
     cover = patch.cover(front)
     _comb(scene, patch, cover, deep)
     if scene.style != "curly":
