@@ -1,0 +1,171 @@
+"""The model card: README.md of a run, in the form that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from reverie import registry
+from reverie.capabilities import Conditions, Encodes, Reconstructs, Samples
+from reverie.engine.events import read_metrics
+from reverie.engine.phase import Model
+from reverie.files import replacing
+
+SHOWN_CLASSES = 20
+
+
+def write_card(folder: Path, config: dict[str, Any]) -> None:
+    """Write README.md: what the model is, its data, its final training figures, and how to use it.
+
+    ``config`` is the content of config.json; the figures are the last line of metrics.jsonl.
+    """
+    sections = [_front_matter(config), _what(folder, config), _data(config), _training(folder, config)]
+    sections += [_use(folder, config), _licence(config)]
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="replace")
+
+
+def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
+    """Lines for a shell that use the run, as its model's capabilities permit."""
+    place, data = shlex.quote(run), shlex.quote(str(config["data"].get("spec", "")))
+    lines = [f"reverie sample {place} --count 64 --out samples.png"] if _is(kind, Samples) else []
+    if _is(kind, Reconstructs):
+        lines.append(f"reverie reconstruct {place} {data} --out reconstructions.png")
+    if _is(kind, Encodes):
+        lines += [f"reverie embed {place} {data} --out codes.npz", f"reverie evaluate {place}"]
+    return "\n".join(lines)
+
+
+def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
+    """Lines of Python that use the run, as its model's capabilities permit."""
+    lines = ["import reverie", "", f"run = reverie.load({run!r})"]
+    if _is(kind, Samples):
+        c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
+        lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w}) in [-1, 1]")
+    if _is(kind, Encodes):
+        lines += [
+            'options = reverie.DataOptions(**run.config["settings"]["data"])',
+            'data = reverie.open_dataset(run.config["data"]["spec"], options)',
+            'codes = reverie.embed(run.model, data.split("test")).codes  # (N, latent)',
+        ]
+    return "\n".join(lines)
+
+
+def final_figures(folder: Path) -> dict[str, float]:
+    """The last finite value of every scalar that the run logged."""
+    figures: dict[str, float] = {}
+    for line in read_metrics(folder):
+        figures |= {k: float(v) for k, v in line.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+    return figures
+
+
+def number(value: float) -> str:
+    """Four digits or so, with thousands apart: 12,345 or 0.1234."""
+    if value == 0 or 1e-3 <= abs(value) < 1000:
+        return f"{value:.4g}".replace("-", "−")
+    return (f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}").replace("-", "−")
+
+
+def _is(kind: type[Model] | Model, capability: type) -> bool:
+    return issubclass(kind if isinstance(kind, type) else type(kind), capability)
+
+
+def _front_matter(config: dict[str, Any]) -> str:
+    kind, spec = registry.load_class(config["model"]), str(config["data"].get("spec", ""))
+    family = config["model"]
+    head: dict[str, Any] = {"library_name": "reverie"}
+    if _is(kind, Samples) and not _is(kind, Conditions):
+        head["pipeline_tag"] = "unconditional-image-generation"
+    head["tags"] = ["reverie", "pytorch", "image-generation", family]
+    if re.fullmatch(r"hf:[\w.-]+/[\w.-]+", spec):
+        head["datasets"] = [spec[3:]]
+    lines = []
+    for key, value in head.items():  # JSON strings are YAML strings
+        each = [f"{key}:", *(f"  - {json.dumps(v)}" for v in value)] if isinstance(value, list) else [f"{key}: {value}"]
+        lines += each
+    return "\n".join(["---", *lines, "---"])
+
+
+def _what(folder: Path, config: dict[str, Any]) -> str:
+    entry, kind = registry.entry(config["model"]), registry.load_class(config["model"])
+    facts = config["facts"]
+    text = (
+        f"# {config['model']} on {code(config['data'].get('spec', 'pictures'))}\n\n"
+        f"{entry.summary} ({entry.paper}), {kind.taxonomy} density, for pictures of "
+        f"{facts['height']} × {facts['width']} pixels in {facts['channels']} "
+        f"channel{'s' if facts['channels'] > 1 else ''}. Trained with reverie {config['reverie']}."
+    )
+    text = text.replace("not probabilistic density", "not probabilistic")
+    picture = max((folder / "samples").glob("[0-9]*[0-9].png"), default=None)
+    if picture:
+        text += f"\n\n![A grid of pictures drawn from the model](samples/{picture.name})"
+    return text + ("\n\nCurves, the latent space and more: [report.html](report.html).")
+
+
+def _data(config: dict[str, Any]) -> str:
+    classes = config["facts"]["classes"]
+    count = config["data"].get("pictures")
+    lines = ["## Data", ""]
+    trained = f"{count:,} training pictures" if isinstance(count, int) else "Training pictures"
+    lines.append(f"{trained} of {code(config['data'].get('spec', ''))}, with values scaled to [-1, 1].")
+    if classes:
+        shown = ", ".join(code(name) for name in classes[:SHOWN_CLASSES])
+        more = f" and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
+        lines.append(f"{len(classes)} classes: {shown}{more}.")
+    if config["data"].get("fingerprint"):
+        lines.append(f"Fingerprint: {code(config['data']['fingerprint'])}.")
+    return "\n".join(lines)
+
+
+def _training(folder: Path, config: dict[str, Any]) -> str:
+    figures, plan = final_figures(folder), config["settings"]["train"]
+    lines = ["## Training", ""]
+    parts = [f"{int(figures['step']):,} steps"] if "step" in figures else []
+    parts += [f"of {plan['batch_size']} pictures"] if plan.get("batch_size") else []
+    parts += [f"seed {plan['seed']}"] if "seed" in plan else []
+    if parts:
+        lines += [(" ".join(parts[:2]) + "".join(f", {p}" for p in parts[2:])).strip() + ".", ""]
+    rows = [f"| {code(k)} | {number(v)} |" for k, v in figures.items() if k not in ("step", "images")]
+    if rows:
+        lines += ["Means over the last logged steps, on training pictures:", "", "| figure | value |", "|---|---:|"]
+        lines += rows
+    else:
+        lines.append("No figures were logged.")
+    return "\n".join(lines)
+
+
+def _use(folder: Path, config: dict[str, Any]) -> str:
+    kind = registry.load_class(config["model"])
+    return "\n\n".join(
+        [
+            "## How to use",
+            fence("python", script(str(folder), config, kind)),
+            fence("bash", commands(str(folder), config, kind)),
+            "All settings are in `config.json`; `model.safetensors` holds the weights. Nothing in either is executed.",
+        ]
+    )
+
+
+def _licence(config: dict[str, Any]) -> str:
+    return (
+        "## Licence\n\n"
+        "reverie itself is under the Apache License 2.0. That says nothing about these weights: they were learned "
+        f"from {code(config['data'].get('spec', 'pictures'))}, whose terms decide how they may be used and shared."
+    )
+
+
+def code(text: object) -> str:
+    """Text as a Markdown code span, whatever it contains."""
+    clean = " ".join(str(text).split()).replace("|", "\\|")
+    ticks = "`" * (max((len(run) for run in re.findall("`+", clean)), default=0) + 1)
+    return f"{ticks} {clean} {ticks}" if "`" in clean else f"`{clean}`"
+
+
+def fence(language: str, text: str) -> str:
+    """Text as a Markdown code block, whatever it contains."""
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{ticks}{language}\n{text}\n{ticks}"

@@ -1,0 +1,609 @@
+"""report.html: what became of a run, on one page that needs nothing but a browser.
+
+Pictures are inside the page, charts are SVG drawn here, and whatever comes from outside (names of files and classes,
+specs, warnings) is escaped. A section that has nothing to show is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reverie import registry
+from reverie.artifact import read_config
+from reverie.capabilities import Bounds, Encodes
+from reverie.card import commands, number, script
+from reverie.data import Dataset
+from reverie.data.pictures import GAP
+from reverie.engine.events import EVENTS, read_metrics
+from reverie.engine.phase import Model
+from reverie.files import replacing
+from reverie.tasks.embed import embed
+from reverie.tasks.latent_map import latent_map
+
+LARGE, LARGE_BYTES = 1024, 1_000_000  # pixels of side, and bytes, of the large pictures
+SMALL, SMALL_BYTES = 264, 80_000  # of those in a strip
+STRIP = 10  # pictures in a strip
+POINTS = 120  # on a curve; more are drawn as means with their range
+MAPPED = 2000  # pictures on the map of the latent space
+ENOUGH = 500  # pictures of the test split that make a map; with fewer, training pictures are shown
+ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
+LARGEST = 1e100  # a value beyond it is not drawn
+
+# Petroff (2021), "Accessible color sequences for data visualization": ten colours, told apart by the colour-blind too.
+PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
+
+NAMES = {
+    "loss": "Loss",
+    "recon": "Reconstruction",
+    "kl": "KL divergence",
+    "tc": "Total correlation",
+    "mmd": "Maximum mean discrepancy",
+    "sigma": "Noise of the decoder",
+    "code": "Squared norm of the codes",
+    "grad_norm": "Gradient norm",
+    "images_per_second": "Speed",
+}
+UNITS = {"sigma": "on pixels from −1 to 1", "images_per_second": "pictures per second"}
+NATS = ("loss", "recon", "kl", "tc")  # in nats where the model has a bound on log p(x)
+
+Point = tuple[float, float, float, float]  # step, mean, least, most
+Group = tuple[str, NDArray[np.bool_], str]  # name, which pictures, colour
+
+
+def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
+    """Write report.html from what the run in ``folder`` left there, and the codes of pictures of ``dataset``.
+
+    ``model`` is in eval mode. The page loads nothing from elsewhere.
+    """
+    config, metrics, events = read_config(folder), read_metrics(folder), _read_events(folder)
+    rates = [(e["step"], e["images_per_second"]) for e in events if _drawable(e.get("images_per_second"))]
+    sections = [
+        _head(folder, config, metrics, rates, model),
+        _warnings(events),
+        _over_time(folder, config),
+        _reconstructions(folder, config),
+        _curves(metrics, rates, isinstance(model, Bounds)),
+        _latent(metrics, model, dataset),
+        _use(folder, config, model),
+        _settings(config, dataset),
+    ]
+    title = escape(f"{config['model']} on {config['data'].get('spec', 'pictures')}")
+    page = PAGE.format(
+        title=title, style=STYLE, body="\n".join(filter(None, sections)), version=escape(config["reverie"])
+    )
+    with replacing(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+# Sections
+
+
+def _head(
+    folder: Path, config: dict[str, Any], metrics: list[dict[str, Any]], rates: list[tuple[int, float]], model: Model
+) -> str:
+    entry, facts, plan = registry.entry(config["model"]), config["facts"], config["settings"]["train"]
+    steps = metrics[-1]["step"] if metrics else plan.get("steps")
+    images = metrics[-1].get("images") if metrics else None
+    figures = {
+        "steps": f"{steps:,}" if isinstance(steps, int) else None,
+        "pictures seen": f"{images:,}" if isinstance(images, int) else None,
+        "training pictures": f"{config['data']['pictures']:,}" if "pictures" in config["data"] else None,
+        "height × width × channels": f"{facts['height']} × {facts['width']} × {facts['channels']}",
+        "classes": str(len(facts["classes"])) if facts["classes"] else None,
+        "parameters": _short(sum(p.numel() for p in model.parameters())),
+        "pictures per second": number(float(np.median([r for _, r in rates]))) if rates else None,
+    }
+    if rates and isinstance(images, int):
+        figures["of training, about"] = _duration(images * float(np.mean([1 / r for _, r in rates if r > 0] or [0])))
+    kind = model.taxonomy if model.taxonomy.startswith("not") else f"{model.taxonomy} density"
+    shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in figures.items() if v)
+    samples = _pictures(folder, "")
+    hero = ""
+    if samples:
+        alt = f"Grid of pictures drawn from the model after {samples[-1][0]:,} steps"
+        hero = _figure(_image(samples[-1][1], alt), "Drawn from the model: final samples, not selected.", "hero")
+    return (
+        f'<header class="head"><div><p class="eyebrow">reverie · training report</p>'
+        f"<h1>{escape(config['model'])} <span>on</span> {escape(str(config['data'].get('spec', 'pictures')))}</h1>"
+        f'<p class="lead">{escape(entry.summary)} ({escape(entry.paper)}); {escape(kind)}.</p>'
+        f"<dl>{shown}</dl></div>{hero}</header>"
+    )
+
+
+def _warnings(events: list[dict[str, Any]]) -> str:
+    said = {str(e["warning"]): e["step"] for e in reversed(events) if e.get("warning")}
+    items = [f"<li>{escape(text)} <small>from step {step:,}</small></li>" for text, step in reversed(said.items())]
+    return _section("Warnings", f'<ul class="warnings">{"".join(items)}</ul>') if items else ""
+
+
+def _over_time(folder: Path, config: dict[str, Any]) -> str:
+    found = _pictures(folder, "")
+    if len(found) < 2:
+        return ""
+    note = "The same latents, decoded as training went on. The first pictures of each grid are shown."
+    return _section("Samples over time", _strip(found, config, "Samples"), note)
+
+
+def _reconstructions(folder: Path, config: dict[str, Any]) -> str:
+    found = _pictures(folder, "-reconstructions")
+    if not found:
+        return ""
+    note = "Rows alternate: inputs from the test split above, what the model makes of them below."
+    alt = f"Pictures of the test split above their reconstructions after {found[-1][0]:,} steps"
+    body = _figure(_image(found[-1][1], alt), f"After {found[-1][0]:,} steps.", "wide")
+    if len(found) > 1:
+        body += "<h3>Over time</h3>" + _strip(found, config, "Reconstructions")
+    return _section("Reconstructions", body, note)
+
+
+def _curves(metrics: list[dict[str, Any]], rates: list[tuple[int, float]], nats: bool) -> str:
+    series: dict[str, list[tuple[int, float]]] = {}
+    for line in metrics:
+        for key, value in line.items():
+            if key not in ("step", "images") and _drawable(value):
+                series.setdefault(key, []).append((line["step"], float(value)))
+    order = {key: i for i, key in enumerate(NAMES)}
+    charts = [
+        _chart(key, series[key], UNITS.get(key, "nats per picture" if nats and key in NATS else ""))
+        for key in sorted(series, key=lambda key: order.get(key, len(order)))
+    ]
+    if rates:
+        charts.append(_chart("images_per_second", rates, UNITS["images_per_second"]))
+    note = "Against the step, on training pictures; the large number is the last value. Point at a curve to read it."
+    return _section("Training", f'<div class="charts">{"".join(charts)}</div>', note) if charts else ""
+
+
+def _latent(metrics: list[dict[str, Any]], model: Model, dataset: Dataset) -> str:
+    parts = []
+    logged = [line["kl_dims"] for line in metrics if isinstance(line.get("kl_dims"), list)]
+    kl = [(i, float(value)) for i, value in enumerate(logged[-1]) if _drawable(value)] if logged else []
+    if kl:
+        parts.append(_bars(kl))
+    if isinstance(model, Encodes):
+        parts.append(_map(model, dataset))
+    return _section("Latent space", f'<div class="pair">{"".join(parts)}</div>') if any(parts) else ""
+
+
+def _use(folder: Path, config: dict[str, Any], model: Model) -> str:
+    parts = [("In a shell", commands(str(folder), config, model)), ("In Python", script(str(folder), config, model))]
+    blocks = "".join(f"<div><h3>{h}</h3><pre><code>{escape(text)}</code></pre></div>" for h, text in parts if text)
+    return _section("How to use this artifact", f'<div class="pair">{blocks}</div>')
+
+
+def _settings(config: dict[str, Any], dataset: Dataset) -> str:
+    about = config["data"] | {f"facts.{k}": v for k, v in config["facts"].items()}
+    about |= {"splits": dataset.found.get("splits"), "notes": dataset.found.get("notes")}
+    if dataset.unreadable:
+        about["unreadable"] = [f"{name}: {why}" for name, why in dataset.unreadable[:20]]
+    tables = {"Pictures": {k: v for k, v in about.items() if v}} | {
+        f"{name}.*": values for name, values in config["settings"].items() if values
+    }
+    return _section(
+        "Settings",
+        f'<div class="tables">{"".join(_table(caption, rows) for caption, rows in tables.items())}</div>',
+        "Everything this run was trained with, defaults included. Repeat it with: "
+        "<code>reverie train … --config config.json</code>",
+    )
+
+
+# Pictures
+
+
+def _pictures(folder: Path, kind: str) -> list[tuple[int, Path]]:
+    """The steps and files of the grids whose names end in ``kind``."""
+    found = ((re.fullmatch(rf"(\d{{9}}){kind}\.png", path.name), path) for path in (folder / "samples").glob("*.png"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _strip(found: list[tuple[int, Path]], config: dict[str, Any], what: str) -> str:
+    chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(STRIP, len(found))).round().astype(int))]
+    cell = config["facts"]["height"] + GAP, config["facts"]["width"] + GAP
+    items = []
+    for step, path in chosen:
+        image = _image(path, f"{what} after {step:,} steps", SMALL, SMALL_BYTES, cell)
+        items.append(f"<li>{_figure(image, f'step {step:,}')}</li>")
+    return f'<ol class="strip" tabindex="0" aria-label="{what} over time">{"".join(items)}</ol>'
+
+
+def _image(
+    path: Path, alt: str, side: int = LARGE, most: int = LARGE_BYTES, cell: tuple[int, int] | None = None
+) -> str:
+    """An <img> that holds the picture; with ``cell``, only as many whole cells of its grid as fit, two at least."""
+    with Image.open(path) as opened:
+        picture = opened.copy()
+    if cell:
+        height, width = (max(2, (side + GAP) // each // 2 * 2) * each - GAP for each in cell)
+        picture = picture.crop((0, 0, min(width, picture.width), min(height, picture.height)))
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    data = _png(picture)
+    if len(data) > most:
+        picture = picture.convert("RGBA").quantize(256, Image.Quantize.FASTOCTREE)
+        data = _png(picture)
+    crisp = ' class="crisp"' if max(picture.size) <= side // 2 else ""
+    source = base64.b64encode(data).decode()
+    return (
+        f'<img{crisp} width="{picture.width}" height="{picture.height}" alt="{escape(alt)}" '
+        f'src="data:image/png;base64,{source}">'
+    )
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+# Charts
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 190, 50, 10, 12, 24  # of a chart, and its margins
+
+
+def _chart(key: str, values: Sequence[tuple[int, float]], unit: str) -> str:
+    """A line chart: axes, ticks, the curve with its range where points were put together, and a reading at each."""
+    points = _thin(values)
+    first, last = points[0][0], points[-1][0]
+    low, high = min(p[2] for p in points), max(p[3] for p in points)
+    logarithmic = low > 0 and high / low > 200
+    scale: Callable[[float], float] = math.log10 if logarithmic else float
+    y, ticks = _axis(scale(low), scale(high), HEIGHT - BOTTOM, TOP)
+    if logarithmic:
+        powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+        ticks = [(float(p), f"{10.0**p:g}") for p in powers][:: max(1, len(powers) // 4)]
+    x, steps = _axis(first, last, LEFT, WIDTH - RIGHT, tight=True, short=True)
+    places = [(x(s), y(scale(mean)), y(scale(least)), y(scale(most))) for s, mean, least, most in points]
+    edges = [LEFT, *((a[0] + b[0]) / 2 for a, b in pairwise(places)), WIDTH - RIGHT]
+    title = NAMES.get(key, key.replace("_", " "))
+    parts = [_grid(ticks, y), *(_label(x(s), HEIGHT - 8, text, "middle") for s, text in steps)]
+    if any(p[2] < p[3] for p in points):
+        rim = [(px, top) for px, _, _, top in places] + [(px, bottom) for px, _, bottom, _ in reversed(places)]
+        parts.append(f'<path class="range" d="{_path(rim)}Z"/>')
+    if len(points) > 1:
+        parts.append(f'<path class="line" d="{_path([p[:2] for p in places])}"/>')
+    only = ' class="only"' if len(points) == 1 else ""
+    for (px, py, _, _), (step, mean, _, _), (left, right) in zip(places, points, pairwise(edges), strict=True):
+        reading = f"step {step:,.0f}: {number(mean)}"
+        spot = f'<circle{only} cx="{px:.1f}" cy="{py:.1f}" r="3"/>'
+        parts.append(
+            f'<g class="spot"><rect x="{left:.1f}" y="0" width="{right - left:.1f}" height="{HEIGHT - BOTTOM}"/>'
+            f'<path d="M{px:.1f} {TOP}V{HEIGHT - BOTTOM}"/>{spot}{_label(WIDTH - RIGHT, 10, reading, "end")}</g>'
+        )
+    described = f"{title}: {number(points[0][1])} at step {first:,.0f}, {number(values[-1][1])} at step {last:,.0f}"
+    units = " · ".join(filter(None, [unit, "log scale" if logarithmic else ""]))
+    heading = (
+        f"<h3>{escape(title)} <code>{escape(key)}</code></h3><p><b>{number(values[-1][1])}</b> {escape(units)}</p>"
+    )
+    return f'<div class="chart">{heading}{_svg(WIDTH, HEIGHT, described, parts)}</div>'
+
+
+def _bars(kl: Sequence[tuple[int, float]]) -> str:
+    """The KL divergence of every latent dimension, the largest first."""
+    width, height = 520, 400
+    bars = sorted(kl, key=lambda each: -each[1])
+    active, total = sum(value > ACTIVE for _, value in bars), sum(value for _, value in bars)
+    y, ticks = _axis(min(0.0, bars[-1][1]), max(bars[0][1], ACTIVE), height - BOTTOM, TOP, tight=True)
+    each = (width - LEFT - RIGHT) / len(bars)
+    parts = [_grid(ticks, y, width)]
+    for i, (dimension, value) in enumerate(bars):
+        left, top = LEFT + i * each, min(y(value), y(0))
+        parts.append(
+            f'<g class="spot bar{"" if value > ACTIVE else " idle"}"><rect x="{left:.2f}" y="0" width="{each:.2f}" '
+            f'height="{height - BOTTOM}"/><rect class="fill" x="{left + 0.1 * each:.2f}" y="{top:.2f}" '
+            f'width="{0.8 * each:.2f}" height="{max(0.5, abs(y(value) - y(0))):.2f}" rx="{min(2.0, 0.2 * each):.2f}"/>'
+            f"{_label(width - RIGHT, 12, f'dimension {dimension}: {number(value)} nats', 'end')}</g>"
+        )
+    parts.append(_label(LEFT + (width - LEFT - RIGHT) / 2, height - 6, "latent dimensions, sorted", "middle"))
+    text = (
+        f"<b>{active} of {len(bars)}</b> dimensions are active, that is, carry more than {ACTIVE:g} nats of "
+        f"KL(q(z|x) ‖ p(z)); together they carry {number(total)} nats per picture."
+    )
+    described = f"Bar chart of the KL divergence of {len(bars)} latent dimensions, {active} of them active"
+    return f'<div class="chart"><h3>KL per dimension</h3><p>{text}</p>{_svg(width, height, described, parts)}</div>'
+
+
+def _map(model: Model, dataset: Dataset) -> str:
+    """Codes of pictures on the plane, coloured by class where there are classes."""
+    split, word = dataset.split("test"), "the test split"
+    if len(split) < ENOUGH:
+        split, word = dataset.split("train"), "the training split"
+    if len(split) == 0:
+        return ""
+    count = min(MAPPED, len(split))
+    found = embed(model, split, indices=np.arange(count) * len(split) // count)
+    places, spread = latent_map(found.codes), float(found.codes.astype(np.float64).var(0).sum())
+    inside = np.asarray(np.isfinite(places).all(1), np.bool_)
+    if not inside.any():
+        return ""
+    size = found.codes.shape[1]
+    names = ("z₁", "z₂")
+    how = f"The {'latent space itself' if size == 2 else 'one latent dimension'}"
+    if size > 2:
+        shares = places.astype(np.float64).var(0) / spread if spread > 0 else np.zeros(2)
+        names = (f"first component, {shares[0]:.0%} of variance", f"second component, {shares[1]:.0%}")
+        how = f"First two of {size} principal components, which hold {shares.sum():.0%} of the variance"
+    labels = found.labels if found.classes else None
+    groups: list[Group] = [("pictures", inside, "var(--accent)")]
+    if labels is not None:
+        each = ((name, np.logical_and(inside, labels == k), k) for k, name in enumerate(found.classes))
+        groups = [(name, member, _colour(k, len(found.classes))) for name, member, k in each if member.any()]
+    coloured = ", coloured by class" if labels is not None else ""
+    heading = f"<h3>Map</h3><p>{how}: {count:,} pictures of {word}{coloured}.</p>"
+    return f'<div class="chart map">{heading}{_scatter(places, groups, names)}{_legend(groups)}</div>'
+
+
+def _scatter(places: NDArray[np.float32], groups: Sequence[Group], names: tuple[str, str]) -> str:
+    side = 520
+    shown = places[np.any([member for _, member, _ in groups], 0)].astype(np.float64)
+    middle = (shown.min(0) + shown.max(0)) / 2
+    half = float(np.max(shown.max(0) - shown.min(0))) / 2 * 1.05 or 1.0  # one scale for both axes
+    x, x_ticks = _axis(middle[0] - half, middle[0] + half, LEFT, side - RIGHT, tight=True)
+    y, y_ticks = _axis(middle[1] - half, middle[1] + half, side - LEFT, RIGHT, tight=True)
+    parts = [_grid(y_ticks, y, side)]
+    for tick, text in x_ticks:
+        parts.append(f'<path class="rule" d="M{x(tick):.1f} {RIGHT}V{side - LEFT}"/>')
+        parts.append(_label(x(tick), side - LEFT + 16, text, "middle"))
+    centres = []
+    for i, (name, member, colour) in enumerate(groups):
+        dots = "".join(f"M{x(a):.1f} {y(b):.1f}h0" for a, b in places[member].astype(np.float64))
+        parts.append(f'<path class="dots k{i}" stroke="{colour}" d="{dots}"><title>{escape(name)}</title></path>')
+        if 1 < len(groups) <= len(PALETTE):
+            a, b = np.median(places[member].astype(np.float64), 0)
+            centres.append(f'<text class="centre" x="{x(a):.1f}" y="{y(b):.1f}">{escape(_brief(name))}</text>')
+    parts += centres
+    parts.append(_label((LEFT + side - RIGHT) / 2, side - 8, names[0], "middle"))
+    parts.append(f'<g transform="rotate(-90 12 {side / 2})">{_label(12, side / 2, names[1], "middle")}</g>')
+    return _svg(side, side, f"Scatter plot of codes; across: {names[0]}; up: {names[1]}", parts)
+
+
+def _legend(groups: Sequence[Group]) -> str:
+    if len(groups) < 2:
+        return ""
+    items = "".join(
+        f'<li tabindex="0" class="k{i}"><i style="background:{colour}"></i>{escape(name)} '
+        f"<small>{int(member.sum())}</small></li>"
+        for i, (name, member, colour) in enumerate(groups)
+    )
+    rules = "".join(
+        f".map:has(.legend .k{i}:is(:hover,:focus)) .dots:not(.k{i}){{opacity:.06}}" for i in range(len(groups))
+    )
+    return f'<style>{rules}</style><ul class="legend" aria-label="Classes">{items}</ul>'
+
+
+def _axis(
+    low: float, high: float, start: float, stop: float, tight: bool = False, short: bool = False
+) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
+    """A map from [low, high] to places from ``start`` to ``stop``, and round ticks with their texts."""
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-6 * size or high == low:  # a constant
+        low, high = low - (0.1 * size or 1.0), high + (0.1 * size or 1.0)
+    elif not tight:
+        low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+    span = high - low
+    rough = span / 4
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next((m * unit for m in (1, 2, 5) if m * unit >= rough), 10 * unit)
+    numbers = [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    texts = [_short(v) if short or abs(v) >= 1e5 else _tick(v, step) for v in numbers]
+    return lambda value: start + (value - low) / span * (stop - start), list(zip(numbers, texts, strict=True))
+
+
+def _tick(value: float, step: float) -> str:
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return (f"{value:.{decimals}f}" if decimals <= 4 else f"{value:.3g}").replace("-", "−")
+
+
+def _thin(values: Sequence[tuple[int, float]]) -> list[Point]:
+    """At most `POINTS` points: consecutive values are put together as their mean, least and most, at the last step."""
+    parts = np.array_split(np.arange(len(values)), min(POINTS, len(values)))
+    points = []
+    for part in parts:
+        each = [values[i][1] for i in part]
+        points.append((float(values[part[-1]][0]), float(np.mean(each)), min(each), max(each)))
+    return points
+
+
+def _grid(ticks: Iterable[tuple[float, str]], y: Callable[[float], float], width: int = WIDTH) -> str:
+    return "".join(
+        f'<path class="rule" d="M{LEFT} {y(v):.1f}H{width - RIGHT}"/>{_label(LEFT - 6, y(v) + 4, text, "end")}'
+        for v, text in ticks
+    )
+
+
+def _svg(width: int, height: int, described: str, parts: Iterable[str]) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(described)}">{"".join(parts)}</svg>'
+
+
+def _label(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _colour(index: int, count: int) -> str:
+    return PALETTE[index] if count <= len(PALETTE) else f"hsl({360 * index / count:.0f} 65% {(45, 60)[index % 2]}%)"
+
+
+# Words
+
+
+def _section(title: str, body: str, note: str = "") -> str:
+    """A part of the page; ``title``, ``body`` and ``note`` are HTML."""
+    noted = f'<p class="note">{note}</p>' if note else ""
+    return f"<section><h2>{title}</h2>{noted}{body}</section>"
+
+
+def _figure(image: str, caption: str, kind: str = "") -> str:
+    return f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _table(caption: str, rows: dict[str, Any]) -> str:
+    body = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(_value(v))}</td></tr>' for k, v in rows.items())
+    return f"<table><caption>{escape(caption)}</caption><tbody>{body}</tbody></table>"
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _short(value: float) -> str:
+    """12,000 as 12k."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= 14 else name[:13] + "…"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _drawable(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _read_events(folder: Path) -> list[dict[str, Any]]:
+    file = folder / EVENTS
+    found = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut off by a crash
+            continue
+        if isinstance(event, dict) and isinstance(event.get("step"), int):
+            found.append(event)
+    return found
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title} – reverie</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<footer>Written by reverie {version}. This page loads nothing from elsewhere.</footer>
+</body>
+</html>
+"""
+
+STYLE = """
+:root { --page: #faf9f6; --card: #fff; --ink: #1d1b26; --soft: #68647a; --line: #e5e2da; --accent: #5146c8;
+  --warn: #8a4b00; --warn-page: #fff4e0; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #131218; --card: #1b1a22; --ink: #ece9f4; --soft: #9d98af; --line: #302d3b; --accent: #a79dff;
+    --warn: #ffc978; --warn-page: #2e2313; }
+}
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main, footer { max-width: 1160px; margin: 0 auto; padding: 0 clamp(16px, 4vw, 40px); }
+h1, h2 { font-family: ui-serif, "Iowan Old Style", Georgia, serif; font-weight: 500; letter-spacing: -.01em; }
+h1 { font-size: clamp(2rem, 5vw, 3.4rem); line-height: 1.08; margin: 0 0 16px; overflow-wrap: anywhere; }
+h1 span { color: var(--soft); font-style: italic; }
+h2 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 4px; }
+h3 { font-size: 1rem; margin: 0; }
+p { margin: 0; }
+small, .note, figcaption, footer { color: var(--soft); }
+figcaption, small, footer { font-size: .84rem; }
+code, pre { font: .88em/1.6 ui-monospace, Menlo, Consolas, monospace; }
+section { padding: 36px 0 40px; border-top: 1px solid var(--line); }
+section > .note { max-width: 46em; margin-bottom: 22px; }
+section > h2:not(:has(+ .note)) { margin-bottom: 20px; }
+section > h3 { margin: 28px 0 12px; }
+.head { display: grid; grid-template-columns: 1fr minmax(0, 480px); gap: clamp(28px, 5vw, 64px); align-items: center;
+  padding: clamp(32px, 6vw, 72px) 0; }
+.head > :only-child { grid-column: 1 / -1; }
+.eyebrow { color: var(--accent); font-weight: 600; font-size: .84rem; margin-bottom: 14px; }
+.lead { font-size: 1.1rem; color: var(--soft); max-width: 34em; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 20px 24px; margin: 32px 0 0; }
+dl div { display: flex; flex-direction: column-reverse; }
+dt { color: var(--soft); font-size: .84rem; }
+dd { margin: 0; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
+figure { margin: 0; }
+figcaption { margin-top: 8px; }
+img { display: block; width: 100%; height: auto; border-radius: 8px; background: var(--line); }
+.crisp { image-rendering: pixelated; }
+.wide { max-width: 720px; }
+.strip { display: flex; gap: 16px; margin: 0; padding: 0 0 12px; list-style: none; overflow-x: auto; }
+.strip li { flex: 0 0 clamp(140px, 17.5%, 200px); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 20px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 20px; }
+.pair > * { min-width: 0; }
+.chart { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px 12px; }
+.chart h3 code { color: var(--soft); font-weight: 400; margin-left: 4px; }
+.chart p { color: var(--soft); font-size: .88rem; margin: 2px 0 10px; }
+.charts .chart b { color: var(--ink); font-size: 1.25rem; font-weight: 500; font-variant-numeric: tabular-nums; }
+.pair .chart b { color: var(--ink); }
+svg { display: block; width: 100%; height: auto; overflow: visible; }
+text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
+path { fill: none; }
+.rule { stroke: var(--line); }
+.line { stroke: var(--accent); stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
+.range, .fill { fill: var(--accent); }
+.range { opacity: .18; }
+.spot rect:not(.fill) { fill: transparent; }
+.spot > path { stroke: var(--soft); stroke-dasharray: 2 3; }
+.spot circle { fill: var(--accent); }
+.spot > path, .spot circle:not(.only), .spot text { opacity: 0; }
+.spot:hover > path, .spot:hover circle, .spot:hover text { opacity: 1; }
+.spot text { fill: var(--ink); font-weight: 600; paint-order: stroke; stroke: var(--card); stroke-width: 5px; }
+.bar.idle .fill { fill: var(--soft); opacity: .5; }
+.bar:hover .fill { fill: var(--ink); }
+.dots { stroke-width: 6.5; stroke-linecap: round; opacity: .75; transition: opacity .15s; }
+.centre { fill: var(--ink); font-size: 15px; font-weight: 700; text-anchor: middle; dominant-baseline: central;
+  paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; pointer-events: none; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 14px; list-style: none; margin: 8px 0 4px; padding: 0;
+  font-size: .88rem; max-height: 12em; overflow-y: auto; }
+.legend li { cursor: default; overflow-wrap: anywhere; }
+.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 50%; margin-right: 6px; }
+.warnings { margin: 0; padding: 16px 20px 16px 38px; border-radius: 12px; background: var(--warn-page);
+  color: var(--warn); }
+.warnings small { color: inherit; opacity: .8; }
+pre { margin: 10px 0 0; padding: 16px 18px; overflow-x: auto; background: var(--card); border: 1px solid var(--line);
+  border-radius: 12px; }
+.tables { columns: 3 300px; column-gap: 40px; }
+table { width: 100%; border-collapse: collapse; break-inside: avoid; margin-bottom: 28px; font-size: .88rem; }
+caption { text-align: left; font-weight: 600; padding-bottom: 6px; }
+th, td { text-align: left; vertical-align: top; padding: 5px 0; border-top: 1px solid var(--line);
+  overflow-wrap: anywhere; }
+th { font-weight: 400; color: var(--soft); padding-right: 16px; width: 45%; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
+footer { padding-top: 24px; padding-bottom: 48px; }
+@media (max-width: 820px) { .head { grid-template-columns: 1fr; } }
+@media print { .strip { flex-wrap: wrap; } section { break-inside: avoid-page; } }
+"""
