@@ -1,0 +1,47 @@
+"""Every model there is, registered or toy, small enough to train in a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from toys import TOYS, Pictures
+
+from reverie import registry
+from reverie.artifact import build_model
+from reverie.engine.budget import Plan, ResolvedPlan
+from reverie.engine.distributed import World
+from reverie.engine.loop import Loop
+from reverie.engine.phase import Facts, Model
+
+NAMES = [*registry.names(), *TOYS]
+SMALL: dict[str, Any] = {"width": 4, "latent": 3}
+FACTS = Facts(1, 8, 8, ("cat", "dog", "owl"))
+
+
+def tiny(name: str, facts: Facts = FACTS, seed: int = 0, **settings: Any) -> Model:
+    """A small model of that name with seeded weights."""
+    if name in TOYS:
+        torch.manual_seed(seed)
+        return TOYS[name](None, facts)
+    return build_model(name, SMALL | settings, facts, seed)
+
+
+def plan(**values: Any) -> ResolvedPlan:
+    """A short plan."""
+    settings: dict[str, Any] = {
+        "steps": 12,
+        "batch_size": 8,
+        "ema": 0.9,
+        "lr_schedule": "cosine",
+        "warmup": 0.1,
+        "clip": 5,
+    }
+    return Plan(**(settings | values)).with_defaults(Model.defaults).resolved
+
+
+def loop_for(name: str, world: World | None = None, facts: Facts = FACTS, **values: Any) -> Loop:
+    """A loop over random pictures."""
+    world = world or World()
+    source = Pictures(facts, seed=int(values.get("seed", 0)), rank=world.rank, ranks=world.size)
+    return Loop(tiny(name, facts), source, plan(**values), torch.device("cpu"), world)
