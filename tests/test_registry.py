@@ -1,0 +1,36 @@
+"""The registry: names load, unknown ones get a hint, and looking does not import torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from reverie.engine.phase import Model
+from reverie.errors import ReverieError
+from reverie.registry import MODELS, load_class, names, preset
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_name_loads_and_its_preset_fits(name: str) -> None:
+    cls = load_class(name)
+    assert issubclass(cls, Model)
+    assert cls.Config(**preset(name)) is not None
+    assert MODELS[name].summary
+    assert MODELS[name].paper
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(ReverieError, match="did you mean 'beta-vae'"):
+        load_class("betavae")
+
+
+def test_presets_are_copies() -> None:
+    preset("beta-vae")["beta"] = 9
+    assert preset("beta-vae") == {"beta": 4.0}
+
+
+def test_importing_does_not_import_torch() -> None:
+    code = "import sys, reverie.registry as r; r.names(); r.preset('vae'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
