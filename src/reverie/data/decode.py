@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 # What Pillow decodes by itself. A closed list: some of its other formats run programs (EPS starts Ghostscript).
 FORMATS = (
-    *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"),
+    *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"),
     *("QOI", "SGI", "DDS"),
 )
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -128,12 +129,20 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise Unreadable("the file is empty")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError as why:  # its own text holds a memory address
         raise Unreadable("not a picture, or of a format that cannot be read") from why
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)  # Pillow can be built without some
 
 
 def _reason(why: Exception) -> str:

@@ -172,9 +172,7 @@ def files_in_tar(path: Path) -> Iterator[Files]:
                 if member.isreg():
                     files.consider(member.name, member.size, partial(_read_member, archive, member))
         except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as why:
-            raise ReverieError(
-                f"{path} is no readable tar file ({why}); it may be incomplete: fetch it again."
-            ) from why
+            raise ReverieError(f"{path} is no readable tar file; it may be incomplete: fetch it again.") from why
         files.arrange()
         yield files
 
