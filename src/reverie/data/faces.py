@@ -5,8 +5,9 @@ no end; :func:`render` draws rows as pictures of any size. Every shape is a sign
 where the shorter side of the picture spans -1..1 (x right, y down); a pixel is covered as far as the distance, counted
 in pixels, says, which makes every edge anti-aliased at every size.
 
-Two rules keep a picture a function of its row alone, bit for bit: per-pixel arithmetic uses only + - * /, square root,
-minimum and maximum (exactly rounded whatever the array's shape), and a shape covers nothing outside its window.
+Two rules keep a picture a function of its row alone, bit for bit: arithmetic on arrays uses only + - * /, squares,
+square roots, minimum, maximum and rounding, whose results are exact to the last bit for any array shape (a power or a
+sine may not be), and a shape covers nothing outside its window.
 """
 
 from __future__ import annotations
@@ -35,14 +36,13 @@ class Factor:
 
 
 HAIR_STYLES = ("bald", "short", "bob", "long", "curly", "bun")
-_FALLING = ("bob", "long")  # over the ears
 HAIR_COLOURS = ("black", "brown", "ginger", "blond", "silver", "rose")
 CLASSES: tuple[str, ...] = ("plain", "glasses")
 
 FACTORS: tuple[Factor, ...] = (
     Factor("smile", -1, 1),  # frown .. grin
-    Factor("yaw", -1, 1),  # towards the picture's left .. right, about 27 degrees each way
-    Factor("pitch", -1, 1),  # down .. up, about 16 degrees each way
+    Factor("yaw", -1, 1),  # towards the picture's left .. right, 22 degrees each way
+    Factor("pitch", -1, 1),  # down .. up, 12 degrees each way
     Factor("eye_open", 0, 1),
     Factor("gaze", -1, 1),  # pupils towards the picture's left .. right
     Factor("hair_colour", 0, len(HAIR_COLOURS) - 1, len(HAIR_COLOURS)),
@@ -236,7 +236,7 @@ class _Scene:
         self.style = HAIR_STYLES[int(each["hair_style"][0])]
         self.glasses = bool(each["glasses"][0])
 
-        self.turn, self.nod = yaw * 0.40, pitch * 0.25  # sines of the angles
+        self.turn, self.nod = yaw * 0.37, pitch * 0.21  # sines of the angles
         self.turn_cos, self.nod_cos = np.sqrt(1 - self.turn**2), np.sqrt(1 - self.nod**2)
         self.head_x, self.head_y = yaw * 0.04, pitch * -0.03
         self.head_a, self.head_b = wide * 0.14 + 0.455, 0.59
@@ -293,6 +293,7 @@ _HAIR = _rgb("37313f", "74492f", "d2682f", "f0ca6c", "bcc2d0", "ee86ac")
 _BACKDROP = _rgb("f79f8e", "f8c48c", "f3de92", "aadcae", "8fd0e6", "a0b2f0", "c9a5ea")
 _SKIN_SHADE = np.array([0.88, 0.75, 0.73], dtype=np.float32)  # shadows are warm
 _HAIR_SHADE = np.array([0.76, 0.64, 0.66], dtype=np.float32)
+_FALLING = ("bob", "long")  # hair styles that cover the ears
 _WHITE, _CREAM, _NAVY = _rgb("ffffff"), _rgb("fff6e8"), _rgb("3d5488")
 _INK, _IRIS, _PUPIL = _rgb("3a2a30"), _rgb("5a88a8"), _rgb("251d29")
 _LIP, _MOUTH, _TONGUE = _rgb("8f3542"), _rgb("762332"), _rgb("ee7f86")
@@ -375,7 +376,7 @@ def _cheeks(scene: _Scene) -> None:
         spot = scene.spot(side * 0.62, 0.36)
         patch = scene.around(spot, 0.24, 0.18)
         glow = _glow(patch.x - spot.x, patch.y - spot.y, 0.19 * spot.squeeze_x, 0.14 * spot.squeeze_y)
-        patch.paint(glow, _BLUSH, 0.4)
+        patch.paint(glow * patch.cover(scene.egg(patch, 0, 0)[0]), _BLUSH, 0.4)
 
 
 def _nose(scene: _Scene) -> None:
@@ -390,12 +391,12 @@ def _nose(scene: _Scene) -> None:
 
 def _mouth(scene: _Scene) -> None:
     """A line that bends with the smile; a grin opens it on teeth and tongue."""
-    spot = scene.spot(0, 0.58)
-    patch = scene.around(spot, 0.26, 0.18)
+    spot = scene.spot(0, 0.58, reach=0.93)
+    patch = scene.around(spot, 0.29, 0.18)
     glad = _positive(scene.smile)
     grin = 0.20 * _positive(scene.smile - 0.12)  # how far the lips part
     bend = 0.10 * scene.smile - 0.25 * grin
-    half = (0.165 + 0.065 * glad) * spot.squeeze_x
+    half = (0.165 + 0.065 * glad) * (0.4 + 1.15 * scene.head_a) * spot.squeeze_x
     x, y = patch.x - spot.x, patch.y - spot.y
     along = np.minimum(np.abs(x) / half, 1)
     rise = along**2
@@ -419,7 +420,7 @@ def _eye(scene: _Scene, side: int) -> None:
     patch = scene.around(spot, 0.16, 0.19)
     x, y = patch.x - spot.x, patch.y - spot.y
     wide, tall = 0.115 * spot.squeeze_x, (0.004 + 0.138 * scene.open) * spot.squeeze_y
-    sag = 0.06 * (1 - scene.open) ** 4
+    sag = 0.06 * np.square((1 - scene.open) ** 2)
     lid = y - sag * _positive(1 - np.square(x / wide))
     beyond = np.abs(x) - wide  # the ellipse's distance is too short beyond its ends where it is very flat
     ball = patch.cover(np.maximum(_ellipse(x, lid, wide, tall), beyond))
@@ -483,7 +484,7 @@ def _mane(scene: _Scene, patch: _Patch) -> Array:
         wave = fall * 3.2 - np.floor(fall * 3.2) - 0.5
         bottom, flare = 0.96, 0.05 * fall + 0.06 * np.square(1 - 4 * wave**2) * np.minimum(4 * fall, 1)
     tip = _positive(y - (bottom - 0.22)) * (1 / 0.24)
-    wide = (scene.head_a + 0.09 + flare) * (1 - 0.4 * tip**4)
+    wide = (scene.head_a + 0.09 + flare) * (1 - 0.4 * np.square(tip**2))
     return np.maximum(_ellipse(patch.x - scene.head_x, _negative(y), wide, 0.69), y - bottom)
 
 
@@ -541,7 +542,8 @@ def _hair_before(scene: _Scene) -> None:
     whole: Array
     free: Array
     if scene.style == "curly":
-        whole = _curls(scene, x, y, _FRINGE, 0.18)
+        # a fringe that moved down with the face would bare the crown
+        whole = _curls(scene, x, down + 0.32 * _positive(scene.nod), _FRINGE, 0.18)
         free = -whole
         deep = 0.5 + 5 * whole
     else:
