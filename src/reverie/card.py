@@ -50,7 +50,7 @@ def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
         lines += [
             'options = reverie.DataOptions(**run.config["settings"]["data"])',
             'data = reverie.open_dataset(run.config["data"]["spec"], options)',
-            'codes = reverie.embed(run.model, data.split("test")).codes  # (N, latent)',
+            'codes = reverie.embed(run.model, data.split("test")).codes',
         ]
     return "\n".join(lines)
 
@@ -76,11 +76,10 @@ def _is(kind: type[Model] | Model, capability: type) -> bool:
 
 def _front_matter(config: dict[str, Any]) -> str:
     kind, spec = registry.load_class(config["model"]), str(config["data"].get("spec", ""))
-    family = config["model"]
     head: dict[str, Any] = {"library_name": "reverie"}
     if _is(kind, Samples) and not _is(kind, Conditions):
         head["pipeline_tag"] = "unconditional-image-generation"
-    head["tags"] = ["reverie", "pytorch", "image-generation", family]
+    head["tags"] = ["reverie", "pytorch", "image-generation", config["model"]]
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+", spec):
         head["datasets"] = [spec[3:]]
     lines = []
@@ -103,7 +102,7 @@ def _what(folder: Path, config: dict[str, Any]) -> str:
     picture = max((folder / "samples").glob("[0-9]*[0-9].png"), default=None)
     if picture:
         text += f"\n\n![A grid of pictures drawn from the model](samples/{picture.name})"
-    return text + ("\n\nCurves, the latent space and more: [report.html](report.html).")
+    return text + "\n\nCurves, the latent space and more: [report.html](report.html)."
 
 
 def _data(config: dict[str, Any]) -> str:
@@ -124,11 +123,8 @@ def _data(config: dict[str, Any]) -> str:
 def _training(folder: Path, config: dict[str, Any]) -> str:
     figures, plan = final_figures(folder), config["settings"]["train"]
     lines = ["## Training", ""]
-    parts = [f"{int(figures['step']):,} steps"] if "step" in figures else []
-    parts += [f"of {plan['batch_size']} pictures"] if plan.get("batch_size") else []
-    parts += [f"seed {plan['seed']}"] if "seed" in plan else []
-    if parts:
-        lines += [(" ".join(parts[:2]) + "".join(f", {p}" for p in parts[2:])).strip() + ".", ""]
+    steps = f"{int(figures.get('step', plan.get('steps') or 0)):,} steps"
+    lines += [f"{steps} of {plan.get('batch_size')} pictures, seed {plan.get('seed')}.", ""]
     rows = [f"| {code(k)} | {number(v)} |" for k, v in figures.items() if k not in ("step", "images")]
     if rows:
         lines += ["Means over the last logged steps, on training pictures:", "", "| figure | value |", "|---|---:|"]

@@ -35,7 +35,7 @@ from reverie.tasks.latent_map import latent_map
 
 LARGE, LARGE_BYTES = 1024, 1_000_000  # pixels of side, and bytes, of the large pictures
 SMALL, SMALL_BYTES = 264, 80_000  # of those in a strip
-STRIP = 10  # pictures in a strip
+STRIP, BESIDE = 10, 9  # pictures in a strip, and in one beside a large picture
 POINTS = 120  # on a curve; more are drawn as means with their range
 MAPPED = 2000  # pictures on the map of the latent space
 ENOUGH = 500  # pictures of the test split that make a map; with fewer, training pictures are shown
@@ -101,7 +101,7 @@ def _head(
         "steps": f"{steps:,}" if isinstance(steps, int) else None,
         "pictures seen": f"{images:,}" if isinstance(images, int) else None,
         "training pictures": f"{config['data']['pictures']:,}" if "pictures" in config["data"] else None,
-        "height × width × channels": f"{facts['height']} × {facts['width']} × {facts['channels']}",
+        "height, width, channels": f"{facts['height']} × {facts['width']} × {facts['channels']}",
         "classes": str(len(facts["classes"])) if facts["classes"] else None,
         "parameters": _short(sum(p.numel() for p in model.parameters())),
         "pictures per second": number(float(np.median([r for _, r in rates]))) if rates else None,
@@ -133,20 +133,20 @@ def _over_time(folder: Path, config: dict[str, Any]) -> str:
     found = _pictures(folder, "")
     if len(found) < 2:
         return ""
-    note = "The same latents, decoded as training went on. The first pictures of each grid are shown."
-    return _section("Samples over time", _strip(found, config, "Samples"), note)
+    return _section("Samples over time", _strip(found, config, "Samples", STRIP), "Drawn with the same seed each time.")
 
 
 def _reconstructions(folder: Path, config: dict[str, Any]) -> str:
     found = _pictures(folder, "-reconstructions")
     if not found:
         return ""
-    note = "Rows alternate: inputs from the test split above, what the model makes of them below."
-    alt = f"Pictures of the test split above their reconstructions after {found[-1][0]:,} steps"
-    body = _figure(_image(found[-1][1], alt), f"After {found[-1][0]:,} steps.", "wide")
+    step = f"{found[-1][0]:,}"
+    large = _image(found[-1][1], f"Pictures of the test split above their reconstructions after {step} steps")
+    body = _figure(large, f"After {step} steps.")
     if len(found) > 1:
-        body += "<h3>Over time</h3>" + _strip(found, config, "Reconstructions")
-    return _section("Reconstructions", body, note)
+        body += f"<div><h3>Over time</h3>{_strip(found, config, 'Reconstructions', BESIDE)}</div>"
+    note = "Rows alternate: pictures of the test split above, what the model makes of them below."
+    return _section("Reconstructions", f'<div class="beside">{body}</div>', note)
 
 
 def _curves(metrics: list[dict[str, Any]], rates: list[tuple[int, float]], nats: bool) -> str:
@@ -156,12 +156,18 @@ def _curves(metrics: list[dict[str, Any]], rates: list[tuple[int, float]], nats:
             if key not in ("step", "images") and _drawable(value):
                 series.setdefault(key, []).append((line["step"], float(value)))
     order = {key: i for i, key in enumerate(NAMES)}
+    steps = [step for each in (*series.values(), rates) for step, _ in each]
     charts = [
-        _chart(key, series[key], UNITS.get(key, "nats per picture" if nats and key in NATS else ""))
+        _chart(
+            key,
+            series[key],
+            (min(steps), max(steps)),
+            UNITS.get(key, "nats per picture" if nats and key in NATS else ""),
+        )
         for key in sorted(series, key=lambda key: order.get(key, len(order)))
     ]
     if rates:
-        charts.append(_chart("images_per_second", rates, UNITS["images_per_second"]))
+        charts.append(_chart("images_per_second", rates, (min(steps), max(steps)), UNITS["images_per_second"]))
     note = "Against the step, on training pictures; the large number is the last value. Point at a curve to read it."
     return _section("Training", f'<div class="charts">{"".join(charts)}</div>', note) if charts else ""
 
@@ -194,8 +200,7 @@ def _settings(config: dict[str, Any], dataset: Dataset) -> str:
     return _section(
         "Settings",
         f'<div class="tables">{"".join(_table(caption, rows) for caption, rows in tables.items())}</div>',
-        "Everything this run was trained with, defaults included. Repeat it with: "
-        "<code>reverie train … --config config.json</code>",
+        "Everything this run was trained with, defaults included.",
     )
 
 
@@ -208,14 +213,15 @@ def _pictures(folder: Path, kind: str) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _strip(found: list[tuple[int, Path]], config: dict[str, Any], what: str) -> str:
-    chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(STRIP, len(found))).round().astype(int))]
+def _strip(found: list[tuple[int, Path]], config: dict[str, Any], what: str, most: int) -> str:
+    """At most so many of the grids, evenly spread, the first and the last among them."""
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))
     cell = config["facts"]["height"] + GAP, config["facts"]["width"] + GAP
     items = []
-    for step, path in chosen:
+    for step, path in (found[i] for i in chosen):
         image = _image(path, f"{what} after {step:,} steps", SMALL, SMALL_BYTES, cell)
         items.append(f"<li>{_figure(image, f'step {step:,}')}</li>")
-    return f'<ol class="strip" tabindex="0" aria-label="{what} over time">{"".join(items)}</ol>'
+    return f'<ol class="strip">{"".join(items)}</ol>'
 
 
 def _image(
@@ -251,7 +257,7 @@ def _png(picture: Image.Image) -> bytes:
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 190, 50, 10, 12, 24  # of a chart, and its margins
 
 
-def _chart(key: str, values: Sequence[tuple[int, float]], unit: str) -> str:
+def _chart(key: str, values: Sequence[tuple[int, float]], steps: tuple[int, int], unit: str) -> str:
     """A line chart: axes, ticks, the curve with its range where points were put together, and a reading at each."""
     points = _thin(values)
     first, last = points[0][0], points[-1][0]
@@ -262,11 +268,14 @@ def _chart(key: str, values: Sequence[tuple[int, float]], unit: str) -> str:
     if logarithmic:
         powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
         ticks = [(float(p), f"{10.0**p:g}") for p in powers][:: max(1, len(powers) // 4)]
-    x, steps = _axis(first, last, LEFT, WIDTH - RIGHT, tight=True, short=True)
+    x, x_ticks = _axis(*steps, LEFT, WIDTH - RIGHT, tight=True, short=True)
     places = [(x(s), y(scale(mean)), y(scale(least)), y(scale(most))) for s, mean, least, most in points]
     edges = [LEFT, *((a[0] + b[0]) / 2 for a, b in pairwise(places)), WIDTH - RIGHT]
     title = NAMES.get(key, key.replace("_", " "))
-    parts = [_grid(ticks, y), *(_label(x(s), HEIGHT - 8, text, "middle") for s, text in steps)]
+    parts = [_grid(ticks, y), f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>']
+    for step, text in x_ticks:
+        parts.append(f'<path class="axis" d="M{x(step):.1f} {HEIGHT - BOTTOM}v4"/>')
+        parts.append(_label(x(step), HEIGHT - 7, text, "middle"))
     if any(p[2] < p[3] for p in points):
         rim = [(px, top) for px, _, _, top in places] + [(px, bottom) for px, _, bottom, _ in reversed(places)]
         parts.append(f'<path class="range" d="{_path(rim)}Z"/>')
@@ -290,7 +299,7 @@ def _chart(key: str, values: Sequence[tuple[int, float]], unit: str) -> str:
 
 def _bars(kl: Sequence[tuple[int, float]]) -> str:
     """The KL divergence of every latent dimension, the largest first."""
-    width, height = 520, 400
+    width, height = 520, 500
     bars = sorted(kl, key=lambda each: -each[1])
     active, total = sum(value > ACTIVE for _, value in bars), sum(value for _, value in bars)
     y, ticks = _axis(min(0.0, bars[-1][1]), max(bars[0][1], ACTIVE), height - BOTTOM, TOP, tight=True)
@@ -542,25 +551,26 @@ small, .note, figcaption, footer { color: var(--soft); }
 figcaption, small, footer { font-size: .84rem; }
 code, pre { font: .88em/1.6 ui-monospace, Menlo, Consolas, monospace; }
 section { padding: 36px 0 40px; border-top: 1px solid var(--line); }
-section > .note { max-width: 46em; margin-bottom: 22px; }
+section > .note { max-width: 60em; margin-bottom: 22px; }
 section > h2:not(:has(+ .note)) { margin-bottom: 20px; }
-section > h3 { margin: 28px 0 12px; }
 .head { display: grid; grid-template-columns: 1fr minmax(0, 480px); gap: clamp(28px, 5vw, 64px); align-items: center;
   padding: clamp(32px, 6vw, 72px) 0; }
 .head > :only-child { grid-column: 1 / -1; }
 .eyebrow { color: var(--accent); font-weight: 600; font-size: .84rem; margin-bottom: 14px; }
 .lead { font-size: 1.1rem; color: var(--soft); max-width: 34em; }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 20px 24px; margin: 32px 0 0; }
-dl div { display: flex; flex-direction: column-reverse; }
+dl div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 dt { color: var(--soft); font-size: .84rem; }
 dd { margin: 0; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 figure { margin: 0; }
 figcaption { margin-top: 8px; }
 img { display: block; width: 100%; height: auto; border-radius: 8px; background: var(--line); }
 .crisp { image-rendering: pixelated; }
-.wide { max-width: 720px; }
-.strip { display: flex; gap: 16px; margin: 0; padding: 0 0 12px; list-style: none; overflow-x: auto; }
-.strip li { flex: 0 0 clamp(140px, 17.5%, 200px); }
+.strip { display: grid; grid-template-columns: repeat(5, 1fr); gap: 16px; margin: 0; padding: 0; list-style: none; }
+.strip figcaption { margin-top: 4px; }
+.beside { display: grid; grid-template-columns: minmax(0, 600px) 1fr; gap: clamp(24px, 4vw, 48px); }
+.beside > :only-child { grid-column: 1 / -1; max-width: 720px; }
+.beside .strip { grid-template-columns: repeat(3, 1fr); gap: 12px; margin-top: 10px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 20px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 20px; }
 .pair > * { min-width: 0; }
@@ -573,6 +583,7 @@ svg { display: block; width: 100%; height: auto; overflow: visible; }
 text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 path { fill: none; }
 .rule { stroke: var(--line); }
+.axis { stroke: var(--soft); }
 .line { stroke: var(--accent); stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
 .range, .fill { fill: var(--accent); }
 .range { opacity: .18; }
@@ -604,6 +615,8 @@ th, td { text-align: left; vertical-align: top; padding: 5px 0; border-top: 1px 
 th { font-weight: 400; color: var(--soft); padding-right: 16px; width: 45%; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
 footer { padding-top: 24px; padding-bottom: 48px; }
-@media (max-width: 820px) { .head { grid-template-columns: 1fr; } }
-@media print { .strip { flex-wrap: wrap; } section { break-inside: avoid-page; } }
+@media (max-width: 820px) {
+  .head, .beside { grid-template-columns: minmax(0, 1fr); }
+  .strip, .beside .strip { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }
+}
 """
