@@ -36,8 +36,8 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "load", "open_dataset", "reconstruct", "sample",
-    "save_grid", "to_tensor", "to_uint8", "train", "traverse",
+    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "load", "open_dataset", "reconstruct",
+    "sample", "save_grid", "to_tensor", "to_uint8", "train", "traverse",
 ]  # fmt: skip
 
 

@@ -272,7 +272,8 @@ def _dataset_like(loaded: Any, spec: str) -> Any:
     dataset = open_dataset(spec, configure(DataOptions, options, "data"))
     if dataset.facts.shape != facts.shape:
         raise ReverieError(
-            f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), the run was trained on {facts.shape}."
+            f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
+            f"the run was trained on {facts.shape}."
         )
     return dataset
 

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from reverie.errors import ReverieError
 
 _TEMPORARY = ".partial"
+_UMASK = os.umask(0)  # can only be read by setting it
+os.umask(_UMASK)
 
 
 @contextlib.contextmanager
@@ -28,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_UMASK)  # some writers make their files private
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:

@@ -58,10 +58,10 @@ def train(
 ) -> Run:
     """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
 
-    ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}, "model": {"latent": 16}}``.
+    ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``.
     With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
-    budget (steps, epochs, minutes) may be given. Raises ReverieError for bad input, `Diverged` where the loss became NaN,
-    and `Interrupted` after SIGINT or SIGTERM; nothing done so far is lost by either.
+    budget (steps, epochs, minutes) may be given. Raises ReverieError for bad input, `Diverged` where the loss became
+    NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is lost by either.
     """
     world, place = World(), pick_device(device)
     settings = {section: dict((settings or {}).get(section, {})) for section in ("model", "train", "data")}

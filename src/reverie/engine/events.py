@@ -6,6 +6,7 @@ written. What depends on the day (rates, warnings, saved states) goes to ``event
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -29,11 +30,12 @@ class Record:
     def __init__(self, folder: Path, steps: int, *, resume_at: int = 0, quiet: bool = False, tensorboard: bool = False):
         self.folder, self.steps, self.quiet = folder, steps, quiet
         self._keep_until(resume_at)
-        self._metrics = open(folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115
-        self._events = open(folder / EVENTS, "a", encoding="utf-8")  # noqa: SIM115
+        self._files = contextlib.ExitStack()
+        self._metrics = self._files.enter_context(open(folder / METRICS, "a", encoding="utf-8"))
+        self._events = self._files.enter_context(open(folder / EVENTS, "a", encoding="utf-8"))
         self._board = _board(folder) if tensorboard else None
         self._said: set[str] = set()
-        self._clock, self._clock_images, self._printed = time.perf_counter(), -1, 0.0
+        self._clock, self._clock_images, self._printed = time.perf_counter(), -1, time.perf_counter()
         self._console = Console(file=sys.stderr, highlight=False)
         self._bar = Progress(
             BarColumn(),
@@ -53,8 +55,7 @@ class Record:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._bar.stop()
-        self._metrics.close()
-        self._events.close()
+        self._files.close()
         if self._board:
             self._board.close()
 
@@ -68,11 +69,12 @@ class Record:
         if rate:
             self.event(step, images_per_second=round(rate, 1))
         scalars = {k: v for k, v in means.items() if isinstance(v, float)}
+        shown = f"{rate:,.0f} img/s" if rate else ""
         text = "  ".join(f"{k} {v:.4g}" for k, v in list(scalars.items())[:6])
-        self._bar.update(self._task, completed=step, description=text, rate=f"{rate:,.0f} img/s")
+        self._bar.update(self._task, completed=step, description=text, rate=shown)
         if not self.quiet and not self._console.is_terminal and now - self._printed > QUIET_SECONDS:
             self._printed = now
-            self._console.print(f"step {step}/{self.steps}  {rate:,.0f} img/s  {text}", soft_wrap=True)
+            self._console.print(f"step {step}/{self.steps}  {shown}  {text}", soft_wrap=True)
         if self._board:
             for key, value in scalars.items():
                 self._board.add_scalar(key, value, step)

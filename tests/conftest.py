@@ -1,0 +1,22 @@
+"""One thread a test process: the models are tiny, the processes many."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Packs go to a cache of this test run, never to the user's."""
+    cache = Path(os.environ.get("REVERIE_TEST_CACHE") or tmp_path_factory.getbasetemp() / "cache")
+    monkeypatch.setenv("REVERIE_CACHE", str(cache))
+    return cache
