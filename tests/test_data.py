@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from reverie.data import DataOptions, Dataset, open_dataset
+from pictures import Opener, opener
+from reverie.data import DataOptions, Dataset
 from reverie.data.decode import Plan, Unreadable, decode, encode, look, refit
 from reverie.errors import ReverieError
-
-Opener = Callable[..., Dataset]
 
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opener:
-    """`open_dataset` with a cache of its own; options as keywords."""
-
-    def open_here(spec: object, **options: Any) -> Dataset:
-        return open_dataset(str(spec), DataOptions(**options), cache=tmp_path / "cache")
-
-    return open_here
+    return opener(tmp_path / "cache")
 
 
 def noise(height: int = 8, width: int = 8, channels: int = 3, seed: int = 0) -> Image.Image:
@@ -226,6 +219,19 @@ SAMPLES = [
 ]
 
 
+MAGICS = st.sampled_from(
+    [
+        b"\x1f\x8b",
+        b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
+        b"BZh9",
+        b"\xfd7zXZ\0",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\0v\0{",
+        b"\0\0\x08\x03",
+    ]
+)
+
+
 @given(
     data=st.one_of(
         st.binary(max_size=300),
@@ -252,7 +258,10 @@ def test_any_bytes_are_a_picture_or_unreadable(data: bytes) -> None:
             assert "object at 0x" not in reason
 
 
-@given(data=st.binary(max_size=200), suffix=st.sampled_from(["png", "zip", "npz", "npy", "gz", "tar", "tar.gz", "bin"]))
+@given(
+    data=st.one_of(st.binary(max_size=200), st.builds(bytes.__add__, MAGICS, st.binary(max_size=99))),
+    suffix=st.sampled_from(["png", "zip", "npz", "npy", "gz", "tar", "tar.gz", "bin"]),
+)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_as_a_source_end_in_one_sentence(opened: Opener, tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"source.{suffix}"

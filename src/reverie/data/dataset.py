@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from reverie.data import arrays, build, pack
 from reverie.data.decode import Pixels
-from reverie.data.files import PICTURES, Files, files_in_folder, files_in_tar, files_in_zip, walk
+from reverie.data.files import PICTURES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
 from reverie.data.options import DataOptions, parse_size
 from reverie.errors import ReverieError, nearest
 
@@ -233,7 +232,7 @@ def _at(path: Path) -> Source:
     if arrays.is_idx(path):
         keys = [_file_key(file) for file in arrays.idx_files(path)]
         return Source(keys, lambda: nullcontext(arrays.from_idx(path)))
-    if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or tarfile.is_tarfile(path):
+    if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or is_tar(path):
         return Source(key, lambda: files_in_tar(path))
     raise ReverieError(
         f"{path} is of no known kind; give a folder of pictures, a .zip or .tar of one, an .npz, or an idx .gz file."

@@ -161,6 +161,14 @@ def files_in_zip(path: Path) -> Iterator[Files]:
         yield files
 
 
+def is_tar(path: Path) -> bool:
+    """Whether the file begins as a tar does, compressed or not."""
+    try:
+        return tarfile.is_tarfile(path)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):  # broken in the compression
+        return False
+
+
 @contextmanager
 def files_in_tar(path: Path) -> Iterator[Files]:
     """In the archive's own order, since a compressed tar can only be read forwards at speed."""

@@ -65,12 +65,13 @@ def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
     cells = min(rows * columns, len(dataset))
     if dataset.labels is None:
         return grid(dataset.batch(np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)), columns)
-    classes = len(dataset.facts.classes)
-    wanted = np.arange(cells) * classes // max(1, cells)
-    picks = []
-    for number in range(classes):
-        members = np.flatnonzero(dataset.labels == number)
-        count = min(int((wanted == number).sum()), len(members))
-        if count:
-            picks.append(members[np.linspace(0, len(members) - 1, count).round().astype(np.int64)])
+    members = [np.flatnonzero(dataset.labels == number) for number in range(len(dataset.facts.classes))]
+    counts = [0] * len(members)
+    while sum(counts) < cells:  # one more of each class in turn, of those that have one left
+        for number, available in enumerate(members):
+            counts[number] += counts[number] < len(available) and sum(counts) < cells
+    picks = [
+        available[np.linspace(0, len(available) - 1, count).round().astype(np.int64)]
+        for available, count in zip(members, counts, strict=True)
+    ]
     return grid(dataset.batch(np.concatenate(picks)), columns)
