@@ -15,7 +15,8 @@ from reverie.capabilities import Reconstructs
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 
-MOST_CODES = 20_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
+MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
+ROUNDS = 40  # of EM from k-means; the likelihood of held-out codes has long stopped to rise
 FLOOR = 1e-6  # variance added to every direction, in units of that dimension's variance
 
 
@@ -56,10 +57,14 @@ def _expectation_maximisation(
         return np.ones(1), codes.mean(0, keepdims=True), (covariance + FLOOR * np.eye(codes.shape[1]))[None]
 
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     for floor in (FLOOR, 1e-4, 1e-2):  # clumped codes can defeat EM until the Gaussians are kept wide enough
-        fit = GaussianMixture(components, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32)
-        with warnings.catch_warnings():
+        fit = GaussianMixture(
+            components, max_iter=ROUNDS, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32
+        )
+        # EM makes many small products, where BLAS threads that wait for each other cost far more than they bring.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # an unconverged mixture is still a density
             try:
                 fit.fit(codes)
