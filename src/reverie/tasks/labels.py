@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Conditions
 from reverie.errors import ReverieError, nearest
 
-Labels = Sequence[int | str] | Tensor
+Labels = Sequence[int | str] | NDArray[np.int64] | Tensor
 
 
 def classes_of(model: object) -> tuple[str, ...]:
@@ -36,7 +38,7 @@ def label_numbers(model: object, labels: Labels) -> Tensor:
     classes = classes_of(model)
     if not classes:
         raise ReverieError(f"{type(model).__name__} takes no class labels; leave them out.")
-    given = labels.tolist() if isinstance(labels, Tensor) else labels
+    given = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else labels
     return torch.tensor([label_number(label, classes) for label in given], dtype=torch.int64)
 
 

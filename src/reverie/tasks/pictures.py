@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
 from reverie.tasks.labels import classes_of, label_number
@@ -75,5 +76,5 @@ def read(
     chosen = np.arange(len(dataset)) if indices is None else indices
     for start in range(0, len(chosen), batch):
         part = chosen[start : start + batch]
-        images = torch.from_numpy(dataset.batch(part)).to(device).float().div_(127.5).sub_(1)
+        images = to_tensor(dataset.batch(part)).to(device)
         yield Read(part, images, None if labels is None else torch.from_numpy(labels[part]).to(device))
