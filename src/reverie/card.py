@@ -32,11 +32,11 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
 def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     """Lines for a shell that use the run, as its model's capabilities permit."""
     place, data = shlex.quote(run), shlex.quote(str(config["data"].get("spec", "")))
-    lines = [f"reverie sample {place} --count 64 --out samples.png"] if _is(kind, Samples) else []
+    lines = [f"reverie sample {place} --count 64"] if _is(kind, Samples) else []
     if _is(kind, Reconstructs):
-        lines.append(f"reverie reconstruct {place} {data} --out reconstructions.png")
+        lines.append(f"reverie reconstruct {place} {data}")
     if _is(kind, Encodes):
-        lines += [f"reverie embed {place} {data} --out codes.npz", f"reverie evaluate {place}"]
+        lines += [f"reverie embed {place} {data}", f"reverie evaluate {place}"]
     return "\n".join(lines)
 
 
@@ -45,7 +45,7 @@ def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     lines = ["import reverie", "", f"run = reverie.load({run!r})"]
     if _is(kind, Samples):
         c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
-        lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w}) in [-1, 1]")
+        lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w})")
     if _is(kind, Encodes):
         lines += [
             'options = reverie.DataOptions(**run.config["settings"]["data"])',

@@ -303,7 +303,7 @@ def _bars(kl: Sequence[tuple[int, float]]) -> str:
     bars = sorted(kl, key=lambda each: -each[1])
     active, total = sum(value > ACTIVE for _, value in bars), sum(value for _, value in bars)
     y, ticks = _axis(min(0.0, bars[-1][1]), max(bars[0][1], ACTIVE), height - BOTTOM, TOP, tight=True)
-    each = (width - LEFT - RIGHT) / len(bars)
+    each = min(60.0, (width - LEFT - RIGHT) / len(bars))
     parts = [_grid(ticks, y, width)]
     for i, (dimension, value) in enumerate(bars):
         left, top = LEFT + i * each, min(y(value), y(0))
@@ -410,7 +410,7 @@ def _axis(
 
 def _tick(value: float, step: float) -> str:
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return (f"{value:.{decimals}f}" if decimals <= 4 else f"{value:.3g}").replace("-", "−")
+    return (f"{value:,.{decimals}f}" if decimals <= 4 else f"{value:.3g}").replace("-", "−")
 
 
 def _thin(values: Sequence[tuple[int, float]]) -> list[Point]:
@@ -549,7 +549,7 @@ h3 { font-size: 1rem; margin: 0; }
 p { margin: 0; }
 small, .note, figcaption, footer { color: var(--soft); }
 figcaption, small, footer { font-size: .84rem; }
-code, pre { font: .88em/1.6 ui-monospace, Menlo, Consolas, monospace; }
+code, pre { font: .86em/1.6 ui-monospace, Menlo, Consolas, monospace; }
 section { padding: 36px 0 40px; border-top: 1px solid var(--line); }
 section > .note { max-width: 60em; margin-bottom: 22px; }
 section > h2:not(:has(+ .note)) { margin-bottom: 20px; }
