@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from toys import TOYS, Pictures
 
 from reverie import registry
 from reverie.artifact import build_model
@@ -13,6 +12,7 @@ from reverie.engine.budget import Plan, ResolvedPlan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
 from reverie.engine.phase import Facts, Model
+from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]
 SMALL: dict[str, Any] = {"width": 4, "latent": 3}

@@ -1,11 +1,12 @@
 """Toy models that use everything the contract between models and the loop offers; each is trained in milliseconds.
 
-They stand for what real families need: an alternating game with repeated critic batches and a hand-over between phases, a
-pool of past fakes, a running mean in a lazy phase, batch normalisation, dropout, growth, and a VAE/GAN.
+They stand for what real families need: an alternating game with repeated critic batches and a hand-over between
+phases, a pool of past fakes, a running mean in a lazy phase, batch normalisation, dropout, growth, and a VAE/GAN.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class ToyConfig:
 
 def mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 
@@ -115,7 +116,10 @@ class Normed(Toy):
 
     def build(self) -> None:
         super().build()
-        self.generator = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, self.size))
+        # No bias before the normalisation: its gradient is zero but for rounding, which Adam would blow up.
+        self.generator = nn.Sequential(
+            nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, self.size)
+        )
 
 
 class Dropping(Toy):
@@ -167,7 +171,7 @@ class Growing(Toy):
 class VAEGAN(Toy):
     """Encoder, decoder and discriminator with an optimizer each; the decoder's gradient mixes two losses by a formula.
 
-    Decoder: d/dtheta [mse + gamma * softplus(-D(decoder(z)))]; encoder: d/dphi [mse + kl]; neither sees the other's terms.
+    Decoder: d/dtheta [mse + gamma * softplus(-D(decoder(z)))]; encoder: d/dphi [mse + kl]; each its own terms only.
     """
 
     gamma = 0.25
