@@ -96,6 +96,14 @@ def test_sixteen_bit_grey_is_scaled_not_cut() -> None:
         assert np.array_equal(picture[0], np.rint(ramp / 257).astype(np.uint8))
 
 
+def test_thirty_two_bit_grey_is_read_as_sixteen_where_it_fits() -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.int32).reshape(8, 8)
+    picture, _ = decode(encoded(Image.fromarray(ramp), "TIFF"), Plan(1, 8, 8, "crop"))
+    assert np.array_equal(picture[0], np.rint(ramp / 257).astype(np.uint8))
+    with pytest.raises(Unreadable, match="integers from 0 to 131070"):
+        decode(encoded(Image.fromarray(ramp * 2), "TIFF"), Plan(1, 8, 8, "crop"))
+
+
 def test_float_pictures_in_the_unit_range_are_scaled_and_others_refused() -> None:
     ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     picture, _ = decode(encoded(Image.fromarray(ramp), "TIFF"), Plan(1, 8, 8, "crop"))

@@ -265,6 +265,7 @@ def test_any_array_opens_or_is_refused(opened: Opener, tmp_path: Path, shape: li
     ("values", "wanted"),
     [
         (np.array([0, 257, 65535], np.uint16), [0, 1, 255]),
+        (np.array([0, 257, 65535], ">u2"), [0, 1, 255]),
         (np.array([0, 0.5, 1], np.float32), [0, 128, 255]),
         (np.array([0, 0.5, 1], np.float64), [0, 128, 255]),
         (np.array([0, 1, 1], np.uint8), [0, 255, 255]),
@@ -284,7 +285,8 @@ def test_values_of_every_depth(opened: Opener, tmp_path: Path, values: np.ndarra
         ({"x": np.zeros((5, 40, 40, 40), np.uint8)}, "unclear which axis"),
         ({"x": np.zeros((5, 40), np.uint8)}, "expected is .N, H, W"),
         ({"x": np.full((5, 20, 20), 2.0)}, "floats from 2 to 2"),
-        ({"x": np.full((5, 20, 20), -1)}, "integers from -1"),
+        ({"x": np.full((5, 20, 20), -1)}, "values of type int64; only uint8, uint16"),
+        ({"x": np.full((5, 20, 20), "a")}, "values of type <U1"),
         ({"x": np.full((5, 20, 20), np.nan)}, "floats from nan"),
         ({"x": np.zeros((0, 20, 20), np.uint8)}, "holds no pictures"),
         ({"x": np.array([None, {}])}, "object arrays are never loaded"),

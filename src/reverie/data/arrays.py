@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,10 +124,10 @@ def is_idx(path: Path) -> bool:
     return len(start) == 4 and start[:2] == b"\0\0" and start[2] in IDX_TYPES and 1 <= start[3] <= 4
 
 
-def _unpacked(path: Path) -> Any:
+def _unpacked(path: Path) -> IO[bytes]:
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
 
 
 def read_idx(path: Path) -> Array:
@@ -140,13 +140,22 @@ def read_idx(path: Path) -> Array:
             wanted = math.prod(sizes) * kind.itemsize
             if wanted > IDX_LIMIT:
                 raise ReverieError(f"{path} declares {wanted / 2**30:.0f} GiB of data; it is damaged: fetch it again.")
-            data = stream.read(wanted)
+            data = _exactly(stream, wanted)
     except (OSError, EOFError, zlib.error, IndexError, KeyError) as why:
         raise ReverieError(f"{path} is no readable idx file ({why}); it may be incomplete: fetch it again.") from why
     if len(data) != wanted:
         raise ReverieError(f"{path} declares {wanted} bytes and holds {len(data)}; it is incomplete: fetch it again.")
     array: Array = np.frombuffer(data, kind).reshape(sizes)
     return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def _exactly(stream: IO[bytes], wanted: int) -> bytes:
+    """Up to so many bytes, in pieces: a single read would allocate what a damaged header declares."""
+    pieces, left = [], wanted
+    while left and (piece := stream.read(min(left, 2**24))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def from_digits() -> Arrays:

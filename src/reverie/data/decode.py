@@ -168,7 +168,12 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(to_bytes(np.asarray(image)))
+        values = np.asarray(image)
+        if image.mode == "I":  # how older Pillows open a PNG of 16 bits
+            if values.min() < 0 or values.max() > 65535:
+                raise Unreadable(f"integers from {values.min()} to {values.max()}; only 8 and 16 bits are understood")
+            values = values.astype(np.uint16)
+        image = Image.fromarray(to_bytes(values))
     alpha = image.has_transparency_data
     if alpha and channels in (1, 3):
         over = image.convert("RGBA")
@@ -185,23 +190,21 @@ def to_bytes(values: NDArray[Any]) -> Pixels:
 
     Raises Unreadable where the range is anyone's guess.
     """
-    kind, array = values.dtype.kind, values
+    array = values.astype(values.dtype.newbyteorder("="), copy=False)
     if array.dtype == np.uint8:
         return np.asarray(array, np.uint8)
-    if kind == "b":
+    if array.dtype.kind == "b":
         return np.where(array, np.uint8(255), np.uint8(0))
     if array.size == 0:
         return np.zeros(array.shape, np.uint8)
-    low, high = array.min(), array.max()
-    if kind == "f":
-        if not (low >= 0 and high <= 1):  # not a number fails both
-            raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
-        return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)
-    if kind in "iu":
-        if low < 0 or high > 65535:
-            raise Unreadable(f"integers from {low} to {high}; only 8 and 16 bits are understood")
+    if array.dtype == np.uint16:
         return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
-    raise Unreadable(f"values of type {array.dtype}; only integers, floats and booleans are understood")
+    if array.dtype.kind != "f":  # 0 .. 255 in wider integers may be meant as 8 bits or be nearly black
+        raise Unreadable(f"values of type {array.dtype}; only uint8, uint16, floats and booleans are understood")
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 1):  # not a number fails both
+        raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
+    return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)
 
 
 def _fit(image: Image.Image, plan: Plan) -> Image.Image:
