@@ -1,0 +1,82 @@
+"""Reconstruction error of the autoencoder against the size of its latent, beside PCA with as many components.
+
+    python benchmarks/ae_curve.py --data mnist.npz [--minutes 1] [--latents 2 5 16 32 64] [--out benchmarks/results]
+
+Trains one ``ae`` a size, and writes ae_curve.json and ae_curve.svg: MSE on the test pictures, pixels in [0, 1], outputs
+clamped. PCA (Hinton and Salakhutdinov 2006 compare with it) is fitted on the same training pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from chart import line_chart
+from numpy.typing import NDArray
+
+import reverie
+from reverie.capabilities import Reconstructs
+from reverie.evaluate.reconstruction import reconstruction
+
+
+def pca_errors(train: NDArray[np.uint8], test: NDArray[np.uint8], sizes: list[int]) -> list[float]:
+    """Test MSE of the best linear code of each size."""
+    known, new = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (train, test))
+    mean = known.mean(0)
+    axes = np.linalg.eigh((known - mean).T @ (known - mean))[1][:, ::-1]
+    errors = []
+    for size in sizes:
+        rebuilt = (new - mean) @ axes[:, :size] @ axes[:, :size].T + mean
+        errors.append(float(np.mean((rebuilt.clip(0, 1) - new) ** 2, dtype=np.float64)))
+    return errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--latents", type=int, nargs="+", default=[2, 5, 16, 32, 64])
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training for each size")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    data = reverie.open_dataset(arguments.data)
+    train, test = data.split("train"), data.split("test")
+    errors, steps = [], []
+    for size in arguments.latents:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"model": {"latent": size}, "train": {"minutes": arguments.minutes}}
+            run = reverie.train("ae", arguments.data, Path(folder) / "run", settings=settings, quiet=True)
+            lines = (run.path / "metrics.jsonl").read_text().splitlines()
+        assert isinstance(run.model, Reconstructs)
+        errors.append(float(reconstruction(run.model, test).mse.mean()))
+        steps.append(json.loads(lines[-1])["step"])
+    linear = pca_errors(train.batch(np.arange(len(train))), test.batch(np.arange(len(test))), arguments.latents)
+    result = {
+        "data": Path(arguments.data).name,
+        "train_pictures": len(train),
+        "test_pictures": len(test),
+        "minutes_each": arguments.minutes,
+        "steps": steps,
+        "latent": arguments.latents,
+        "ae_mse": errors,
+        "pca_mse": linear,
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "ae_curve.json").write_text(json.dumps(result, indent=2) + "\n")
+    title = f"Autoencoder and PCA on {result['data']}"
+    chart = line_chart(
+        title,
+        "size of the latent",
+        "test MSE",
+        arguments.latents,
+        {"PCA": linear, "ae": errors},
+        arguments.latents,
+    )
+    (arguments.out / "ae_curve.svg").write_text(chart)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
