@@ -1,7 +1,11 @@
 """How well a picture is explained: log-likelihoods log p(x|z) and plain errors, **summed** over pixels.
 
-Every function returns one number of nats per picture, (N,); averaging over the batch is left to the model. A mean over
-pixels here would be a hidden beta of 1 / pixels, the commonest cause of blur and collapse in VAE code.
+Averaging over the batch is left to the model. A mean over pixels here would be a hidden beta of 1 / pixels, the
+commonest cause of blur and collapse in VAE code.
+
+Throughout, ``targets`` is (N, C, H, W) and the network's outputs have N S rows, S in succession for each target (S = 1
+in plain training, the importance samples otherwise); the result is one number a row, (N S,). The targets are never
+copied S times, so that the arithmetic stays cheap beside the decoder.
 """
 
 from __future__ import annotations
@@ -15,21 +19,27 @@ from torch import Tensor
 LEVELS = 256  # grey levels of an 8-bit picture
 
 
+def aligned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs as (N, S, D) and targets as (N, 1, D): the S outputs of each target beside it, pixels flattened."""
+    return outputs.flatten(1).unflatten(0, (len(targets), -1)), targets.flatten(1).unsqueeze(1)
+
+
 def bernoulli(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p of binary targets: sum of x l - softplus(l). Both (N, ...), targets 0 or 1; returns (N,) nats."""
-    return (targets * logits - F.softplus(logits)).flatten(1).sum(1)
+    """log p of binary targets, 0 or 1: sum of x l - softplus(l), (N S,) nats."""
+    logits, targets = aligned(logits, targets)
+    return ((logits @ targets.transpose(1, 2)).squeeze(2) - F.softplus(logits).sum(2)).flatten()
 
 
 def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
-    """Sum of (x - mean)^2 over each picture: (N, ...) -> (N,)."""
-    return (targets - mean).square().flatten(1).sum(1)
+    """Sum of (x - mean)^2 over each picture: (N S,)."""
+    mean, targets = aligned(mean, targets)
+    return (targets - mean).square().sum(2).flatten()
 
 
 def gaussian(mean: Tensor, targets: Tensor, log_sigma: Tensor) -> Tensor:
-    """log N(x; mean, sigma^2 I), a density over pixels on the scale of ``targets``: (N,) nats; log_sigma a scalar."""
-    dims = targets[0].numel()
+    """log N(x; mean, sigma^2 I), a density over pixels on the scale of ``targets``: (N S,) nats; log_sigma a scalar."""
     squares = squared_error(mean, targets)
-    return -0.5 * squares * torch.exp(-2 * log_sigma) - dims * (log_sigma + 0.5 * math.log(2 * math.pi))
+    return -0.5 * squares * torch.exp(-2 * log_sigma) - mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
 
 
 def optimal_log_sigma(mean: Tensor, targets: Tensor, floor: float = -6.0) -> Tensor:
@@ -39,30 +49,31 @@ def optimal_log_sigma(mean: Tensor, targets: Tensor, floor: float = -6.0) -> Ten
     is theirs. A scalar without gradient: at the optimum the likelihood's derivative in sigma is zero anyway.
     """
     with torch.no_grad():
-        log_sigma = 0.5 * (targets - mean).square().mean().log()
+        log_sigma = 0.5 * (squared_error(mean, targets).mean() / mean[0].numel()).log()
         return floor + F.softplus(log_sigma - floor)
 
 
 def logistic_mixture(outputs: Tensor, targets: Tensor) -> Tensor:
-    """log probability of 8-bit pictures under a discretised mixture of logistics, exact over 256 levels: (N,) nats.
+    """log probability of 8-bit pictures under a discretised mixture of logistics, exact over 256 levels: (N S,) nats.
 
     Salimans et al. (2017), PixelCNN++, eq. 2: a level's probability is the mixture's mass within half a level of it,
     the two end levels taking the tails. The channels are independent given z, unlike PixelCNN++'s (where green sees
-    red), so that any number of channels is treated alike. outputs (N, 3 K C, H, W), see `mixture_parameters`;
+    red), so that any number of channels is treated alike. outputs (N S, 3 K C, H, W), see `mixture_parameters`;
     targets (N, C, H, W) in [-1, 1], level = (x + 1) 127.5.
     """
     log_weights, means, log_scales = mixture_parameters(outputs, targets.shape[1])
-    level = ((targets + 1) * (LEVELS - 1) / 2).round().unsqueeze(1)  # (N, 1, C, H, W)
+    levels = ((targets + 1) * (LEVELS - 1) / 2).round()
+    level = levels.repeat_interleave(len(outputs) // len(targets), 0).unsqueeze(1)  # (N S, 1, C, H, W)
     centre = level * (2 / (LEVELS - 1)) - 1
     sharpness = torch.exp(-log_scales)
     half = sharpness / (LEVELS - 1)  # half a level, in units of the scale
     middle = (centre - means) * sharpness
     # sigmoid(b) - sigmoid(a) = (1 - e^(a - b)) sigmoid(b) sigmoid(-a) keeps its precision where both are near one
-    upper = F.logsigmoid(middle + half)
-    lower = F.logsigmoid(half - middle)  # log(1 - cdf at the lower edge)
-    width = torch.log(-torch.expm1(-2 * half))
-    inside = torch.where(level == 0, 0.0, lower) + torch.where(level == LEVELS - 1, 0.0, upper)
-    log_mass = inside + torch.where((level == 0) | (level == LEVELS - 1), 0.0, width)
+    above = F.softplus(-middle - half, threshold=40)  # -log(mass below the level's upper edge); none at the last level
+    below = F.softplus(middle - half, threshold=40)  # -log(mass above its lower edge); none at the first
+    inner = torch.log(-torch.expm1(-2 * half))
+    first, last = level == 0, level == LEVELS - 1
+    log_mass = inner.masked_fill(first | last, 0.0) - above.masked_fill(last, 0.0) - below.masked_fill(first, 0.0)
     return torch.logsumexp(log_weights + log_mass, 1).flatten(1).sum(1)
 
 

@@ -122,14 +122,13 @@ class VAE(Model, Bounds):
         noise = draw.normal(samples, config.latent)
         z = mean.unsqueeze(1) + torch.exp(0.5 * logvar).unsqueeze(1) * noise  # (N, S, latent)
         outputs = self.outputs(z.flatten(0, 1), labels)
-        targets = images.repeat_interleave(samples, 0)
         if config.likelihood == "gaussian" and not config.sigma:
-            log_sigma = optimal_log_sigma(outputs, targets)
+            log_sigma = optimal_log_sigma(outputs, images)
             self.steps += 1
             self.log_sigma += (log_sigma - self.log_sigma) / self.steps.clamp(max=100)
         else:
             log_sigma = self.log_sigma
-        log_likelihood = self.log_likelihood(outputs, targets, log_sigma).unflatten(0, (-1, samples))  # (N, S)
+        log_likelihood = self.log_likelihood(outputs, images, log_sigma).unflatten(0, (-1, samples))  # (N, S)
         kl = gaussian_kl(mean, logvar)  # (N, latent)
         logs = {
             "recon": -log_likelihood.mean(),
@@ -183,15 +182,15 @@ class VAE(Model, Bounds):
         outputs: Tensor = self.decoder(z)
         return outputs
 
-    def log_likelihood(self, outputs: Tensor, targets: Tensor, log_sigma: Tensor) -> Tensor:
-        """log p(x|z), (N,) nats, for targets in [-1, 1]; the Gaussian's density is on that scale."""
+    def log_likelihood(self, outputs: Tensor, images: Tensor, log_sigma: Tensor) -> Tensor:
+        """log p(x|z), (N S,) nats, for pictures (N, ...) in [-1, 1]; the Gaussian's density is on that scale."""
         match self.config.likelihood:
             case "bernoulli":
-                return bernoulli(outputs, (targets + 1) / 2)
+                return bernoulli(outputs, (images + 1) / 2)
             case "logistic":
-                return logistic_mixture(outputs, targets)
+                return logistic_mixture(outputs, images)
             case _:
-                return gaussian(outputs, targets, log_sigma)
+                return gaussian(outputs, images, log_sigma)
 
     # Capabilities
 
@@ -200,7 +199,7 @@ class VAE(Model, Bounds):
         return Code(mean, logvar)
 
     def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
-        return self.mixture.sample(draw.uniform(), draw.normal(self.config.latent))
+        return draw.normal(self.config.latent)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         outputs = self.outputs(z, labels)
@@ -221,8 +220,7 @@ class VAE(Model, Bounds):
         # log p(z) - log q(z|x), with (z - mean) / sigma = noise and the 2 pi's gone
         ratio = 0.5 * (noise.square() + logvar - z.square()).sum(2)
         outputs = self.outputs(z.flatten(0, 1), labels)
-        targets = images.repeat_interleave(samples, 0)
-        log_likelihood = self.log_likelihood(outputs, targets, self.log_sigma)
+        log_likelihood = self.log_likelihood(outputs, images, self.log_sigma)
         total: Tensor = ratio + log_likelihood.unflatten(0, (-1, samples))
         return total
 
