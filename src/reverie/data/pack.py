@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -103,24 +103,22 @@ def writing(path: Path) -> Iterator[PackWriter]:
 
     Only what the writer itself does raises OSError here; it becomes one sentence.
     """
-    temporary: str | None = None
+    temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        handle, temporary = tempfile.mkstemp(".tmp", path.stem + ".", path.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             yield PackWriter(stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        temporary = None
     except OSError as why:
         raise ReverieError(
             f"Cannot write the cache {path.parent} ({why.strerror}); make room, or set REVERIE_CACHE to another folder."
         ) from why
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:
