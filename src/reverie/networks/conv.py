@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 SMALLEST = 7  # a side is halved while it is longer than this: 28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4
@@ -61,18 +60,19 @@ def down(stage: Stage) -> nn.Module:
 class Up(nn.Module):
     """The way back, to ``out`` channels at exactly the outer size: (N, deep, *inner) -> (N, out, *outer)."""
 
-    def __init__(self, stage: Stage, out: int, gain: float = 2.0) -> None:
+    def __init__(self, stage: Stage, out: int) -> None:
         super().__init__()
         kernel = (stage.stride[0] + 2, stage.stride[1] + 2)
-        self.conv = nn.ConvTranspose2d(stage.deep, out, kernel, stage.stride, 1, bias=False)
-        self.bias = nn.Parameter(torch.zeros(out, 1, 1))
+        self.conv = nn.ConvTranspose2d(stage.deep, out, kernel, stage.stride, 1)
         self.size = stage.outer
         terms = stage.deep * math.prod(kernel) / math.prod(stage.stride)  # what each output pixel sums over
-        nn.init.normal_(self.conv.weight, std=math.sqrt(gain / terms))
+        nn.init.normal_(self.conv.weight, std=math.sqrt(2 / terms))
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = self.size
-        y: Tensor = self.conv(x)[:, :, :height, :width] + self.bias
+        y: Tensor = self.conv(x)[:, :, :height, :width]
         return y
 
 
