@@ -216,8 +216,10 @@ def test_minutes_become_steps_that_are_written_down(tmp_path: Path) -> None:
     del settings["train"]["steps"]
     settings["train"]["minutes"] = 0.02
     run_ = train("ae", "digits", tmp_path / "run", settings=settings, quiet=True)
-    train_ = run_.config["settings"]["train"]
-    assert train_["steps"] >= 1
-    assert train_["minutes"] == 0.02
+    steps = run_.config["settings"]["train"]["steps"]
+    assert steps >= 1
+    assert run_.config["settings"]["train"]["minutes"] is None  # what was resolved can be repeated with --config
+    first = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[0])
+    assert (first["asked"], first["steps"]) == ({"minutes": 0.02}, steps)
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["step"] == train_["steps"]
+    assert last["step"] == steps

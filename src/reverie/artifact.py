@@ -44,7 +44,7 @@ class Run:
 def build_model(name: str, settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
     """A fresh model; ``settings`` are loosely typed ``model.*`` values over the preset's."""
     kind = registry.load_class(name)
-    config = configure(kind.Config, registry.preset(name) | settings, "model")
+    config: Any = configure(kind.Config, registry.preset(name) | settings, "model")
     torch.manual_seed(derive(seed, "init"))
     try:
         return kind(config, facts)
@@ -88,7 +88,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ReverieError(f"{folder} is no run: it has no {CONFIG}. Give a folder that `reverie train` wrote.")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ReverieError(
             f"{file} is damaged: it can't be read as JSON. Restore it from a copy of the run."

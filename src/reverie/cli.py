@@ -281,13 +281,15 @@ def _dataset_like(loaded: Any, spec: str) -> Any:
 def _run_and_pictures(run: str, images: str, split: str, count: int, device: str) -> Any:
     import numpy as np
 
+    from reverie.capabilities import Conditions
+
     if count < 1:
         raise ReverieError(f"--count must be at least 1, not {count}.")
     loaded = _load(run, device)
     dataset = _dataset_like(loaded, images).split(split)
     indices = np.arange(min(count, len(dataset)))
     labels = None
-    if loaded.facts.classes and dataset.labels is not None:
+    if isinstance(loaded.model, Conditions) and dataset.labels is not None:
         labels = [dataset.facts.classes[i] for i in dataset.labels[indices]]
     return loaded, dataset.batch(indices), labels
 

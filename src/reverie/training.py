@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ DEFAULT_MINUTES = 10.0
 CHECKPOINT_SECONDS = 120.0
 MIXTURE_CODES = 10_000
 SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, states and the report
+BUDGET = ("steps", "epochs", "minutes")
 SHOWN = 64  # pictures in a sample grid
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -64,17 +65,20 @@ def train(
     NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is lost by either.
     """
     world, place = World(), pick_device(device)
-    settings = {section: dict((settings or {}).get(section, {})) for section in ("model", "train", "data")}
+    given = settings or {}
+    chosen: dict[str, dict[str, Any]] = {
+        section: dict(given.get(section, {})) for section in ("model", "train", "data")
+    }
     folder = Path(out) if out is not None else default_folder(model, data, resume)
-    before = _earlier(folder, model, data, settings, resume)
+    before = _earlier(folder, model, data, chosen, resume)
     if before:
-        settings = {k: before["settings"][k] | (settings[k] if k == "train" else {}) for k in settings}
-    dataset = open_dataset(data, configure(DataOptions, settings["data"], "data"))
+        chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
+    dataset = open_dataset(data, configure(DataOptions, chosen["data"], "data"))
     if before and before["data"]["fingerprint"] != dataset.fingerprint:
         raise ReverieError(f"The pictures of {data} have changed since {folder} was trained on them; train a new run.")
     pictures = dataset.split("train")
-    plan = configure(Plan, settings["train"], "train")
-    built = artifact.build_model(model, settings["model"], dataset.facts, plan.seed)
+    plan = configure(Plan, chosen["train"], "train")
+    built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
     plan = plan.with_defaults(built.defaults)
     if len(pictures) == 0:
         raise ReverieError(f"{data} has no pictures to train on.")
@@ -84,7 +88,7 @@ def train(
     world.join(place)
     try:
         session = _Session(folder, model, data, dataset, pictures, built, plan, place, world, quiet)
-        return session.run(settings)
+        return session.run()
     finally:
         world.leave()
 
@@ -114,14 +118,14 @@ class _Session:
             plan = plan.with_steps(round(plan.epochs * len(pictures) / (plan.batch_size or 1)))
         trial = plan if plan.steps else plan.with_steps(1 << 30)
         self.loop = Loop(model, feed, trial.resolved, device, world)
+        self.budget = {k: v for k, v in asdict(plan).items() if k in BUDGET and v is not None}
         if plan.steps is None:
-            minutes = plan.minutes or DEFAULT_MINUTES
+            minutes = self.budget.setdefault("minutes", DEFAULT_MINUTES)
             plan = plan.with_steps(int(SLACK * minutes * 60 / seconds_per_step(self.loop, minutes)))
-            plan = replace(plan, minutes=minutes)
-        self.plan = plan.with_steps(plan.steps or 1)
+        self.plan = replace(plan.with_steps(plan.steps or 1), epochs=None, minutes=None)
         self.loop.plan = self.plan.resolved
 
-    def run(self, settings: dict[str, dict[str, Any]]) -> Run:
+    def run(self) -> Run:
         """Train to the end of the plan, or until a signal or a divergence; returns the finished run."""
         loop, plan = self.loop, self.plan
         if self.world.first:
@@ -151,6 +155,7 @@ class _Session:
             record.say(
                 f"{self.name} on {of}: {plan.steps:,} steps of {plan.batch_size}, on {self.device}, in {self.folder}"
             )
+            record.event(loop.step, asked=self.budget, steps=plan.steps)
             self._steps(record)
             self._finish(config)
             record.event(loop.step, finished=True)
@@ -318,15 +323,10 @@ def _earlier(
             f"{folder} is a run of {config['model']} on {config['data'].get('spec')}, not of {model} on {data}; "
             "resume it with those."
         )
-    budget = {"steps", "epochs", "minutes"}
     for section, values in settings.items():
-        for key in values.keys() - (budget if section == "train" else set()):
+        for key in values.keys() - set(BUDGET if section == "train" else ()):
             raise ReverieError(f"{section}.{key} can't change on --resume; leave it out, or train a new run.")
     asked = settings["train"]
     if asked:
-        known = {f.name for f in fields(Plan)}
-        config["settings"]["train"] = {k: v for k, v in config["settings"]["train"].items() if k in known - budget}
-        config["settings"]["train"]["sample_every"] = None
-    else:
-        config["settings"]["train"] |= {"epochs": None, "minutes": None}  # resolved to steps when the run began
+        config["settings"]["train"] |= dict.fromkeys((*BUDGET, "sample_every"))
     return config
