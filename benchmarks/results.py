@@ -30,7 +30,9 @@ def machine() -> str:
 
 def commit() -> str:
     """The commit the code is at, with a + where files differ from it."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=FOLDER.parent)
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=FOLDER.parent
+    )
     return found.stdout.strip()
 
 
