@@ -1,25 +1,29 @@
 """Reconstruction error of the autoencoder against the size of its latent, beside PCA with as many components.
 
-    python benchmarks/ae_curve.py --data mnist.npz [--steps 3000] [--latents 2 5 16 32 64] [--out benchmarks/results]
+    python benchmarks/ae_curve.py --data mnist.npz [--steps 3000] [--latents 2 5 16 32 64] [--docs docs]
 
-Trains one ``ae`` a size, and writes ae_curve.json and ae_curve.svg: MSE on the test pictures, pixels in [0, 1], outputs
-clamped. PCA (Hinton and Salakhutdinov 2006 compare with it) is fitted on the same training pictures.
+Trains one ``ae`` a size, and writes ae_curve.json, docs/ae-curve.svg: MSE on the test pictures, pixels in [0, 1], outputs
+clamped; and docs/ae-reconstructions.png: test pictures above what latents of 2, 5 and 16 make of them. PCA (Hinton and Salakhutdinov 2006 compare with it) is fitted on the same training pictures.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from chart import line_chart
 from numpy.typing import NDArray
+from results import save
 
 import reverie
 from reverie.capabilities import Reconstructs
-from reverie.evaluate.reconstruction import reconstruction
+from reverie.evaluation.reconstruction import reconstruction
+
+COLUMNS = 16
+PICTURED = (2, 5, 16)
 
 
 def pca_errors(train: NDArray[np.uint8], test: NDArray[np.uint8], sizes: list[int]) -> list[float]:
@@ -39,20 +43,24 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--latents", type=int, nargs="+", default=[2, 5, 16, 32, 64])
     parser.add_argument("--steps", type=int, default=3000, help="of training for each size")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     data = reverie.open_dataset(arguments.data)
     train, test = data.split("train"), data.split("test")
     errors = []
+    shown = reverie.to_tensor(test.batch(np.arange(COLUMNS)))
+    rows = [shown]
     for size in arguments.latents:
         with tempfile.TemporaryDirectory() as folder:
             settings = {"model": {"latent": size}, "train": {"steps": arguments.steps}}
             run = reverie.train("ae", arguments.data, Path(folder) / "run", settings=settings, quiet=True)
         assert isinstance(run.model, Reconstructs)
         errors.append(float(reconstruction(run.model, test).mse.mean()))
+        if size in PICTURED:
+            rows.append(reverie.reconstruct(run.model, shown))
+    reverie.save_grid(torch.cat(rows), arguments.docs / "ae-reconstructions.png", columns=COLUMNS)
     linear = pca_errors(train.batch(np.arange(len(train))), test.batch(np.arange(len(test))), arguments.latents)
     result = {
-        "data": Path(arguments.data).name,
         "train_pictures": len(train),
         "test_pictures": len(test),
         "steps": arguments.steps,
@@ -60,9 +68,8 @@ def main() -> None:
         "ae_mse": errors,
         "pca_mse": linear,
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "ae_curve.json").write_text(json.dumps(result, indent=2) + "\n")
-    title = f"Autoencoder and PCA on {result['data']}"
+    name = Path(arguments.data).name
+    title = f"Autoencoder and PCA on {name}"
     chart = line_chart(
         title,
         "size of the latent",
@@ -71,8 +78,8 @@ def main() -> None:
         {"PCA": linear, "ae": errors},
         arguments.latents,
     )
-    (arguments.out / "ae_curve.svg").write_text(chart)
-    print(json.dumps(result))
+    (arguments.docs / "ae-curve.svg").write_text(chart)
+    save("ae_curve", result, seed=0, data=name)
 
 
 if __name__ == "__main__":

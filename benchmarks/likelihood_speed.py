@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reverie.artifact import build_model
 from reverie.capabilities import Bounds
 from reverie.engine.phase import Facts
-from reverie.evaluate.likelihood import CHUNK, likelihood
+from reverie.evaluation.likelihood import CHUNK, likelihood
 
 
 class Noise:

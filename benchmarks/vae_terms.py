@@ -1,58 +1,80 @@
-"""The two terms of the VAE's bound while it trains: reconstruction and KL, in nats per picture.
+"""Why a VAE needs both terms of its bound: 2-D latent maps by label, and samples, of three trainings.
 
-    python benchmarks/vae_terms.py --data mnist.npz [--minutes 2] [--likelihood bernoulli] [--out benchmarks/results]
+python benchmarks/vae_terms.py --data mnist.npz [--steps 3000] [--picture docs/vae-terms.png]
 
-Trains one ``vae``, and writes vae_terms.json and vae_terms.svg: the logged terms on training pictures, and the final
-ELBO and importance-weighted bound on test pictures.
+Trains ``vae`` with a latent of 2 on the reconstruction alone (beta 0), on the KL almost alone (beta 10,000), and on
+both. Draws, for each, the map of test codes above samples from the prior, and saves active units and bounds as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
-from chart import line_chart
+import numpy as np
+from PIL import Image, ImageDraw
+from results import save
 
 import reverie
-from reverie.evaluate import evaluate
+from reverie.files import replacing
+from reverie.tasks.embed import Embedding
+
+ARMS = {"reconstruction only": 0.0, "KL only": 1e4, "both": 1.0}
+SIDE, GRID, SHOWN = 280, 10, 2000
+COLOURS = [
+    "#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#6b6ecf",
+]  # fmt: skip
+
+
+def scatter(found: Embedding) -> Image.Image:
+    """The codes, coloured by label, with the unit circle of the prior; the axes fit the codes, and their range is told."""
+    assert found.labels is not None
+    reach = max(3.0, float(np.quantile(np.abs(found.codes), 0.995)) * 1.1)
+    large = SIDE * 3  # drawn large and shrunk: smooth dots
+    image = Image.new("RGB", (large, large), "white")
+    draw = ImageDraw.Draw(image)
+    for (x, y), label in zip(found.codes[:SHOWN], found.labels[:SHOWN], strict=True):
+        u, v = (large / 2 * (1 + c / reach) for c in (x, -y))
+        draw.ellipse((u - 5, v - 5, u + 5, v + 5), fill=COLOURS[label % len(COLOURS)])
+    unit = large / 2 / reach
+    draw.ellipse((large / 2 - unit, large / 2 - unit, large / 2 + unit, large / 2 + unit), outline="#333333", width=4)
+    image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    ImageDraw.Draw(image).text((6, 6), f"axes reach {reach:.1f}; circle: |z| = 1", fill="#333333")
+    return image
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--likelihood", default="bernoulli")
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--limit", type=int, default=200, help="test pictures for the final bounds")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
-    test = reverie.open_dataset(arguments.data).split("test")
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"model": {"likelihood": arguments.likelihood}, "train": {"minutes": arguments.minutes}}
-        run = reverie.train("vae", arguments.data, Path(folder) / "run", settings=settings, quiet=True)
-        logged = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    names = ("recon", "kl", "loss")
-    terms = {name: [float(line[name]) for line in logged] for name in names}
-    steps = [line["step"] for line in logged]
-    figures = evaluate(run.model, test, ["likelihood", "latent"], samples=arguments.samples, limit=arguments.limit)
-    result = {
-        "data": Path(arguments.data).name,
-        "likelihood": arguments.likelihood,
-        "minutes": arguments.minutes,
-        "step": steps,
-        **terms,
-        "test": figures["likelihood"],
-        "active_units": figures["latent"]["active_units"],
-        "protocol": figures["protocol"],
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "vae_terms.json").write_text(json.dumps(result, indent=2) + "\n")
-    title = f"Terms of the VAE's bound on {result['data']}, nats per picture"
-    chart = line_chart(title, "step", "nats", steps, terms, [steps[0], steps[len(steps) // 2], steps[-1]])
-    (arguments.out / "vae_terms.svg").write_text(chart)
-    print(json.dumps({key: result[key] for key in ("data", "test", "active_units", "protocol")}))
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--picture", type=Path, default=Path("docs/vae-terms.png"))
+    given = parser.parse_args()
+    test = reverie.open_dataset(given.data).split("test")
+    sheet = Image.new("RGB", (3 * SIDE + 40, 2 * SIDE + 60), "white")
+    pen, figures = ImageDraw.Draw(sheet), {}
+    for column, (arm, beta) in enumerate(ARMS.items()):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {
+                "model": {"latent": 2, "beta": beta, "likelihood": "bernoulli", "warmup": 0.0},
+                "train": {"steps": given.steps},
+            }
+            run = reverie.train("vae", given.data, Path(folder) / "run", settings=settings, quiet=True)
+        found = reverie.embed(run.model, test)
+        left = 10 + column * (SIDE + 10)
+        pen.text((left + 6, 8), arm, fill="black", font_size=16)
+        sheet.paste(scatter(found), (left, 30))
+        samples = reverie.to_uint8(reverie.sample(run.model, GRID * GRID))
+        tall = samples.reshape(GRID, GRID, *samples.shape[1:])[:, :, 0].transpose(0, 2, 1, 3)
+        grid = Image.fromarray(tall.reshape(GRID * samples.shape[2], GRID * samples.shape[3]))
+        sheet.paste(grid.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, 45 + SIDE))
+        measured = reverie.evaluate(run.model, test, limit=1000, samples=50)
+        kept = ("mse", "elbo", "iw_bound", "active_units", "kl")
+        flat = {k: v for part in measured.values() if isinstance(part, dict) for k, v in part.items()}
+        figures[arm] = {"beta": beta} | {k: flat[k] for k in kept if k in flat}
+    with replacing(given.picture) as temporary:
+        sheet.save(temporary, format="PNG")
+    save("vae_terms", figures, seed=0, data=Path(given.data).name)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reverie.artifact import Run, load
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_grid, to_tensor, to_uint8
-    from reverie.evaluate import evaluate
+    from reverie.evaluation import evaluate
     from reverie.tasks.embed import embed
     from reverie.tasks.reconstruct import reconstruct
     from reverie.tasks.sample import sample
@@ -31,6 +31,7 @@ _WHERE = {
     "Run": "artifact", "load": "artifact",
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
     "save_grid": "data.pictures", "to_tensor": "data.pictures", "to_uint8": "data.pictures",
+    "evaluate": "evaluation",
     "embed": "tasks.embed", "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "traverse": "tasks.traverse",
     "train": "training",
 }  # fmt: skip
@@ -43,8 +44,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch takes a second."""
-    if name == "evaluate":
-        return import_module("reverie.evaluate").evaluate
     if name in _WHERE:
         return getattr(import_module(f"reverie.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'reverie' has no attribute '{name}'")

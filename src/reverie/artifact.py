@@ -105,7 +105,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ReverieError(f"{file} has the unknown format version {config['format']}.")
         config = MIGRATIONS[config["format"]][1](config)
     _check(config, file)
-    return config
+    checked: dict[str, Any] = config
+    return checked
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Run:

@@ -167,12 +167,12 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a run on held-out pictures and print the figures as JSON."""
-    import reverie.evaluate
+    import reverie.evaluation
     from reverie.files import replacing
 
     loaded = _load(run, device)
     dataset = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split(split)
-    figures = reverie.evaluate.evaluate(
+    figures = reverie.evaluation.evaluate(
         loaded.model, dataset, metrics=metrics or None, samples=samples, limit=limit, seed=seed
     )
     text = json.dumps(figures, indent=2)

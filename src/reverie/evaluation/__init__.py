@@ -13,9 +13,9 @@ from torch import nn
 
 from reverie.capabilities import Bounds, Encodes, Reconstructs
 from reverie.errors import ReverieError, nearest
-from reverie.evaluate.latent import latent_use
-from reverie.evaluate.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
-from reverie.evaluate.reconstruction import reconstruction
+from reverie.evaluation.latent import latent_use
+from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
+from reverie.evaluation.reconstruction import reconstruction
 from reverie.tasks.embed import embed
 from reverie.tasks.pictures import Pictures
 
