@@ -24,7 +24,8 @@ from reverie.files import replacing
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-LARGEST_SIDE, LARGEST_SETTING = 16384, 65536  # what a file may declare before anything is built from it
+LARGEST_SIDE, LARGEST_CONFIG = 16384, 16 * 2**20  # what a file may declare, and its bytes, before it is believed
+LARGEST_MODEL = 2**32  # numbers in a model's state; more is a mistake in the settings
 
 # Named steps from an older format to the next: {1: ("what changed", function over the parsed config)}.
 MIGRATIONS: dict[int, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
@@ -45,13 +46,19 @@ def build_model(name: str, settings: dict[str, Any], facts: Facts, seed: int = 0
     """A fresh model; ``settings`` are loosely typed ``model.*`` values over the preset's."""
     kind = registry.load_class(name)
     config: Any = configure(kind.Config, registry.preset(name) | settings, "model")
-    torch.manual_seed(derive(seed, "init"))
     try:
+        with torch.device("meta"):  # shapes only: nothing is allocated before the size is known
+            size = sum(tensor.numel() for tensor in kind(config, facts).state_dict().values())
+        if size > LARGEST_MODEL:
+            raise ReverieError(
+                f"A {name} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
+                "choose a smaller model."
+            )
+        torch.manual_seed(derive(seed, "init"))
         return kind(config, facts)
-    except (ValueError, RuntimeError, ZeroDivisionError, IndexError) as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, IndexError) as error:
         raise ReverieError(
-            f"No {name} can be built from these settings for {facts.shape} pictures: {detail}."
+            f"No {name} can be built from these settings for {facts.shape} pictures: {_first_line(error)}."
         ) from error
 
 
@@ -85,13 +92,16 @@ def write_weights(folder: Path, model: Model) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json, checked and migrated; raises ReverieError where the folder is no run."""
     file = folder / CONFIG
-    if not file.is_file():
+    if not _is_file(file):
         raise ReverieError(f"{folder} is no run: it has no {CONFIG}. Give a folder that `reverie train` wrote.")
     try:
-        config: Any = json.loads(file.read_text(encoding="utf-8"))
+        if file.stat().st_size > LARGEST_CONFIG:
+            raise ValueError("too large")
+        text = file.read_text(encoding="utf-8")
+        config: Any = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
         raise ReverieError(
-            f"{file} is damaged: it can't be read as JSON. Restore it from a copy of the run."
+            f"{file} is damaged: it can't be read as JSON ({_first_line(error)}). Restore it from a copy of the run."
         ) from error
     if not isinstance(config, dict) or not _whole(config.get("format")):
         raise ReverieError(f"{file} is damaged: it names no format version.")
@@ -103,7 +113,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     while config["format"] < FORMAT:
         if config["format"] not in MIGRATIONS:
             raise ReverieError(f"{file} has the unknown format version {config['format']}.")
-        config = MIGRATIONS[config["format"]][1](config)
+        what, migrate = MIGRATIONS[config["format"]]
+        try:
+            config = migrate(config)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ReverieError(f"{file} is damaged: it can't be migrated ({what}). Restore it from a copy.") from error
     _check(config, file)
     checked: dict[str, Any] = config
     return checked
@@ -120,25 +134,56 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     facts = Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]))
     settings = config["settings"]["model"]
     with torch.device("meta"):  # shapes only: nothing is allocated before the file is known to fit
-        wanted = {k: tuple(v.shape) for k, v in build_model(config["model"], settings, facts).state_dict().items()}
+        wanted = {k: _form(v) for k, v in build_model(config["model"], settings, facts).state_dict().items()}
     file = folder / WEIGHTS
-    if not file.is_file():
+    if not _is_file(file):
         raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
     try:
         with safe_open(file, framework="pt") as opened:
-            found = {k: tuple(opened.get_slice(k).get_shape()) for k in list(opened.keys())}
+            slices = {k: opened.get_slice(k) for k in list(opened.keys())}
+            found = {k: f"{v.get_dtype()} {tuple(v.get_shape())}" for k, v in slices.items()}
         for key in sorted(wanted.keys() | found.keys()):
             if wanted.get(key) != found.get(key):
                 raise ReverieError(
-                    f"{file} does not fit {CONFIG} at '{key}': {found.get(key, 'nothing')} in the file, "
+                    f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')} in the file, "
                     f"{wanted.get(key, 'nothing')} expected."
                 )
         tensors = load_file(file)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ReverieError(f"{file} is damaged: {str(error).splitlines()[0]}. Restore it from a copy.") from error
+        raise ReverieError(f"{file} is damaged: {_first_line(error)}. Restore it from a copy.") from error
     model = build_model(config["model"], settings, facts)
     model.load_state_dict(tensors)
     return Run(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
+
+
+def _form(tensor: torch.Tensor) -> str:
+    """Type and shape as a safetensors header names them."""
+    bits = tensor.element_size() * 8
+    kind = "BOOL" if tensor.dtype == torch.bool else f"{'F' if tensor.is_floating_point() else 'I'}{bits}"
+    kind = {torch.uint8: "U8", torch.bfloat16: "BF16"}.get(tensor.dtype, kind)
+    return f"{kind} {tuple(tensor.shape)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
 
 
 def _whole(value: object) -> TypeGuard[int]:
@@ -154,7 +199,10 @@ def _check(config: dict[str, Any], file: Path) -> None:
         if not isinstance(config.get(field), kind):
             refuse(field, "is missing or of the wrong kind")
     if unknown := sorted(config.keys() - kinds.keys()):
-        refuse(unknown[0], "is not known")
+        refuse(unknown[0][:80], "is not known")
+    for field in ("spec", "fingerprint"):
+        if not isinstance(config["data"].get(field), str):
+            refuse(f"data.{field}", "is missing or no word")
     facts = config["facts"]
     for side, most in (("channels", 16), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
         if not _whole(facts.get(side)) or not 1 <= facts[side] <= most:
@@ -166,9 +214,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
         values = config["settings"].get(section)
         if not isinstance(values, dict):
             refuse(f"settings.{section}", "is missing")
-        for key, value in values.items():
-            if section == "model" and isinstance(value, (int, float)) and abs(value) > LARGEST_SETTING:
-                refuse(f"settings.model.{key}", f"is larger than {LARGEST_SETTING}")
+    if unknown := sorted(config["settings"].keys() - {"model", "train", "data"}):
+        refuse(f"settings.{unknown[0][:80]}", "is not known")
 
 
 def _fetch(repository: str) -> Path:
@@ -180,4 +227,4 @@ def _fetch(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, "README.md"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ReverieError(f"Can't fetch hf:{repository}: {str(error).splitlines()[0]}") from error
+        raise ReverieError(f"Can't fetch hf:{repository}: {_first_line(error)}.") from error

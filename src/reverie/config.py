@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from reverie.errors import ReverieError, nearest
 
+LARGEST_INTEGER = 2**63 - 1
+
 T = TypeVar("T")
 
 _TRUE = {"true", "yes", "on", "1"}
@@ -48,18 +50,37 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     if wanted is str:
         if isinstance(value, str):
             return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # 64 in a JSON file for a size
         raise ReverieError(f"{key} takes a word, not {value!r}.")
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {value!r}.")
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or (wanted is int and number != int(number)):
-        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {value!r}.")
+        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {_shown(value)}.")
     if wanted is int:
-        return int(value) if isinstance(value, int) or str(value).lstrip("+-").isdigit() else int(number)
+        whole = int(value) if isinstance(value, int) or str(value).lstrip("+-").isdigit() else int(number)
+        if abs(whole) > LARGEST_INTEGER:
+            raise ReverieError(f"{key} takes a smaller number, not {_shown(value)}.")
+        return whole
     return number
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def check_ranges(settings: object, section: str, **ranges: tuple[float, float]) -> None:
+    """ReverieError unless each named setting lies between its two numbers, which are both allowed."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            bound = f"at least {low:g}" if value < low else f"at most {high:g}"
+            raise ReverieError(f"{section}.{name} must be {bound}, not {value:g}.")
 
 
 def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:

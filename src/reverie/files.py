@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        raise ReverieError(f"Cannot write {path}: {_reason(error)}.") from error
+        raise ReverieError(f"Cannot write {path}: {reason(error)}.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -56,7 +56,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why something could not be written, in words."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOSPC or "No space left" in str(error):
         return "the disk is full; free some space and go on with --resume"
@@ -64,4 +65,4 @@ def _reason(error: Exception) -> str:
         return "no permission to write there; choose another folder"
     if number in (errno.ENOTDIR, errno.EEXIST):
         return "a file is in the way of the folder; choose another folder"
-    return str(error)
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

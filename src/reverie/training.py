@@ -82,6 +82,9 @@ def train(
     plan = plan.with_defaults(built.defaults)
     if len(pictures) == 0:
         raise ReverieError(f"{data} has no pictures to train on.")
+    _, height, width = dataset.facts.shape
+    if dataset.options.shift >= min(height, width):
+        raise ReverieError(f"data.shift={dataset.options.shift} must be smaller than the pictures, {height}x{width}.")
     if place.type == "cuda":
         place = torch.device("cuda", world.local_rank)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

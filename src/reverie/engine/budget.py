@@ -10,6 +10,7 @@ from reverie.engine.phase import Defaults
 from reverie.errors import ReverieError
 
 SCHEDULES = ("constant", "cosine", "linear")
+LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,23 @@ class Plan:
         if plan.lr_schedule not in SCHEDULES:
             raise ReverieError(f"train.lr_schedule is one of {', '.join(SCHEDULES)}, not '{plan.lr_schedule}'.")
         at_least: dict[str, float] = {"batch_size": 1, "microbatches": 1, "log_every": 1, "workers": 0, "clip": 0}
+        at_least["seed"] = 0
         at_least |= {k: 1 for k in ("steps", "sample_every", "checkpoint_every") if getattr(plan, k) is not None}
         for key, low in at_least.items():
             if getattr(plan, key) < low:
                 raise ReverieError(f"train.{key} must be at least {low}, not {getattr(plan, key)}.")
         for key in ("epochs", "minutes", "lr"):
-            if getattr(plan, key) is not None and not 0 < getattr(plan, key) < math.inf:
-                raise ReverieError(f"train.{key} must be more than zero, not {getattr(plan, key)}.")
+            if getattr(plan, key) is not None and not 0 < getattr(plan, key) < LARGEST_BUDGET:
+                raise ReverieError(
+                    f"train.{key} must be more than zero and less than {LARGEST_BUDGET:g}, not {getattr(plan, key)}."
+                )
+        if plan.workers > MOST_WORKERS:
+            raise ReverieError(f"train.workers must be at most {MOST_WORKERS}, not {plan.workers}.")
+        if (plan.batch_size or 0) % plan.microbatches:
+            raise ReverieError(
+                f"The batch size {plan.batch_size} can't be divided by {plan.microbatches} microbatches; "
+                f"set train.batch_size to a multiple of {plan.microbatches}."
+            )
         for key in ("warmup", "ema"):
             if not 0 <= getattr(plan, key) < 1:
                 raise ReverieError(f"train.{key} must lie in [0, 1), not {getattr(plan, key)}.")

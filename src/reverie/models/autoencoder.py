@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Code, Reconstructs
+from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError, nearest
@@ -44,6 +45,10 @@ class AutoencoderConfig:
     penalty: str = "none"  # none | weights | gradient, of the decoder
     smoothness: float = 0.0  # weight of that penalty
     lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 256), level=(0, 1e3))
+        check_ranges(self, "model", code=(0, 1e9), smoothness=(0, 1e9), lr=(1e-12, 1e3))
 
 
 class Autoencoder(Model, Reconstructs):

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions
+from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError, nearest
@@ -72,6 +73,11 @@ class VAEConfig:
     samples: int = 1  # draws of z a picture, under bound=iwae
     mmd: float = 0.0  # weight of the MMD, under bound=mmd
     lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 256), components=(1, 1000))
+        check_ranges(self, "model", samples=(1, 65536), sigma=(0, 1e3), warmup=(0, 1), free_bits=(0, 1e6))
+        check_ranges(self, "model", beta=(0, 1e9), mmd=(0, 1e9), lr=(1e-12, 1e3))
 
 
 class VAE(Model, Bounds):
