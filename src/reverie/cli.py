@@ -20,7 +20,10 @@ app = App(
 )
 
 Set = Annotated[
-    tuple[str, ...], Parameter(name="--set", negative="", help="section.key=value; sections: model, train, data.")
+    tuple[str, ...],
+    Parameter(
+        name="--set", negative="", consume_multiple=True, help="section.key=value ...; sections: model, train, data."
+    ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 
@@ -87,7 +90,10 @@ def sample(
     *,
     count: int = 64,
     out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
-    labels: Annotated[tuple[str, ...], Parameter(help="Class names or numbers, taken in turn.", negative="")] = (),
+    labels: Annotated[
+        tuple[str, ...],
+        Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
+    ] = (),
     prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
     seed: int = 0,
     device: Device = "auto",
@@ -96,14 +102,13 @@ def sample(
     from reverie.data.pictures import save_grid
     from reverie.tasks.sample import sample as draw_pictures
 
-    if count < 1:
-        raise ReverieError(f"--count must be at least 1, not {count}.")
+    _at_least("--count", count, 1)
+    if out.suffix and out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
     loaded = _load(run, device)
     pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior)
     if out.suffix.lower() == ".png":
         save_grid(pictures, out, columns=min(count, 8))
-    elif out.suffix:
-        raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
     else:
         for i, picture in enumerate(pictures):
             save_grid(picture[None], out / f"{i:06d}.png", columns=1)
@@ -126,6 +131,8 @@ def reconstruct(
     from reverie.tasks.reconstruct import pairs
     from reverie.tasks.reconstruct import reconstruct as rebuild
 
+    if out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file, not {out}.")
     loaded, pictures, labels = _run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     rebuilt = rebuild(loaded.model, given, labels)
@@ -146,6 +153,8 @@ def embed(
     """Write the latent codes of pictures; IMAGES is a data spec."""
     from reverie.tasks.embed import embed as encode
 
+    if out.suffix not in (".npz", ".parquet"):
+        raise ReverieError(f"--out takes a .npz or .parquet file, not {out}.")
     loaded = _load(run, device)
     found = encode(loaded.model, _dataset_like(loaded, images).split(split))
     found.save(out)
@@ -159,7 +168,10 @@ def evaluate(
     *,
     data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
     split: Literal["train", "validation", "test", "all"] = "test",
-    metrics: Annotated[tuple[str, ...], Parameter(help="By default all the model permits.", negative="")] = (),
+    metrics: Annotated[
+        tuple[str, ...],
+        Parameter(help="By default all the model permits.", negative="", consume_multiple=True),
+    ] = (),
     samples: Annotated[int, Parameter(help="Draws a picture for the importance-weighted bound.")] = 500,
     limit: Annotated[int, Parameter(help="Use this many pictures; 0 = all.")] = 0,
     seed: int = 0,
@@ -170,6 +182,8 @@ def evaluate(
     import reverie.evaluation
     from reverie.files import replacing
 
+    _at_least("--samples", samples, 1)
+    _at_least("--limit", limit, 0)
     loaded = _load(run, device)
     dataset = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split(split)
     figures = reverie.evaluation.evaluate(
@@ -185,18 +199,24 @@ def evaluate(
 @app.command
 def models() -> None:
     """List the models: what each is, and what it can do."""
-    from rich.console import Console
-    from rich.table import Table
+    import textwrap
 
     from reverie import capabilities, registry
 
     kinds = ("Samples", "Encodes", "Bounds", "Conditions")
-    table = Table("model", "summary", "paper", "kind of density", *(k.lower() for k in kinds), box=None)
+    wide = max(map(len, registry.names()))
+    rows = []
     for name, entry in registry.MODELS.items():
+        line = f"{name:{wide}}  {entry.summary} ({entry.paper})"
+        print(textwrap.fill(line, 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
         found = registry.load_class(name)
-        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "" for kind in kinds)
-        table.add_row(name, entry.summary, entry.paper, found.taxonomy, *marks)
-    Console().print(table)
+        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds)
+        rows.append((name, found.taxonomy, *marks))
+    head = ("", "density", *(kind.lower() for kind in kinds))
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    print()
+    for row in (head, *rows):
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command
@@ -230,6 +250,11 @@ def data(
     print(f"contact sheet: {sheet}")
 
 
+def _at_least(flag: str, value: int, low: int) -> None:
+    if value < low:
+        raise ReverieError(f"{flag} must be at least {low}, not {value}.")
+
+
 def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
     sections: dict[str, dict[str, Any]] = {"model": {}, "train": {}, "data": {}}
     if path is None:
@@ -237,11 +262,11 @@ def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
     from reverie.errors import nearest
 
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ReverieError(f"There is no file {path}.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ReverieError(f"{path} can't be read as JSON: {error}.") from error
+        raise ReverieError(f"{path} can't be read as JSON: {str(error)[:200]}.") from error
     found = found.get("settings", found) if isinstance(found, dict) else None
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise ReverieError(f"{path} must hold the sections model, train and data, each with keys and values.")
@@ -283,8 +308,7 @@ def _run_and_pictures(run: str, images: str, split: str, count: int, device: str
 
     from reverie.capabilities import Conditions
 
-    if count < 1:
-        raise ReverieError(f"--count must be at least 1, not {count}.")
+    _at_least("--count", count, 1)
     loaded = _load(run, device)
     dataset = _dataset_like(loaded, images).split(split)
     indices = np.arange(min(count, len(dataset)))
@@ -306,10 +330,15 @@ def main(words: Sequence[str] | None = None) -> None:
         _fail("Stopped.", 130)
     except BrokenPipeError:
         os._exit(0)  # the reader of a pipe went away
+    except OSError as error:  # a full disk, a name too long: nothing of ours, and still one sentence
+        from reverie.files import reason
+
+        _fail(f"{error.filename}: {reason(error)}." if error.filename else f"{reason(error)}.", 2)
 
 
 def _fail(sentence: str, code: int) -> None:
-    print(f"reverie: {sentence}", file=sys.stderr)
+    # What a file says of itself may be part of the sentence: nothing in it steers the terminal.
+    print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
     sys.exit(code)
 
 

@@ -27,7 +27,7 @@ MODELS: dict[str, Entry] = {
     "dae": Entry("autoencoder:Autoencoder", "Denoising autoencoder", "Vincent et al. 2010", {"corruption": "gaussian"}),
     "rae": Entry(
         "autoencoder:Autoencoder",
-        "Regularised autoencoder, a smooth decoder over small codes",
+        "Regularised autoencoder with a smooth decoder",
         "Ghosh et al. 2020",
         {"code": 1.0, "penalty": "gradient", "smoothness": 0.1},
     ),
