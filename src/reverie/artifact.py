@@ -25,6 +25,7 @@ from reverie.files import replacing
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_SIDE, LARGEST_CONFIG = 16384, 16 * 2**20  # what a file may declare, and its bytes, before it is believed
+LONGEST_NAME = 100
 LARGEST_MODEL = 2**32  # numbers in a model's state; more is a mistake in the settings
 
 # Named steps from an older format to the next: {1: ("what changed", function over the parsed config)}.
@@ -198,6 +199,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
     for field, kind in kinds.items():
         if not isinstance(config.get(field), kind):
             refuse(field, "is missing or of the wrong kind")
+    if len(config["model"]) > LONGEST_NAME:
+        refuse("model", f"has more than {LONGEST_NAME} letters")
     if unknown := sorted(config.keys() - kinds.keys()):
         refuse(unknown[0][:80], "is not known")
     for field in ("spec", "fingerprint"):
@@ -214,6 +217,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
         values = config["settings"].get(section)
         if not isinstance(values, dict):
             refuse(f"settings.{section}", "is missing")
+        if any(len(key) > LONGEST_NAME for key in values):
+            refuse(f"settings.{section}", f"holds a name of more than {LONGEST_NAME} letters")
     if unknown := sorted(config["settings"].keys() - {"model", "train", "data"}):
         refuse(f"settings.{unknown[0][:80]}", "is not known")
 

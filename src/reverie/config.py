@@ -28,7 +28,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     origin = typing.get_origin(wanted)
     if origin in (types.UnionType, typing.Union):
         options = typing.get_args(wanted)
-        if type(None) in options and (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
+        if type(None) in options and (value is None or (isinstance(value, str) and value.lower() == "none")):
             return None
         return coerce(value, next(o for o in options if o is not type(None)), key)
     if origin is tuple:

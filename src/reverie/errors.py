@@ -13,5 +13,5 @@ class ReverieError(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown name: ``"; did you mean 'latent'?"``, or the known names where none is near."""
     names = sorted(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else f"; known are: {', '.join(names)}"
+    match = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else f"; known are: {', '.join(names)}."

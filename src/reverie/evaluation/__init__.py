@@ -107,7 +107,7 @@ def evaluate(
     names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))
     for name in names:
         if name not in METRICS:
-            raise ReverieError(f"There is no metric '{name}'{nearest(name, METRICS)}.")
+            raise ReverieError(f"There is no metric '{name}'{nearest(name, METRICS)}")
         if not isinstance(model, METRICS[name].capability):
             raise ReverieError(f"The metric '{name}' needs {METRICS[name].needs}; {type(model).__name__} has none.")
     if not names:

@@ -26,7 +26,7 @@ def label_number(label: int | str, classes: Sequence[str]) -> int:
         if label in classes:
             return list(classes).index(label)
         if not label.isdecimal():
-            raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}.")
+            raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}")
     number = int(label)
     if not 0 <= number < len(classes):
         raise ReverieError(f"There is no class {number}: classes are numbered 0 to {len(classes) - 1}.")
