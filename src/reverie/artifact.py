@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from reverie import registry
 from reverie.config import configure
+from reverie.data.options import DataOptions
+from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
@@ -45,17 +47,26 @@ class Run:
 
 def build_model(name: str, settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
     """A fresh model; ``settings`` are loosely typed ``model.*`` values over the preset's."""
+    size = sum(tensor.numel() for tensor in _outline(name, settings, facts).values())
+    if size > LARGEST_MODEL:
+        raise ReverieError(
+            f"A {name} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
+            "choose a smaller model."
+        )
+    torch.manual_seed(derive(seed, "init"))
+    return _construct(name, settings, facts)
+
+
+def _outline(name: str, settings: dict[str, Any], facts: Facts) -> dict[str, torch.Tensor]:
+    """The state of such a model, of which nothing but types and shapes is there: nothing is allocated."""
+    with torch.device("meta"):
+        return _construct(name, settings, facts).state_dict()
+
+
+def _construct(name: str, settings: dict[str, Any], facts: Facts) -> Model:
     kind = registry.load_class(name)
     config: Any = configure(kind.Config, registry.preset(name) | settings, "model")
     try:
-        with torch.device("meta"):  # shapes only: nothing is allocated before the size is known
-            size = sum(tensor.numel() for tensor in kind(config, facts).state_dict().values())
-        if size > LARGEST_MODEL:
-            raise ReverieError(
-                f"A {name} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
-                "choose a smaller model."
-            )
-        torch.manual_seed(derive(seed, "init"))
         return kind(config, facts)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, IndexError) as error:
         raise ReverieError(
@@ -134,8 +145,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     named = config["facts"]
     facts = Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]))
     settings = config["settings"]["model"]
-    with torch.device("meta"):  # shapes only: nothing is allocated before the file is known to fit
-        wanted = {k: _form(v) for k, v in build_model(config["model"], settings, facts).state_dict().items()}
+    wanted = {k: _form(v) for k, v in _outline(config["model"], settings, facts).items()}
     file = folder / WEIGHTS
     if not _is_file(file):
         raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
@@ -146,7 +156,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
         for key in sorted(wanted.keys() | found.keys()):
             if wanted.get(key) != found.get(key):
                 raise ReverieError(
-                    f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')} in the file, "
+                    f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')[:200]} in the file, "
                     f"{wanted.get(key, 'nothing')} expected."
                 )
         tensors = load_file(file)
@@ -219,6 +229,11 @@ def _check(config: dict[str, Any], file: Path) -> None:
             refuse(f"settings.{section}", "is missing")
         if any(len(key) > LONGEST_NAME for key in values):
             refuse(f"settings.{section}", f"holds a name of more than {LONGEST_NAME} letters")
+        try:
+            kind = {"train": Plan, "data": DataOptions}.get(section) or registry.load_class(config["model"]).Config
+            configure(kind, values, section)
+        except ReverieError as error:
+            raise ReverieError(f"{file}: {' '.join(str(error).split())}") from error
     if unknown := sorted(config["settings"].keys() - {"model", "train", "data"}):
         refuse(f"settings.{unknown[0][:80]}", "is not known")
 

@@ -72,7 +72,11 @@ def train(
         "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
         "workers": workers,
     }  # fmt: skip
-    settings["train"] |= {k: v for k, v in flags.items() if v is not None}
+    given = {k: v for k, v in flags.items() if v is not None}
+    if given.keys() & {"minutes", "epochs", "steps"}:  # a budget of the command line replaces the file's
+        for key in ("minutes", "epochs", "steps"):
+            settings["train"].pop(key, None)
+    settings["train"] |= given
     for section, values in parse_settings(list(set_)).items():
         settings[section] |= values
 

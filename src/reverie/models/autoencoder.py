@@ -47,7 +47,7 @@ class AutoencoderConfig:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 256), level=(0, 1e3))
+        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), level=(0, 1e3))
         check_ranges(self, "model", code=(0, 1e9), smoothness=(0, 1e9), lr=(1e-12, 1e3))
 
 

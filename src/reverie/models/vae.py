@@ -75,7 +75,7 @@ class VAEConfig:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 256), components=(1, 1000))
+        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), components=(1, 1000))
         check_ranges(self, "model", samples=(1, 65536), sigma=(0, 1e3), warmup=(0, 1), free_bits=(0, 1e6))
         check_ranges(self, "model", beta=(0, 1e9), mmd=(0, 1e9), lr=(1e-12, 1e3))
 
