@@ -2,8 +2,9 @@
 
     python benchmarks/ae_curve.py --data mnist.npz [--steps 3000] [--latents 2 5 16 32 64] [--docs docs]
 
-Trains one ``ae`` a size, and writes ae_curve.json, docs/ae-curve.svg: MSE on the test pictures, pixels in [0, 1], outputs
-clamped; and docs/ae-reconstructions.png: test pictures above what latents of 2, 5 and 16 make of them. PCA (Hinton and Salakhutdinov 2006 compare with it) is fitted on the same training pictures.
+Trains one ``ae`` a size, and writes ae_curve.json and docs/ae-curve.svg: MSE on the test pictures, pixels in [0, 1],
+outputs clamped; and docs/ae-reconstructions.png: test pictures above what latents of 2, 5 and 16 make of them. PCA
+(Hinton and Salakhutdinov 2006 compare with it) is fitted on the same training pictures.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 python benchmarks/train_speed.py --mnist PATH [--cifar PATH] [--seconds 30] [--rounds 3]
 
-Each round runs the bare loop, `train` without and `train` with averaged weights, one after the other; the ratios of a round
-are of runs next to each other in time. `train` does all it does by default: pack, shuffle, stateless draws, logging,
-sample pictures, states. Prints and saves JSON.
+Each round runs the bare loop, `train` without and `train` with averaged weights, one after the other; the ratios of a
+round are of runs next to each other in time. `train` does all it does by default: pack, shuffle, stateless draws,
+logging, sample pictures, states. Prints and saves JSON.
 """
 
 from __future__ import annotations

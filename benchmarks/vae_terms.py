@@ -28,7 +28,7 @@ COLOURS = [
 
 
 def scatter(found: Embedding) -> Image.Image:
-    """The codes, coloured by label, with the unit circle of the prior; the axes fit the codes, and their range is told."""
+    """The codes, coloured by label, with the unit circle of the prior; the axes fit the codes and tell their range."""
     assert found.labels is not None
     reach = max(3.0, float(np.quantile(np.abs(found.codes), 0.995)) * 1.1)
     large = SIDE * 3  # drawn large and shrunk: smooth dots

@@ -18,10 +18,10 @@ from reverie.capabilities import Bounds, Code, Conditions, Encodes, Reconstructs
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
-from reverie.evaluate import evaluate, metrics_of
-from reverie.evaluate.latent import latent_use
-from reverie.evaluate.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
-from reverie.evaluate.reconstruction import mse, psnr, reconstruction, ssim, window_side
+from reverie.evaluation import evaluate, metrics_of
+from reverie.evaluation.latent import latent_use
+from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
+from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
 from reverie.networks.mixture import Mixture
 from reverie.tasks.embed import Embedding, embed
 
