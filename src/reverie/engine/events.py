@@ -31,8 +31,8 @@ class Record:
         self.folder, self.steps, self.quiet = folder, steps, quiet
         self._keep_until(resume_at)
         self._files = contextlib.ExitStack()
-        self._metrics = self._files.enter_context(open(folder / METRICS, "a", encoding="utf-8"))
-        self._events = self._files.enter_context(open(folder / EVENTS, "a", encoding="utf-8"))
+        self._metrics = self._files.enter_context((folder / METRICS).open("a", encoding="utf-8"))
+        self._events = self._files.enter_context((folder / EVENTS).open("a", encoding="utf-8"))
         self._board = _board(folder) if tensorboard else None
         self._said: set[str] = set()
         self._clock, self._clock_images, self._printed = time.perf_counter(), -1, time.perf_counter()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reverie.capabilities import Bounds, Encodes, Reconstructs
+from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
@@ -98,7 +99,7 @@ def evaluate(
     """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
 
     ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit. ``samples`` is the number of
-    importance samples for each picture. ``limit`` measures on that many pictures, spread evenly over the set; 0 is all.
+    importance samples for each picture. ``limit`` measures on that many pictures, drawn by ``seed``; 0 is all.
     The model is moved to ``device``.
 
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
@@ -115,7 +116,9 @@ def evaluate(
     if len(dataset) == 0:
         raise ReverieError("There are no pictures to evaluate on.")
     count = min(limit, len(dataset)) if limit else len(dataset)
-    plan = Plan(dataset, np.arange(count) * len(dataset) // count, samples, seed)
+    # Drawn, not taken at equal distances: a set whose classes take turns would give only some of them.
+    chosen = np.sort(np.random.default_rng(derive(seed, "limit")).permutation(len(dataset))[:count])
+    plan = Plan(dataset, chosen, samples, seed)
     model.to(device)
     figures = {name: METRICS[name].measure(model, plan) for name in names}
     protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}
