@@ -2,8 +2,8 @@
 
 python benchmarks/mnist_vae.py --data mnist.npz [--minutes 15 | --run RUN] [--samples 500]
 
-Trains on dynamically binarised pictures (Bernoulli likelihood), measures the bound on the whole test set, and counts the
-classes of 1,000 samples by their five nearest training pictures. --run takes a run that was trained before.
+Trains on dynamically binarised pictures (Bernoulli likelihood), measures the bound on the whole test set, and counts
+the classes of 1,000 samples by their five nearest training pictures. --run takes a run that was trained before.
 """
 
 from __future__ import annotations

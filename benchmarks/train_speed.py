@@ -66,13 +66,13 @@ def reveries(spec: str, settings: dict[str, Any], steps: int, batch: int, ema: f
         stamps.append(time.perf_counter())
         advance(self)
 
-    Loop.advance = stamped  # type: ignore[method-assign]
+    Loop.advance = stamped
     try:
         with tempfile.TemporaryDirectory() as folder:
             chosen = {"train": {"steps": steps, "batch_size": batch, "ema": ema}, "model": settings}
             train("vae", spec, Path(folder) / "run", settings=chosen, quiet=True, device="cpu")
     finally:
-        Loop.advance = advance  # type: ignore[method-assign]
+        Loop.advance = advance
     return (len(stamps) - 1 - WARM) * batch / (stamps[-1] - stamps[WARM])
 
 

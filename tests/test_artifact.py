@@ -313,7 +313,7 @@ def test_newer_and_unknown_formats(run: Path) -> None:
     edit(run, lambda c: c.update(format=artifact.FORMAT + 1, news={"x": 1}))
     refused(run, rf"newer reverie \(format {artifact.FORMAT + 1}.*pip install -U reverie")
     for number in (0, -5):
-        edit(run, lambda c, number=number: c.update(format=number))  # type: ignore[misc]
+        edit(run, lambda c, number=number: c.update(format=number))
         refused(run, f"unknown format version {number}")
 
 

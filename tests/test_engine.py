@@ -49,9 +49,9 @@ def test_a_phase_moves_only_its_own_networks(name: str) -> None:
                         gradients[other] = any(p.requires_grad for p in parameters)
                 return step(*args, **kwargs)
 
-            loop.optimizers[phase.optimizer].step = spy  # type: ignore[method-assign]
+            loop.optimizers[phase.optimizer].step = spy
             loop.advance()
-            loop.optimizers[phase.optimizer].step = step  # type: ignore[method-assign]
+            loop.optimizers[phase.optimizer].step = step
             ran = {p.optimizer for p in loop.phases}
             for other, parameters in loop.owned.items():
                 same = all(torch.equal(x, y) for x, y in zip(before[other], parameters, strict=True))
@@ -150,9 +150,9 @@ def test_a_lazy_phase_runs_when_due_and_counts_for_the_steps_between() -> None:
     scaled = [p.grad.clone() for p in loop.owned["g"]]
     fresh = tiny("lazy")
     draw = Draw(0, 0, "path", count=8)
-    loss, _ = fresh.path(Batch(pictures[0], pictures[1], draw, 0.0), {})  # type: ignore[attr-defined]
+    loss, _ = fresh.path(Batch(pictures[0], pictures[1], draw, 0.0), {})
     loss.backward()
-    for got, parameter in zip(scaled, fresh.generator.parameters(), strict=True):  # type: ignore[attr-defined]
+    for got, parameter in zip(scaled, fresh.generator.parameters(), strict=True):
         torch.testing.assert_close(got, parameter.grad * path.every)
 
 
@@ -193,7 +193,7 @@ def test_growth_shrinks_the_batch_and_is_saved() -> None:
 
 def test_vaegan_decoder_gradient_is_the_written_formula() -> None:
     loop = loop_for("vaegan", ema=0.0, clip=0)
-    model: VAEGAN = loop.model  # type: ignore[assignment]
+    model: VAEGAN = loop.model
     images, labels = loop.source.take(0, 8)
     carry: dict[str, torch.Tensor] = {}
     loop._run(loop.phases[0], (images, labels), 8, [carry])

@@ -160,7 +160,7 @@ def test_interruption_saves_and_says_how_to_go_on(
             if self.step in (7, 13):
                 os.kill(os.getpid(), number)
 
-        Loop.advance = stopping  # type: ignore[method-assign]
+        Loop.advance = stopping
         try:
             with pytest.raises(Interrupted, match=r"--resume"):
                 train(
@@ -172,7 +172,7 @@ def test_interruption_saves_and_says_how_to_go_on(
                     quiet=True,
                 )
         finally:
-            Loop.advance = advance  # type: ignore[method-assign]
+            Loop.advance = advance
     assert run("ae", out, resume=True) == 0
     assert_same(whole, out)
 
