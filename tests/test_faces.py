@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reverie.data import faces
+from reverie.data import faces, paint
 from reverie.data.faces import CLASSES, FACTORS, Factor, draw_factors, labels, render
 from reverie.errors import ReverieError
 
@@ -119,20 +119,20 @@ def test_every_shape_fits_its_window(monkeypatch: pytest.MonkeyPatch, height: in
         middle = (FACTORS[column].low + FACTORS[column].high) / 2
         rows[:, column] = np.where(rows[:, column] < middle, FACTORS[column].low, FACTORS[column].high)
     windowed = render(rows, height, width)
-    inside = faces._Scene.patch
-    monkeypatch.setattr(faces._Scene, "patch", lambda scene, *bounds: inside(scene, -np.inf, np.inf, -np.inf, np.inf))
+    inside = paint.Canvas.patch
+    monkeypatch.setattr(paint.Canvas, "patch", lambda scene, *bounds: inside(scene, -np.inf, np.inf, -np.inf, np.inf))
     np.testing.assert_array_equal(windowed, render(rows, height, width))
 
 
 def test_everything_is_painted_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
-    paint = faces._Patch.paint
+    lay = paint.Patch.paint
 
-    def spy(patch: faces._Patch, cover: faces.Array, colour: faces.Array, opacity: float = 1.0) -> None:
+    def spy(patch: paint.Patch, cover: paint.Array, colour: paint.Array, opacity: float = 1.0) -> None:
         seen.update({cover.dtype, colour.dtype})
-        paint(patch, cover, colour, opacity)
+        lay(patch, cover, colour, opacity)
 
-    monkeypatch.setattr(faces._Patch, "paint", spy)
+    monkeypatch.setattr(paint.Patch, "paint", spy)
     render(draw_factors(np.arange(60)), 16, 16)
     assert seen == {np.dtype(np.float32)}
 

@@ -1,13 +1,10 @@
 """Cartoon faces, drawn from named factors: an endless data set whose ground truth is known.
 
 A face is a row of :data:`FACTORS`. :func:`draw_factors` makes the row of any index by hashing, so there is no state and
-no end; :func:`render` draws rows as pictures of any size. Every shape is a signed distance (negative inside), in units
-where the shorter side of the picture spans -1..1 (x right, y down); a pixel is covered as far as the distance, counted
-in pixels, says, which makes every edge anti-aliased at every size.
+no end; :func:`render` draws rows as pictures of any size, of shapes from :mod:`reverie.data.paint`.
 
-Two rules keep a picture a function of its row alone, bit for bit: arithmetic on arrays uses only + - * /, squares,
-square roots, minimum, maximum and rounding, whose results are exact to the last bit for any array shape (a power or a
-sine may not be), and a shape covers nothing outside its window.
+Two rules keep a picture a function of its row alone, bit for bit: arithmetic on arrays keeps to the operations which
+that module names, and a shape covers nothing outside its window.
 """
 
 from __future__ import annotations
@@ -20,9 +17,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reverie.data.paint import (
+    Array,
+    Canvas,
+    Patch,
+    Spot,
+    clamp,
+    ellipse,
+    glow,
+    negative,
+    palette,
+    positive,
+    rgb,
+    toward,
+)
 from reverie.errors import ReverieError
-
-Array = npt.NDArray[np.floating[Any]]  # float32 throughout: plain numbers in the formulas keep it so
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ def render(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np
     return pictures
 
 
-# ---------------------------------------------------------------------------------------------------- the machinery
+# ---------------------------------------------------------------------------------------------- faces drawn together
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _CHUNK_PIXELS = 1 << 17  # pictures drawn together: their planes stay in the cache, numpy's overhead stays small
@@ -132,102 +141,11 @@ def _column(rows: Array, name: str) -> Array:
     return np.rint(values) if factor.values else values
 
 
-def _rgb(*colours: str) -> Array:
-    """Hexadecimal colours as rows of 0..255."""
-    return np.array([list(bytes.fromhex(colour)) for colour in colours], dtype=np.float32)
-
-
-def _palette(colours: Array, position: Array) -> Array:
-    """Walk evenly spaced colours: position (N,) in 0..1 -> (N, 3)."""
-    place = position * (len(colours) - 1)
-    left = np.minimum(place.astype(np.intp), len(colours) - 2)
-    return _toward(colours[left], colours[left + 1], (place - left.astype(np.float32))[:, None])
-
-
-def _toward(colour: Array, other: Array, share: Array | float) -> Array:
-    """Mix ``share`` of the other colour into this one."""
-    return colour + (other - colour) * share
-
-
-@dataclass(frozen=True)
-class _Spot:
-    """Where a point of the turned head lands, and how its surroundings are squeezed there; each (N, 1, 1)."""
-
-    x: Array
-    y: Array
-    squeeze_x: Array
-    squeeze_y: Array
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """A window of the canvas: x (1, 1, w) and y (1, h, 1) of its pixels, and a view of their colours (N, 3, h, w)."""
-
-    x: Array
-    y: Array
-    view: Array
-    pixel: float
-
-    def cover(self, distance: Array, blur: float = 0.0) -> Array:
-        """How much of each pixel a shape covers, 0..1: a ramp as wide as a pixel, or as ``blur`` if that is wider."""
-        cover: Array = distance * (-1 / max(self.pixel, blur))
-        cover += 0.5
-        np.maximum(cover, 0, out=cover)
-        np.minimum(cover, 1, out=cover)
-        return cover
-
-    def paint(self, cover: Array, colour: Array, opacity: float = 1.0) -> None:
-        """Lay a colour, (N or 1, 3) or (N, 3, h, w or 1), over the patch where cover (N, h, w) says."""
-        if opacity != 1.0:
-            cover = cover * opacity
-        change = (colour[:, :, None, None] if colour.ndim == 2 else colour) - self.view
-        change *= cover[:, None]
-        self.view[...] += change
-
-
-def _ellipse(x: Array, y: Array, radius_x: Array | float, radius_y: Array | float) -> Array:
-    """Distance to an ellipse around the origin, exact to first order at its edge."""
-    inverse_x, inverse_y = 1 / radius_x, 1 / radius_y
-    square_x, square_y = np.square(x * inverse_x), np.square(y * inverse_y)
-    slope: Array = square_x * (2 * inverse_x) ** 2 + (square_y * (2 * inverse_y) ** 2 + 1e-6)
-    distance: Array = square_x + (square_y - 1)
-    distance /= np.sqrt(slope, out=slope)
-    return distance
-
-
-def _glow(x: Array, y: Array, radius_x: Array | float, radius_y: Array | float) -> Array:
-    """A soft spot: 1 at the origin, smoothly 0 at the ellipse."""
-    glow: Array = (1 - np.square(x / radius_x)) - np.square(y / radius_y)
-    np.maximum(glow, 0, out=glow)
-    glow *= glow
-    return glow
-
-
-def _positive(x: Array) -> Array:
-    """The part of x above zero."""
-    return np.maximum(x, 0)
-
-
-def _negative(x: Array) -> Array:
-    """The part of x below zero."""
-    return np.minimum(x, 0)
-
-
-def _unit(x: Array) -> Array:
-    """x within 0..1."""
-    return np.minimum(np.maximum(x, 0), 1)
-
-
-class _Scene:
-    """A few faces in the making: the canvas, and every quantity the painters share, each (N, 1, 1)."""
+class _Scene(Canvas):
+    """A few faces in the making: their canvas, and every quantity the painters share, each (N, 1, 1)."""
 
     def __init__(self, rows: Array, height: int, width: int) -> None:
-        self.count = len(rows)
-        self.canvas = np.empty((self.count, 3, height, width), dtype=np.float32)
-        self.pixel = 2 / min(height, width)
-        self.x = ((np.arange(width, dtype=np.float32) + (0.5 - width / 2)) * self.pixel)[None, None, :]
-        self.y = ((np.arange(height, dtype=np.float32) + (0.5 - height / 2)) * self.pixel)[None, :, None]
-
+        super().__init__(len(rows), height, width)
         each = {factor.name: _column(rows, factor.name) for factor in FACTORS}
         self.smile, eye_open, self.gaze, wide, yaw, pitch = (
             each[name][:, None, None] for name in ("smile", "eye_open", "gaze", "face_width", "yaw", "pitch")
@@ -241,43 +159,32 @@ class _Scene:
         self.head_x, self.head_y = yaw * 0.04, pitch * -0.03
         self.head_a, self.head_b = wide * 0.14 + 0.455, 0.59
 
-        self.skin = _palette(_SKIN, each["skin_tone"])
+        self.skin = palette(_SKIN, each["skin_tone"])
         self.skin_shade = self.skin * _SKIN_SHADE
         self.hair = _HAIR[each["hair_colour"].astype(np.intp)]
         self.hair_shade = self.hair * _HAIR_SHADE
-        self.hair_shine = _toward(self.hair, _WHITE, 0.42)
-        self.backdrop = _palette(_BACKDROP, each["background"])
+        self.hair_shine = toward(self.hair, _WHITE, 0.42)
+        self.backdrop = palette(_BACKDROP, each["background"])
 
-    def patch(self, left: float, right: float, top: float, bottom: float) -> _Patch:
-        """The window of the pixels that a shape within these bounds may touch."""
-        columns = slice(*np.searchsorted(self.x[0, 0], [left - self.pixel, right + self.pixel]))
-        lines = slice(*np.searchsorted(self.y[0, :, 0], [top - self.pixel, bottom + self.pixel]))
-        return _Patch(self.x[:, :, columns], self.y[:, lines], self.canvas[:, :, lines, columns], self.pixel)
-
-    def around(self, spot: _Spot, reach_x: float, reach_y: float) -> _Patch:
-        """The window of everything so near to the spot, in any of the faces."""
-        left, right = float(spot.x.min()) - reach_x, float(spot.x.max()) + reach_x
-        return self.patch(left, right, float(spot.y.min()) - reach_y, float(spot.y.max()) + reach_y)
-
-    def spot(self, longitude: float, latitude: float, reach: float = 1.0) -> _Spot:
+    def spot(self, longitude: float, latitude: float, reach: float = 1.0) -> Spot:
         """A point of the head's surface (radians from its middle, right and down), turned and projected."""
         sin_x, cos_x = math.sin(longitude), math.cos(longitude)
         sin_y, cos_y = math.sin(latitude), math.cos(latitude)
         depth = cos_x * cos_y * self.nod_cos + sin_y * self.nod
         x = sin_x * cos_y * self.turn_cos + depth * self.turn
         y = sin_y * self.nod_cos - cos_x * cos_y * self.nod
-        return _Spot(
+        return Spot(
             x=self.head_x + x * self.head_a * reach,
             y=self.head_y + y * (self.head_b * reach),
             squeeze_x=self.turn_cos - sin_x / cos_x * self.turn * self.nod_cos,
             squeeze_y=self.nod_cos + sin_y / cos_y * self.nod,
         )
 
-    def egg(self, patch: _Patch, grow_x: float, grow_y: float) -> tuple[Array, Array]:
+    def egg(self, patch: Patch, grow_x: float, grow_y: float) -> tuple[Array, Array]:
         """The head's outline, grown by so much: its distance, and the level (-1 in the middle, 0 on the outline)."""
         inverse_y = 1 / (self.head_b + grow_y)
         y = (patch.y - self.head_y) * inverse_y
-        jaw = _positive(y)
+        jaw = positive(y)
         across = 1 / ((self.head_a + grow_x) * (1 + jaw * (0.10 - 0.20 * jaw)))  # full cheeks above a narrow chin
         square_x = np.square(patch.x - self.head_x) * across**2
         level: Array = square_x + (y**2 - 1)
@@ -288,16 +195,16 @@ class _Scene:
 
 # ------------------------------------------------------------------------------------------------------ the painting
 
-_SKIN = _rgb("ffe3d3", "f6c9a8", "e0a67c", "b87a52", "8a5840")
-_HAIR = _rgb("37313f", "74492f", "d2682f", "f0ca6c", "bcc2d0", "ee86ac")
-_BACKDROP = _rgb("f79f8e", "f8c48c", "f3de92", "aadcae", "8fd0e6", "a0b2f0", "c9a5ea")
+_SKIN = rgb("ffe3d3", "f6c9a8", "e0a67c", "b87a52", "8a5840")
+_HAIR = rgb("37313f", "74492f", "d2682f", "f0ca6c", "bcc2d0", "ee86ac")
+_BACKDROP = rgb("f79f8e", "f8c48c", "f3de92", "aadcae", "8fd0e6", "a0b2f0", "c9a5ea")
 _SKIN_SHADE = np.array([0.88, 0.75, 0.73], dtype=np.float32)  # shadows are warm
 _HAIR_SHADE = np.array([0.76, 0.64, 0.66], dtype=np.float32)
 _FALLING = ("bob", "long")  # hair styles that cover the ears
-_WHITE, _CREAM, _NAVY = _rgb("ffffff"), _rgb("fff6e8"), _rgb("3d5488")
-_INK, _IRIS, _PUPIL = _rgb("3a2a30"), _rgb("5a88a8"), _rgb("251d29")
-_LIP, _MOUTH, _TONGUE = _rgb("8f3542"), _rgb("762332"), _rgb("ee7f86")
-_BLUSH, _FRAME, _LENS = _rgb("f4696b"), _rgb("33304a"), _rgb("e4f4ff")
+_WHITE, _CREAM, _NAVY = rgb("ffffff"), rgb("fff6e8"), rgb("3d5488")
+_INK, _IRIS, _PUPIL = rgb("3a2a30"), rgb("5a88a8"), rgb("251d29")
+_LIP, _MOUTH, _TONGUE = rgb("8f3542"), rgb("762332"), rgb("ee7f86")
+_BLUSH, _FRAME, _LENS = rgb("f4696b"), rgb("33304a"), rgb("e4f4ff")
 
 
 def _draw(rows: Array, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -317,35 +224,35 @@ def _draw(rows: Array, height: int, width: int) -> npt.NDArray[np.uint8]:
     _hair_before(scene)
     for side in (-1, 1):
         _brow(scene, side)
-    scene.canvas += 0.5
-    return scene.canvas.astype(np.uint8)
+    scene.colours += 0.5
+    return scene.colours.astype(np.uint8)
 
 
 def _backdrop(scene: _Scene) -> None:
     """A pastel, light behind the head and deeper towards the corners."""
-    inner, outer = _toward(scene.backdrop, _WHITE, 0.68), _toward(scene.backdrop, _WHITE, 0.04)
+    inner, outer = toward(scene.backdrop, _WHITE, 0.68), toward(scene.backdrop, _WHITE, 0.04)
     far = np.square(scene.x + 0.25) + np.square(scene.y + 0.35)
     far = np.minimum(far * 0.36, 1)
-    np.multiply((outer - inner)[:, :, None, None], far[:, None], out=scene.canvas)
-    scene.canvas += inner[:, :, None, None]
+    np.multiply((outer - inner)[:, :, None, None], far[:, None], out=scene.colours)
+    scene.colours += inner[:, :, None, None]
 
 
 def _body(scene: _Scene) -> None:
     """A striped shirt that goes on to the bottom of a tall picture, and the neck in its collar."""
     patch = scene.patch(-0.9, 0.9, 0.6, math.inf)
-    shoulders = _ellipse(patch.x, _negative(patch.y - 1.12), 0.82, 0.44)
+    shoulders = ellipse(patch.x, negative(patch.y - 1.12), 0.82, 0.44)
     wave = (patch.y - 0.12 * np.square(patch.x)) * (1 / 0.17)
     stripe = np.abs(wave - np.floor(wave) - 0.5) * 0.17 - 0.033
-    cloth = _toward(_CREAM[:, :, None, None], _NAVY[:, :, None, None], patch.cover(stripe)[:, None])
+    cloth = toward(_CREAM[:, :, None, None], _NAVY[:, :, None, None], patch.cover(stripe)[:, None])
     cloth *= 1 - np.minimum(np.square(patch.x) * 0.35, 0.3)
     patch.paint(patch.cover(shoulders), cloth)
 
     patch = scene.patch(-0.35, 0.35, 0.2, 0.96)
     below = patch.y - np.minimum(np.maximum(patch.y, 0.4), 0.70)
-    neck, collar = (_ellipse(patch.x, below, 0.19 + rim, 0.13 + rim) for rim in (0.0, 0.045))
+    neck, collar = (ellipse(patch.x, below, 0.19 + rim, 0.13 + rim) for rim in (0.0, 0.045))
     patch.paint(patch.cover(np.maximum(collar, 0.70 - patch.y)), _NAVY)
     shadow = patch.cover(patch.y - scene.head_y - 0.66, blur=0.22)[:, None]  # of the chin
-    tone = _toward(scene.skin[:, :, None, None], scene.skin_shade[:, :, None, None], 0.35 + 0.65 * shadow)
+    tone = toward(scene.skin[:, :, None, None], scene.skin_shade[:, :, None, None], 0.35 + 0.65 * shadow)
     patch.paint(patch.cover(neck), tone)
 
 
@@ -355,28 +262,28 @@ def _head(scene: _Scene) -> None:
         patch = scene.patch(side * 0.56 - 0.26, side * 0.56 + 0.26, -0.2, 0.32)
         x = patch.x - (scene.head_x + side * 0.97 * scene.head_a - 0.10 * scene.turn)
         y = patch.y - (scene.head_y + 0.06 + 0.22 * scene.nod)
-        patch.paint(patch.cover(_ellipse(x, y, 0.105, 0.14)), scene.skin)
-        patch.paint(patch.cover(_ellipse(x - 0.015 * side, y, 0.06, 0.09), blur=0.05), scene.skin_shade)
+        patch.paint(patch.cover(ellipse(x, y, 0.105, 0.14)), scene.skin)
+        patch.paint(patch.cover(ellipse(x - 0.015 * side, y, 0.06, 0.09), blur=0.05), scene.skin_shade)
 
     patch = scene.patch(-0.68, 0.68, -0.66, 0.68)
     distance, level = scene.egg(patch, 0, 0)
     level *= 0.45
     level += (patch.x - scene.head_x) * 0.30
     level += (patch.y - scene.head_y) * 0.34
-    tone = (scene.skin_shade - scene.skin)[:, :, None, None] * _unit(level)[:, None]
+    tone = (scene.skin_shade - scene.skin)[:, :, None, None] * clamp(level)[:, None]
     tone += scene.skin[:, :, None, None]
     patch.paint(patch.cover(distance), tone)
     if scene.style == "bald":
         x, y = patch.x - scene.head_x + 0.15, patch.y - scene.head_y + 0.42
-        patch.paint(_glow(x, y + 0.45 * x, 0.17, 0.07), _WHITE, 0.55)
+        patch.paint(glow(x, y + 0.45 * x, 0.17, 0.07), _WHITE, 0.55)
 
 
 def _cheeks(scene: _Scene) -> None:
     for side in (-1, 1):
         spot = scene.spot(side * 0.62, 0.36)
         patch = scene.around(spot, 0.24, 0.18)
-        glow = _glow(patch.x - spot.x, patch.y - spot.y, 0.19 * spot.squeeze_x, 0.14 * spot.squeeze_y)
-        patch.paint(glow * patch.cover(scene.egg(patch, 0, 0)[0]), _BLUSH, 0.4)
+        blush = glow(patch.x - spot.x, patch.y - spot.y, 0.19 * spot.squeeze_x, 0.14 * spot.squeeze_y)
+        patch.paint(blush * patch.cover(scene.egg(patch, 0, 0)[0]), _BLUSH, 0.4)
 
 
 def _nose(scene: _Scene) -> None:
@@ -384,17 +291,17 @@ def _nose(scene: _Scene) -> None:
     spot = scene.spot(0, 0.26, reach=1.12)
     patch = scene.around(spot, 0.10, 0.10)
     x, y = patch.x - spot.x, patch.y - spot.y
-    patch.paint(patch.cover(_ellipse(x, y - 0.015, 0.075, 0.055), blur=0.035), scene.skin_shade)
-    patch.paint(patch.cover(_ellipse(x, y, 0.062, 0.046), blur=0.05), _toward(scene.skin, _BLUSH, 0.16))
-    patch.paint(_glow(x + 0.02, y + 0.018, 0.04, 0.03), _WHITE, 0.6)
+    patch.paint(patch.cover(ellipse(x, y - 0.015, 0.075, 0.055), blur=0.035), scene.skin_shade)
+    patch.paint(patch.cover(ellipse(x, y, 0.062, 0.046), blur=0.05), toward(scene.skin, _BLUSH, 0.16))
+    patch.paint(glow(x + 0.02, y + 0.018, 0.04, 0.03), _WHITE, 0.6)
 
 
 def _mouth(scene: _Scene) -> None:
     """A line that bends with the smile; a grin opens it on teeth and tongue."""
     spot = scene.spot(0, 0.58, reach=0.93)
     patch = scene.around(spot, 0.29, 0.18)
-    glad = _positive(scene.smile)
-    grin = 0.20 * _positive(scene.smile - 0.12)  # how far the lips part
+    glad = positive(scene.smile)
+    grin = 0.20 * positive(scene.smile - 0.12)  # how far the lips part
     bend = 0.10 * scene.smile - 0.25 * grin
     half = (0.165 + 0.065 * glad) * (0.4 + 1.15 * scene.head_a) * spot.squeeze_x
     x, y = patch.x - spot.x, patch.y - spot.y
@@ -405,11 +312,11 @@ def _mouth(scene: _Scene) -> None:
     over = under - grin * (1 - np.square(rise)) * slope  # below the lower lip
     beyond = np.abs(x) - half
     gap = np.maximum(-under, over)
-    patch.paint(patch.cover(np.sqrt(_positive(gap) ** 2 + _positive(beyond) ** 2) - 0.021), _LIP)
+    patch.paint(patch.cover(np.sqrt(positive(gap) ** 2 + positive(beyond) ** 2) - 0.021), _LIP)
 
     inside = patch.cover(np.maximum(gap, beyond)) * np.minimum(grin * 25, 1)  # no dark seam where the lips touch
     patch.paint(inside, _MOUTH)
-    tongue = _ellipse(x, y - (0.5 * grin + 0.4 * bend + 0.015), half * 0.6, 0.075)
+    tongue = ellipse(x, y - (0.5 * grin + 0.4 * bend + 0.015), half * 0.6, 0.075)
     patch.paint(inside * patch.cover(tongue), _TONGUE)
     patch.paint(inside * patch.cover(under - 0.36 * grin), _CREAM)
 
@@ -421,19 +328,19 @@ def _eye(scene: _Scene, side: int) -> None:
     x, y = patch.x - spot.x, patch.y - spot.y
     wide, tall = 0.115 * spot.squeeze_x, (0.004 + 0.138 * scene.open) * spot.squeeze_y
     sag = 0.06 * np.square((1 - scene.open) ** 2)
-    lid = y - sag * _positive(1 - np.square(x / wide))
+    lid = y - sag * positive(1 - np.square(x / wide))
     beyond = np.abs(x) - wide  # the ellipse's distance is too short beyond its ends where it is very flat
-    ball = patch.cover(np.maximum(_ellipse(x, lid, wide, tall), beyond))
-    lashes = np.maximum(_ellipse(x, lid + 0.015, wide + 0.017, tall + 0.017), beyond - 0.017)
+    ball = patch.cover(np.maximum(ellipse(x, lid, wide, tall), beyond))
+    lashes = np.maximum(ellipse(x, lid + 0.015, wide + 0.017, tall + 0.017), beyond - 0.017)
     patch.paint(patch.cover(lashes), _INK)
     patch.paint(ball, _WHITE)
 
     round_x = 0.088 * spot.squeeze_x
     x, y = x - 0.045 * scene.gaze * spot.squeeze_x, y - 0.5 * sag
-    patch.paint(ball * patch.cover(_ellipse(x, y, round_x, 0.098)), _IRIS)
-    patch.paint(ball * patch.cover(_ellipse(x, y, 0.62 * round_x, 0.062)), _PUPIL)
-    patch.paint(ball * patch.cover(_ellipse(x + 0.38 * round_x, y + 0.036, 0.030, 0.032)), _WHITE)
-    patch.paint(ball * patch.cover(_ellipse(x - 0.42 * round_x, y - 0.042, 0.015, 0.016)), _WHITE, 0.8)
+    patch.paint(ball * patch.cover(ellipse(x, y, round_x, 0.098)), _IRIS)
+    patch.paint(ball * patch.cover(ellipse(x, y, 0.62 * round_x, 0.062)), _PUPIL)
+    patch.paint(ball * patch.cover(ellipse(x + 0.38 * round_x, y + 0.036, 0.030, 0.032)), _WHITE)
+    patch.paint(ball * patch.cover(ellipse(x - 0.42 * round_x, y - 0.042, 0.015, 0.016)), _WHITE, 0.8)
 
 
 def _brow(scene: _Scene, side: int) -> None:
@@ -443,9 +350,9 @@ def _brow(scene: _Scene, side: int) -> None:
     half = 0.10 * spot.squeeze_x
     x = patch.x - spot.x
     outward = np.minimum(np.maximum(x * (side / half), -1), 1)
-    sad, glad = _positive(-scene.smile), _positive(scene.smile)
+    sad, glad = positive(-scene.smile), positive(scene.smile)
     arch = (0.035 - 0.025 * sad) * outward**2 + (0.014 + 0.05 * sad) * outward - 0.035 * glad
-    beyond = _positive(np.abs(x) - half)
+    beyond = positive(np.abs(x) - half)
     distance = np.sqrt(np.square(patch.y - spot.y - arch) + beyond**2) - (0.027 - 0.008 * outward)
     patch.paint(patch.cover(distance), scene.hair_shade)
 
@@ -457,13 +364,13 @@ def _spectacles(scene: _Scene) -> None:
     y = patch.y - left.y
     radius = 0.19
     gap = 0.5 * (right.x - left.x - radius * (left.squeeze_x + right.squeeze_x))
-    bridge = _ellipse(
+    bridge = ellipse(
         patch.x - 0.5 * (left.x + right.x) - 0.5 * radius * (left.squeeze_x - right.squeeze_x), y, gap, 0.05
     )
     frame = np.maximum(np.abs(bridge) - 0.017, y)
     for side, spot in ((-1, left), (1, right)):
         x = patch.x - spot.x
-        lens = _ellipse(x, y, radius * spot.squeeze_x, radius)
+        lens = ellipse(x, y, radius * spot.squeeze_x, radius)
         patch.paint(patch.cover(lens), _LENS, 0.16)
         glint = np.abs(x + 0.7 * y + 0.05) - 0.028
         patch.paint(patch.cover(np.maximum(lens + 0.03, glint)), _WHITE, 0.22)
@@ -474,18 +381,18 @@ def _spectacles(scene: _Scene) -> None:
     patch.paint(patch.cover(frame), _FRAME)
 
 
-def _mane(scene: _Scene, patch: _Patch) -> Array:
+def _mane(scene: _Scene, patch: Patch) -> Array:
     """Distance to hair that falls: a bob to the chin, waves past the shoulders."""
     y = patch.y - scene.head_y
-    fall = _positive(y)
+    fall = positive(y)
     if scene.style == "bob":
         bottom, flare = 0.50, 0.16 * fall
     else:
         wave = fall * 3.2 - np.floor(fall * 3.2) - 0.5
         bottom, flare = 0.96, 0.05 * fall + 0.06 * np.square(1 - 4 * wave**2) * np.minimum(4 * fall, 1)
-    tip = _positive(y - (bottom - 0.22)) * (1 / 0.24)
+    tip = positive(y - (bottom - 0.22)) * (1 / 0.24)
     wide = (scene.head_a + 0.09 + flare) * (1 - 0.4 * np.square(tip**2))
-    return np.maximum(_ellipse(patch.x - scene.head_x, _negative(y), wide, 0.69), y - bottom)
+    return np.maximum(ellipse(patch.x - scene.head_x, negative(y), wide, 0.69), y - bottom)
 
 
 def _curls(scene: _Scene, x: Array, y: Array, centres: list[tuple[float, float]], radius: float) -> Array:
@@ -515,17 +422,17 @@ def _hair_behind(scene: _Scene) -> None:
     elif scene.style == "bun":
         patch = scene.patch(-0.4, 0.4, -1.0, -0.45)
         x, y = patch.x - scene.head_x + 0.2 * scene.turn, patch.y - scene.head_y - 0.2 * scene.nod + 0.76
-        cover = patch.cover(_ellipse(x, y, 0.2, 0.17))
+        cover = patch.cover(ellipse(x, y, 0.2, 0.17))
         _comb(scene, patch, cover, 0.3 + 3 * y)
-        patch.paint(_glow(x + 0.05, y + 0.06, 0.10, 0.06), scene.hair_shine, 0.7)
+        patch.paint(glow(x + 0.05, y + 0.06, 0.10, 0.06), scene.hair_shine, 0.7)
     elif scene.style in _FALLING:
         patch = scene.patch(-0.98, 0.98, -0.8, 1.0)
         patch.paint(patch.cover(_mane(scene, patch)), scene.hair_shade)
 
 
-def _comb(scene: _Scene, patch: _Patch, cover: Array, deep: Array) -> None:
+def _comb(scene: _Scene, patch: Patch, cover: Array, deep: Array) -> None:
     """Paint hair that is its shade where ``deep`` is 1, its own colour at 0."""
-    tone = (scene.hair_shade - scene.hair)[:, :, None, None] * _unit(deep)[:, None]
+    tone = (scene.hair_shade - scene.hair)[:, :, None, None] * clamp(deep)[:, None]
     tone += scene.hair[:, :, None, None]
     patch.paint(cover, tone)
 
@@ -543,26 +450,26 @@ def _hair_before(scene: _Scene) -> None:
     free: Array
     if scene.style == "curly":
         # a fringe that moved down with the face would bare the crown
-        whole = _curls(scene, x, down + 0.32 * _positive(scene.nod), _FRINGE, 0.18)
+        whole = _curls(scene, x, down + 0.32 * positive(scene.nod), _FRINGE, 0.18)
         free = -whole
         deep = 0.5 + 5 * whole
     else:
         deep = 0.28 + 0.55 * down
         whole = _mane(scene, patch) if scene.style in _FALLING else np.maximum(crown, y - 0.03)
         if scene.style == "short":
-            free = np.maximum(_ellipse(x, y + 0.20 * x, wide * 0.93, 0.41), crown + 0.06)
+            free = np.maximum(ellipse(x, y + 0.20 * x, wide * 0.93, 0.41), crown + 0.06)
         elif scene.style == "bun":
-            free = np.maximum(_ellipse(x, y - 0.04, wide * 0.96, 0.48), crown + 0.06)
+            free = np.maximum(ellipse(x, y - 0.04, wide * 0.96, 0.48), crown + 0.06)
         elif scene.style == "bob":
-            free = np.maximum(_ellipse(x, _negative(y), wide * 0.86, 0.44), 0.25 * x**2 - y - 0.29)
+            free = np.maximum(ellipse(x, negative(y), wide * 0.86, 0.44), 0.25 * x**2 - y - 0.29)
         else:
-            free = _ellipse(x, _negative(y - 0.55 * np.abs(x)), wide * 0.88, 0.52)
+            free = ellipse(x, negative(y - 0.55 * np.abs(x)), wide * 0.88, 0.52)
     front = np.maximum(whole, -free)
     patch.paint(patch.cover(np.maximum(front - 0.03, crown + 0.09), blur=0.11), scene.skin_shade, 0.4)
     cover = patch.cover(front)
     _comb(scene, patch, cover, deep)
     if scene.style != "curly":
-        shine = _positive(1 - np.square((level + 0.36) * (1 / 0.16)))
-        shine *= _positive(1 - np.square((patch.x - scene.head_x + 0.14) * (1 / 0.34))) * (down < 0)
+        shine = positive(1 - np.square((level + 0.36) * (1 / 0.16)))
+        shine *= positive(1 - np.square((patch.x - scene.head_x + 0.14) * (1 / 0.34))) * (down < 0)
         shine *= cover
         patch.paint(shine, scene.hair_shine, 0.8)
