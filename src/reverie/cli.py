@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from reverie.config import coerce
 from reverie.errors import ReverieError
 
 app = App(
@@ -25,6 +26,15 @@ Set = Annotated[
         name="--set", negative="", consume_multiple=True, help="section.key=value ...; sections: model, train, data."
     ),
 ]
+
+
+def _whole(kind: Any, tokens: Sequence[Any]) -> Any:
+    """A whole number as `--set` takes it; cyclopts itself would round 1.5."""
+    return coerce(tokens[0].value, int, tokens[0].keyword)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+WholeOrNone = Annotated[int | None, Parameter(converter=_whole)]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 
 
@@ -37,12 +47,12 @@ def train(
     out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
     minutes: float | None = None,
     epochs: float | None = None,
-    steps: int | None = None,
+    steps: WholeOrNone = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on with the run in --out.")] = False,
-    batch_size: int | None = None,
+    batch_size: WholeOrNone = None,
     lr: Annotated[float | None, Parameter(help="Learning rate of every optimizer.")] = None,
-    seed: int | None = None,
-    workers: Annotated[int | None, Parameter(help="Threads that prepare batches ahead.")] = None,
+    seed: WholeOrNone = None,
+    workers: Annotated[int | None, Parameter(converter=_whole, help="Threads that prepare batches ahead.")] = None,
     device: Device = "auto",
     config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
     set_: Set = (),
@@ -60,8 +70,12 @@ def train(
         How often to see every picture.
     steps
         How many optimizer steps.
+    batch_size
+        How many pictures a step.
     seed
         Equal seeds give equal runs.
+    quiet
+        Say nothing but the end.
     """
     from reverie.config import parse_settings
     from reverie.registry import preset
@@ -92,14 +106,14 @@ def sample(
     run: str,
     /,
     *,
-    count: int = 64,
+    count: Whole = 64,
     out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
     labels: Annotated[
         tuple[str, ...],
         Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
     ] = (),
     prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
-    seed: int = 0,
+    seed: Whole = 0,
     device: Device = "auto",
 ) -> None:
     """Draw new pictures from a run."""
@@ -126,7 +140,7 @@ def reconstruct(
     /,
     *,
     out: Annotated[Path, Parameter(help="A .png: rows of inputs above rows of outputs.")] = Path("reconstructions.png"),
-    count: int = 32,
+    count: Whole = 32,
     split: Literal["train", "validation", "test", "all"] = "all",
     device: Device = "auto",
 ) -> None:
@@ -176,9 +190,11 @@ def evaluate(
         tuple[str, ...],
         Parameter(help="By default all the model permits.", negative="", consume_multiple=True),
     ] = (),
-    samples: Annotated[int, Parameter(help="Draws a picture for the importance-weighted bound.")] = 500,
-    limit: Annotated[int, Parameter(help="Use this many pictures; 0 = all.")] = 0,
-    seed: int = 0,
+    samples: Annotated[
+        int, Parameter(converter=_whole, help="Draws a picture for the importance-weighted bound.")
+    ] = 500,
+    limit: Annotated[int, Parameter(converter=_whole, help="Use this many pictures; 0 = all.")] = 0,
+    seed: Whole = 0,
     out: Annotated[Path | None, Parameter(help="Also write the figures to this JSON file.")] = None,
     device: Device = "auto",
 ) -> None:

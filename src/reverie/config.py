@@ -34,7 +34,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     if origin is tuple:
         parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
-            raise ReverieError(f"{key} takes a comma-separated list, not {value!r}.")
+            raise ReverieError(f"{key} takes a comma-separated list, not {_shown(value)}.")
         kinds = typing.get_args(wanted)
         kinds = (kinds[0],) * len(parts) if len(kinds) == 2 and kinds[1] is Ellipsis else kinds
         if len(kinds) != len(parts):
@@ -46,15 +46,15 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
         word = str(value).lower()
         if word in _TRUE | _FALSE:
             return word in _TRUE
-        raise ReverieError(f"{key} takes true or false, not {value!r}.")
+        raise ReverieError(f"{key} takes true or false, not {_shown(value)}.")
     if wanted is str:
         if isinstance(value, str):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)  # 64 in a JSON file for a size
-        raise ReverieError(f"{key} takes a word, not {value!r}.")
+        raise ReverieError(f"{key} takes a word, not {_shown(value)}.")
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {value!r}.")
+        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {_shown(value)}.")
     try:
         number = float(value)
     except (ValueError, OverflowError):
