@@ -249,11 +249,12 @@ def _file_key(path: Path) -> object:
 
 
 def _faces(spec: str, options: DataOptions) -> Source:
-    from reverie.data import faces
+    from reverie.data import faces, paint
 
     size = options.size if options.size != "auto" else spec.partition(":")[2] or FACES_SIZE
     height, width = parse_size(size, "Faces of size ")
-    code = hashlib.blake2b(Path(faces.__file__).read_bytes()).hexdigest()  # drawn anew when the drawing changes
+    drawing = Path(faces.__file__).read_bytes() + Path(paint.__file__).read_bytes()
+    code = hashlib.blake2b(drawing).hexdigest()  # drawn anew when the drawing changes
     return Source(
         ("faces", code, options.count, height, width),
         lambda: nullcontext(arrays.from_faces(options.count, height, width)),
