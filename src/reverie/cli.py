@@ -217,12 +217,14 @@ def evaluate(
 
 
 @app.command
-def models() -> None:
-    """List the models: what each is, and what it can do."""
+def models(name: str | None = None, /) -> None:
+    """List the models: what each is, and what it can do; with a NAME, its settings and their defaults."""
     import textwrap
 
     from reverie import capabilities, registry
 
+    if name is not None:
+        return _settings(name)
     kinds = ("Samples", "Encodes", "Bounds", "Conditions")
     wide = max(map(len, registry.names()))
     rows = []
@@ -237,6 +239,26 @@ def models() -> None:
     print()
     for row in (head, *rows):
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _settings(name: str) -> None:
+    """Every key that --set takes for a model."""
+    from dataclasses import asdict
+
+    from reverie import registry
+    from reverie.config import settings_of
+    from reverie.data import DataOptions
+    from reverie.engine.budget import Plan
+
+    found = registry.load_class(name)
+    sections = (
+        ("model", found.Config, registry.preset(name)),
+        ("train", Plan, asdict(found.defaults)),
+        ("data", DataOptions, {}),
+    )
+    for section, kind, preset in sections:
+        for key, default, meaning in settings_of(kind, preset):
+            print(f"{f'{section}.{key}={default}':34}  {meaning}".rstrip())
 
 
 @app.command

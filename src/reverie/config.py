@@ -7,7 +7,9 @@ the annotated type, unknown keys are refused with the nearest match, and nothing
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -93,6 +95,13 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
             raise ReverieError(f"Unknown setting '{section}.{key}'{nearest(key, names)}")
         checked[key] = coerce(value, hints[key], f"{section}.{key}")
     return kind(**checked)
+
+
+def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
+    """(name, default, what it means) of each setting; the meaning is the comment beside it in the source."""
+    values = {f.name: f.default for f in dataclasses.fields(kind)} | dict(preset or {})
+    meant = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(kind), re.MULTILINE))
+    return [(name, str(value), meant.get(name, "")) for name, value in values.items()]
 
 
 def parse_settings(words: list[str]) -> dict[str, dict[str, str]]:

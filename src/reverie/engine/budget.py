@@ -17,11 +17,11 @@ LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
 class Plan:
     """The ``train.*`` settings. None means: what the model asks for (`Defaults`), or what the budget implies."""
 
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    seed: int = 0
-    batch_size: int | None = None
+    steps: int | None = None  # how long to train: give one of steps, epochs and minutes
+    epochs: float | None = None  # times that every picture is seen
+    minutes: float | None = None  # turned into steps after a short timing
+    seed: int = 0  # of every random number; equal seeds give equal runs
+    batch_size: int | None = None  # pictures a step, over all ranks
     microbatches: int = 1  # gradients are accumulated over this many parts of each rank's batch
     lr: float | None = None  # replaces the learning rate of every optimizer of the model
     lr_schedule: str | None = None  # constant | cosine | linear
@@ -32,7 +32,7 @@ class Plan:
     sample_every: int | None = None  # steps; None = ten times over the training
     checkpoint_every: int | None = None  # steps; None = every two minutes
     workers: int = 0  # threads that prepare batches ahead
-    tensorboard: bool = False
+    tensorboard: bool = False  # also write the metrics for TensorBoard
 
     def with_defaults(self, defaults: Defaults) -> Plan:
         """This plan with every open choice of the model's filled in; checks ranges."""

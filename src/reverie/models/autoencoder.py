@@ -35,7 +35,7 @@ PENALTIES = ("none", "weights", "gradient")
 class AutoencoderConfig:
     """What an autoencoder may be told; see the module's docstring."""
 
-    latent: int = 32
+    latent: int = 32  # numbers that code a picture
     network: str = "conv"  # mlp | conv | resnet
     width: int = 32  # channels of the finest stage
     depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
@@ -44,7 +44,7 @@ class AutoencoderConfig:
     code: float = 0.0  # weight of |z|^2 / 2
     penalty: str = "none"  # none | weights | gradient, of the decoder
     smoothness: float = 0.0  # weight of that penalty
-    lr: float = 1e-3
+    lr: float = 1e-3  # learning rate
 
     def __post_init__(self) -> None:
         check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), level=(0, 1e3))

@@ -59,7 +59,7 @@ ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
 class VAEConfig:
     """What a VAE may be told; see the module's docstring."""
 
-    latent: int = 32
+    latent: int = 32  # numbers that code a picture
     network: str = "conv"  # mlp | conv | resnet
     width: int = 32  # channels of the finest stage
     depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
@@ -72,7 +72,7 @@ class VAEConfig:
     free_bits: float = 0.0  # nats a latent dimension may hold without paying for them
     samples: int = 1  # draws of z a picture, under bound=iwae
     mmd: float = 0.0  # weight of the MMD, under bound=mmd
-    lr: float = 1e-3
+    lr: float = 1e-3  # learning rate
 
     def __post_init__(self) -> None:
         check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), components=(1, 1000))
