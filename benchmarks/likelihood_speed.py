@@ -9,13 +9,13 @@ evaluator's best rate over the decoder's, each called on as many latents; ``medi
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from results import save
 
 from reverie.artifact import build_model
 from reverie.capabilities import Bounds
@@ -64,22 +64,19 @@ def main() -> None:
         for first in range(0, evaluations, arguments.chunk):
             model.decode(latents[: min(arguments.chunk, evaluations - first)])
         decoder.append(evaluations / (time.process_time() - began))
-    print(
-        json.dumps(
-            {
-                "model": arguments.model,
-                "likelihood": arguments.likelihood,
-                "samples": arguments.samples,
-                "pictures": arguments.pictures,
-                "chunk": arguments.chunk,
-                "threads": 1,
-                "evaluator_per_second": round(max(evaluator), 1),
-                "decoder_per_second": round(max(decoder), 1),
-                "ratio": round(max(evaluator) / max(decoder), 3),
-                "median_ratio": round(statistics.median(e / d for e, d in zip(evaluator, decoder, strict=True)), 3),
-            }
-        )
-    )
+    figures = {
+        "model": arguments.model,
+        "likelihood": arguments.likelihood,
+        "samples": arguments.samples,
+        "pictures": arguments.pictures,
+        "chunk": arguments.chunk,
+        "threads": 1,
+        "evaluator_per_second": round(max(evaluator), 1),
+        "decoder_per_second": round(max(decoder), 1),
+        "ratio": round(max(evaluator) / max(decoder), 3),
+        "median_ratio": round(statistics.median(e / d for e, d in zip(evaluator, decoder, strict=True)), 3),
+    }
+    save("likelihood_speed", figures, seed=0, data="noise, 28 x 28")
 
 
 if __name__ == "__main__":
