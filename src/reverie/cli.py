@@ -251,11 +251,11 @@ def _settings(name: str) -> None:
     from reverie.engine.budget import Plan
 
     found = registry.load_class(name)
-    sections = (
+    sections: list[tuple[str, type, dict[str, Any]]] = [
         ("model", found.Config, registry.preset(name)),
         ("train", Plan, asdict(found.defaults)),
         ("data", DataOptions, {}),
-    )
+    ]
     for section, kind, preset in sections:
         for key, default, meaning in settings_of(kind, preset):
             print(f"{f'{section}.{key}={default}':34}  {meaning}".rstrip())
