@@ -300,7 +300,8 @@ def test_only_names_of_the_registry_are_models(name: str, run: Path) -> None:
 )
 def test_absurd_sizes_are_refused_before_anything_is_built(section: str, change: dict[str, Any], run: Path) -> None:
     edit(run, lambda c: (c["facts"] if section == "facts" else c["settings"]["model"]).update(change))
-    refused(run)
+    single = section == "facts" and len(change) == 1
+    refused(run, rf"'facts\.{next(iter(change))}' is no number from 1 to" if single else ".")
 
 
 def test_the_largest_of_everything_is_refused_quickly(run: Path) -> None:

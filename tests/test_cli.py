@@ -143,7 +143,8 @@ def copied(vae: Path, tmp_path: Path) -> Path:
         (["evaluate", "x", "--samples", "many"], "--samples"),
         (["sample", "x", "--prior", "normal"], "mixture"),
         (["data"], "SPEC requires an argument"),
-        (["models", "vae"], "vae"),
+        (["models", "vea"], "did you mean 'vae'?"),
+        (["models", "vae", "ae"], "ae"),
     ],
 )
 def test_words_that_are_wrong(
@@ -654,6 +655,18 @@ def test_models_are_listed_in_eighty_columns(capsys: pytest.CaptureFixture[str])
         promised = [getattr(capabilities, word) for word in ("Samples", "Encodes", "Bounds", "Conditions")]
         assert row[-4:] == ["yes" if issubclass(kind, capability) else "-" for capability in promised]
         assert f"{name} {entry.summary} ({entry.paper})" in " ".join(about.split())
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_settings_of_a_model_are_listed_as_set_takes_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [line.split("  ")[0] for line in succeeds(capsys, "models", name).splitlines()]
+    listed = parse_settings(words)
+    kind = registry.load_class(name)
+    assert configure(kind.Config, listed["model"], "model") == configure(kind.Config, registry.preset(name), "model")
+    assert configure(Plan, listed["train"], "train") == Plan(**dataclasses.asdict(kind.defaults))
+    assert configure(DataOptions, listed["data"], "data") == DataOptions()
+    for section, settings_class in (("model", kind.Config), ("train", Plan), ("data", DataOptions)):
+        assert listed[section].keys() == {field.name for field in dataclasses.fields(settings_class)}
 
 
 # Good words: from data to figures
