@@ -24,6 +24,7 @@ from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likeliho
 from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
 from reverie.networks.mixture import Mixture
 from reverie.tasks.embed import Embedding, embed
+from reverie.tasks.pictures import some
 
 
 class Set:
@@ -333,11 +334,18 @@ def test_evaluate_runs_what_the_model_permits() -> None:
     assert evaluate(Blank(), data)["latent"]["active_units"] == 0
 
 
-def test_evaluate_with_a_limit_spreads_over_the_set() -> None:
+def test_evaluate_with_a_limit_draws_from_the_whole_set() -> None:
     data = Set(10, (1, 6, 9))
     found = evaluate(Half(), data, ["reconstruction"], limit=3)
     assert found["protocol"]["pictures"] == 3
-    assert found["reconstruction"]["mse"] == pytest.approx(reconstruction(Half(), data).mse[[0, 3, 6]].mean())
+    drawn = some(data, 3)
+    assert found["reconstruction"]["mse"] == pytest.approx(reconstruction(Half(), data).mse[drawn].mean())
+    assert len({*drawn}) == 3
+    assert drawn.tolist() == sorted(drawn)
+    # Whichever way the classes lie, in turns or in runs, each gets its share.
+    many = some(Set(1000, (1, 2, 2)), 500, seed=1)
+    for label in (many % 10, many // 100):
+        assert 25 < np.bincount(label, minlength=10).min() <= np.bincount(label).max() < 75
     assert evaluate(Half(), data, limit=50)["protocol"]["pictures"] == 10
 
 

@@ -29,6 +29,7 @@ from reverie.engine.phase import Model
 from reverie.files import replacing
 from reverie.tasks.embed import embed
 from reverie.tasks.latent_map import latent_map
+from reverie.tasks.pictures import some
 
 LARGE, LARGE_BYTES = 1024, 1_000_000  # pixels of side, and bytes, of the large pictures
 SMALL, SMALL_BYTES = 264, 80_000  # of those in a strip
@@ -254,7 +255,7 @@ def _map(model: Model, dataset: Dataset) -> str:
     if len(split) == 0:
         return ""
     count = min(MAPPED, len(split))
-    found = embed(model, split, indices=np.arange(count) * len(split) // count)
+    found = embed(model, split, indices=some(split, count))
     places, spread = latent_map(found.codes), float(found.codes.astype(np.float64).var(0).sum())
     inside = np.asarray(np.isfinite(places).all(1), np.bool_)
     if not inside.any():

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from reverie import artifact
@@ -30,6 +29,7 @@ from reverie.errors import ReverieError
 from reverie.files import sweep
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
+from reverie.tasks.pictures import some
 from reverie.tasks.reconstruct import pairs, reconstruct
 from reverie.tasks.sample import sample
 
@@ -217,7 +217,7 @@ class _Session:
         samples = self.folder / "samples"
         if isinstance(model, Reconstructs):
             held_out = self.dataset.split("test")
-            indices = np.arange(min(SHOWN // 2, len(held_out)))
+            indices = some(held_out, SHOWN // 2)
             images = to_tensor(held_out.batch(indices))
             labels = held_out.labels[indices] if held_out.labels is not None and isinstance(model, Conditions) else None
             rebuilt = reconstruct(model, images, labels)
@@ -233,8 +233,7 @@ class _Session:
 
         weights = self.loop.weights.eval()
         if isinstance(weights, Reconstructs):
-            chosen = np.sort(np.random.default_rng(self.plan.seed).permutation(len(self.pictures))[:MIXTURE_CODES])
-            codes = embed(weights, self.pictures, indices=chosen).codes
+            codes = embed(weights, self.pictures, indices=some(self.pictures, MIXTURE_CODES, self.plan.seed)).codes
             # Into the trained model: the averaged one takes its buffers from there.
             trained = self.loop.model
             assert isinstance(trained, Reconstructs)

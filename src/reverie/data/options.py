@@ -17,9 +17,7 @@ MOST_CHANNELS = 16
 class DataOptions:
     """How pictures become (C, H, W); a value that makes no sense raises ReverieError at once."""
 
-    size: str = (
-        "auto"  # "64", "64x48" (height x width); "auto": the common size, else 32, 64 or 128 by the median short side
-    )
+    size: str = "auto"  # auto (the common size, else 32, 64 or 128 by the median side) | 64 | 64x48 (height x width)
     fit: str = "crop"  # crop (resize the short side, cut the centre) | pad (with zeros) | stretch
     channels: str = "auto"  # auto (what the pictures have; mixed ones are refused) | grey | rgb | rgba | a number
     flip: bool = False  # training: mirror half of the pictures

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reverie.capabilities import Bounds, Encodes, Reconstructs
-from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.tasks.embed import embed
-from reverie.tasks.pictures import Pictures
+from reverie.tasks.pictures import Pictures, some
 
 Figures = dict[str, Any]
 
@@ -116,9 +115,7 @@ def evaluate(
     if len(dataset) == 0:
         raise ReverieError("There are no pictures to evaluate on.")
     count = min(limit, len(dataset)) if limit else len(dataset)
-    # Drawn, not taken at equal distances: a set whose classes take turns would give only some of them.
-    chosen = np.sort(np.random.default_rng(derive(seed, "limit")).permutation(len(dataset))[:count])
-    plan = Plan(dataset, chosen, samples, seed)
+    plan = Plan(dataset, some(dataset, count, seed), samples, seed)
     model.to(device)
     figures = {name: METRICS[name].measure(model, plan) for name in names}
     protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}

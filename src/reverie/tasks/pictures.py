@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
+from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.tasks.labels import classes_of, label_number
 
@@ -36,6 +37,15 @@ class Pictures(Protocol):
     @property
     def facts(self) -> Facts:
         """Shape and class names."""
+
+
+def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
+
+    Drawn, not taken at equal distances or from the start: the classes of a set may take turns, or come one by one.
+    """
+    drawn = np.random.default_rng(derive(seed, "some")).permutation(len(dataset))[:count]
+    return np.sort(drawn)
 
 
 @dataclass(frozen=True)
