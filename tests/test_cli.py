@@ -792,17 +792,17 @@ def test_embed_writes_codes_with_names_and_labels(
 ) -> None:
     data = tmp_path / "data"
     for name in ("cat", "dog"):
-        pictures(data / name, 4, mode="L", size=(10, 9))
+        pictures(data / name, 45, mode="L", size=(10, 9))  # more than the run's own data.limit
     said = succeeds(capsys, "embed", vae, data, "--out", tmp_path / "codes.npz")
-    assert f"8 codes of 3 numbers in {tmp_path / 'codes.npz'}" in said
+    assert f"90 codes of 3 numbers in {tmp_path / 'codes.npz'}" in said
     dataset = reverie.open_dataset(str(data), DataOptions(size="8x8"))
     wanted = reverie.embed(reverie.load(vae).model, dataset)
     with np.load(tmp_path / "codes.npz", allow_pickle=False) as found:
         assert set(found.files) == {"codes", "logvar", "names", "labels", "classes"}
         np.testing.assert_array_equal(found["codes"], wanted.codes)
         np.testing.assert_array_equal(found["logvar"], wanted.logvar)
-        assert found["codes"].shape == (8, 3)
-        assert sorted(found["names"]) == sorted(f"{c}/{i}.png" for c in ("cat", "dog") for i in range(4))
+        assert found["codes"].shape == (90, 3)
+        assert sorted(found["names"]) == sorted(f"{c}/{i}.png" for c in ("cat", "dog") for i in range(45))
         named = zip(found["names"], found["classes"][found["labels"]], strict=True)
         assert all(name.startswith(kind) for name, kind in named)
     succeeds(capsys, "embed", vae, "digits", "--split", "train", "--out", tmp_path / "codes.parquet")
