@@ -40,6 +40,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ReverieError where the folder can't be made or written to; for asking before the work. Makes nothing."""
+    try:
+        there = next(f for f in (folder, *folder.parents) if f.exists())
+    except OSError as error:
+        raise ReverieError(f"Cannot write {folder}: {reason(error)}.") from error
+    if not there.is_dir():
+        raise ReverieError(f"Cannot write {folder}: {reason(NotADirectoryError(errno.ENOTDIR, ''))}.")
+    if not os.access(there, os.W_OK):
+        raise ReverieError(f"Cannot write {folder}: {reason(PermissionError(errno.EACCES, ''))}.")
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half-written in the folder."""
     for left in folder.glob(f".*{_TEMPORARY}"):

@@ -26,7 +26,7 @@ from reverie.engine.events import Record
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.files import sweep
+from reverie.files import check_folder, sweep
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
 from reverie.tasks.pictures import some
@@ -70,6 +70,7 @@ def train(
         section: dict(given.get(section, {})) for section in ("model", "train", "data")
     }
     folder = Path(out) if out is not None else default_folder(model, data, resume)
+    check_folder(folder)
     before = _earlier(folder, model, data, chosen, resume)
     if before:
         chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
@@ -148,10 +149,10 @@ class _Session:
         if not self.world.first:
             self._steps(None)
             return Run(self.folder, self.name, loop.weights.eval(), loop.model.facts, config)
-        artifact.write_config(self.folder, config)
         with Record(
             self.folder, plan.steps or 1, resume_at=loop.step, quiet=self.quiet, tensorboard=plan.tensorboard
         ) as record:
+            artifact.write_config(self.folder, config)
             for file in damaged:
                 record.warn(loop.step, f"The saved state {file} is damaged; the one before it is used.")
             of = f"{len(self.pictures):,} pictures of {'x'.join(map(str, self.dataset.facts.shape))}"

@@ -29,11 +29,12 @@ class Record:
 
     def __init__(self, folder: Path, steps: int, *, resume_at: int = 0, quiet: bool = False, tensorboard: bool = False):
         self.folder, self.steps, self.quiet = folder, steps, quiet
+        self._board = _board(folder) if tensorboard else None
+        folder.mkdir(parents=True, exist_ok=True)
         self._keep_until(resume_at)
         self._files = contextlib.ExitStack()
         self._metrics = self._files.enter_context((folder / METRICS).open("a", encoding="utf-8"))
         self._events = self._files.enter_context((folder / EVENTS).open("a", encoding="utf-8"))
-        self._board = _board(folder) if tensorboard else None
         self._said: set[str] = set()
         self._clock, self._clock_images, self._printed = time.perf_counter(), -1, time.perf_counter()
         self._console = Console(file=sys.stderr, highlight=False)

@@ -46,6 +46,8 @@ class Loop:
         self.world = world or World()
         if self.world.size > 1:
             synchronise_batch_statistics(model)
+        # channels_last: convolutions are up to twice as fast.
+        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
         self.model = model.to(device).train()
         self.source, self.plan, self.device = source, plan, device
         self.step = 0  # steps done
