@@ -50,6 +50,10 @@ class Loop:
         nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
         self.model = model.to(device).train()
         self.source, self.plan, self.device = source, plan, device
+        # The generator of layers that draw for themselves. Not torch.manual_seed: that seeds every device there might be,
+        # and remembers each call until CUDA starts.
+        cuda = device.type == "cuda"
+        self._generator = torch.cuda.default_generators[device.index or 0] if cuda else torch.default_generator
         self.step = 0  # steps done
         self.drawn = 0  # samples drawn from the data so far
         self.images = 0  # pictures seen by the steps, a step's repeats not counted
@@ -171,7 +175,7 @@ class Loop:
             assert images is not None
             first = (self.world.rank * micro + i) * size
             # Layers that draw for themselves (dropout) draw a function of the step too.
-            torch.manual_seed(derive(self.plan.seed, self.step, phase.name, first))
+            self._generator.manual_seed(derive(self.plan.seed, self.step, phase.name, first))
             draw = Draw(self.plan.seed, self.step, phase.name, first=first, count=size, total=total, device=self.device)
             batch = Batch(images, labels, draw, progress=self.step / self.plan.steps)
             loss, logs = phase.loss(batch, carries[i])

@@ -20,20 +20,32 @@ LEVELS = 256  # grey levels of an 8-bit picture
 
 
 def aligned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs as (N, S, D) and targets as (N, 1, D): the S outputs of each target beside it, pixels flattened."""
-    return outputs.flatten(1).unflatten(0, (len(targets), -1)), targets.flatten(1).unsqueeze(1)
+    """Outputs as (N, S, ...) and targets as (N, 1, ...): the S outputs of each target beside it.
+
+    Pixels keep their dimensions: flattened, the gradient would reach a channels_last decoder in the wrong layout.
+    """
+    return outputs.unflatten(0, (len(targets), -1)), targets.unsqueeze(1)
+
+
+def summed(pixels: Tensor) -> Tensor:
+    """(N, S, ...) -> (N S,)."""
+    return pixels.flatten(2).sum(2).flatten()
 
 
 def bernoulli(logits: Tensor, targets: Tensor) -> Tensor:
     """log p of binary targets, 0 or 1: sum of x l - softplus(l), (N S,) nats."""
     logits, targets = aligned(logits, targets)
-    return ((logits @ targets.transpose(1, 2)).squeeze(2) - F.softplus(logits).sum(2)).flatten()
+    if logits.shape[1] == 1:
+        return summed(targets * logits - F.softplus(logits))
+    # Many samples beside one target: a matrix product reads the logits once and writes next to nothing.
+    hit = logits.flatten(2) @ targets.flatten(2).transpose(1, 2)
+    return hit.flatten() - summed(F.softplus(logits))
 
 
 def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
     """Sum of (x - mean)^2 over each picture: (N S,)."""
     mean, targets = aligned(mean, targets)
-    return (targets - mean).square().sum(2).flatten()
+    return summed((targets - mean).square())
 
 
 def gaussian(mean: Tensor, targets: Tensor, log_sigma: Tensor) -> Tensor:
