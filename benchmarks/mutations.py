@@ -34,7 +34,7 @@ MUTATIONS = {
     ),
     "layers that draw for themselves are not seeded": (
         "engine/loop.py",
-        "torch.manual_seed(derive(",
+        "self._generator.manual_seed(derive(",
         "str(derive(",
         "tests/test_engine.py",
     ),
@@ -106,8 +106,8 @@ MUTATIONS = {
     ),
     "the squared error is averaged over pixels": (
         "losses/reconstruction.py",
-        "return (targets - mean).square().sum(2).flatten()",
-        "return (targets - mean).square().mean(2).flatten()",
+        "return summed((targets - mean).square())",
+        "return summed((targets - mean).square()) / mean[0].numel()",
         "tests/test_losses.py tests/test_vae.py",
     ),
 }

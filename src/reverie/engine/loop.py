@@ -50,8 +50,8 @@ class Loop:
         nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
         self.model = model.to(device).train()
         self.source, self.plan, self.device = source, plan, device
-        # The generator of layers that draw for themselves. Not torch.manual_seed: that seeds every device there might be,
-        # and remembers each call until CUDA starts.
+        # The generator of layers that draw for themselves. Not torch.manual_seed: that seeds every device there might
+        # be, and remembers each call until CUDA starts.
         cuda = device.type == "cuda"
         self._generator = torch.cuda.default_generators[device.index or 0] if cuda else torch.default_generator
         self.step = 0  # steps done
