@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cases import FACTS, NAMES, loop_for, tiny
+from reverie.engine.average import Average
 from reverie.engine.checkpoint import Checkpoints
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Batch, Facts
@@ -248,6 +249,25 @@ def test_the_average_follows_with_the_ramped_decay_and_copies_buffers() -> None:
     for a, b in zip(average.buffers(), loop.model.buffers(), strict=True):
         assert torch.equal(a, b)
     assert not average.training
+
+
+def test_the_average_of_a_long_run_is_that_of_every_step() -> None:
+    """Updated every few steps later on, it stays where an update at each step would have led."""
+    model = tiny("ae")
+    average = Average(model, 0.99)
+    expected = {k: v.detach().clone() for k, v in model.named_parameters()}
+    for step in range(1, 1601):
+        if step == 1000:  # a jump, after which the average has to follow
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(1.0)
+        average.update(step)
+        decay = min(0.99, (1 + step) / (10 + step))
+        for key, value in model.named_parameters():
+            expected[key].lerp_(value.detach(), 1 - decay)
+    for key, value in average.model.named_parameters():
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-4)
+        assert (dict(model.named_parameters())[key] - value).abs().max() > 1e-3
 
 
 def test_clipping_bounds_the_gradient_and_warmup_the_rate() -> None:

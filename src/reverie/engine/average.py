@@ -9,12 +9,16 @@ from torch import Tensor
 
 from reverie.engine.phase import Model
 
+# Reading and writing all weights costs a noticeable part of a small model's step. After the first steps, in which the
+# weights change fast, the average is therefore updated every few steps, by the decay to that power.
+FIRST, EVERY = 1000, 4
+
 
 class Average:
     """A copy of the model whose parameters follow the trained ones.
 
-    The decay ramps up, min(decay, (1 + t) / (10 + t)), so that the random start is forgotten; buffers are not averaged
-    but copied whenever the copy is looked at.
+    The decay per step ramps up, min(decay, (1 + t) / (10 + t)), so that the random start is forgotten; buffers are not
+    averaged but copied whenever the copy is looked at.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
@@ -26,9 +30,11 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the trained weights after step number ``step`` (counted from 1)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+        """Move towards the trained weights after step number ``step`` (counted from 1), where that is due."""
+        every = 1 if step <= FIRST else EVERY
+        if step % every == 0:
+            decay = min(self.decay, (1 + step) / (10 + step)) ** every
+            torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
 
     @property
     def model(self) -> Model:
