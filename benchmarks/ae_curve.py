@@ -53,7 +53,7 @@ def main() -> None:
     rows = [shown]
     for size in arguments.latents:
         with tempfile.TemporaryDirectory() as folder:
-            settings = {"model": {"latent": size}, "train": {"steps": arguments.steps}}
+            settings = {"model": {"latent": size}, "train": {"steps": arguments.steps, "lr": 2e-3}}
             run = reverie.train("ae", arguments.data, Path(folder) / "run", settings=settings, quiet=True)
         assert isinstance(run.model, Reconstructs)
         errors.append(float(reconstruction(run.model, test).mse.mean()))
