@@ -16,8 +16,9 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core  ## Train a VAE on cartoon faces for about two minutes, then look at runs/demo/report.html.
 	rm -rf runs/demo
-	$(VENV)/bin/reverie train vae --data faces:32 --minutes 2 --out runs/demo
-	$(VENV)/bin/reverie sample runs/demo --out runs/demo/samples.png
+	$(VENV)/bin/reverie train vae --data faces:32 --minutes 2 --lr 0.002 --out runs/demo \
+		--set model.latent=12 model.beta=10 model.warmup=0.1
+	$(VENV)/bin/reverie sample runs/demo --prior mixture --out runs/demo/samples.png
 	$(VENV)/bin/reverie reconstruct runs/demo faces:32 --split test --out runs/demo/reconstructions.png
 
 test: $(VENV)/.dev  ## The whole test suite.

@@ -35,7 +35,8 @@ def test_a_run_leaves_everything_it_promises(tmp_path: Path) -> None:
     assert [(line["step"], line["images"]) for line in lines] == [(4, 64), (8, 128), (12, 192)]
     assert all(len(line["kl_dims"]) == 3 for line in lines)
     assert sorted(p.name for p in (run.path / "samples").iterdir()) == [
-        "000000006-reconstructions.png", "000000006.png", "000000012-reconstructions.png", "000000012.png",
+        "000000006-reconstructions.png", "000000006.png",
+        "000000012-mixture.png", "000000012-reconstructions.png", "000000012.png",
     ]  # fmt: skip
     with Image.open(run.path / "samples" / "000000012.png") as grid:
         assert len(np.unique(np.asarray(grid))) > 10

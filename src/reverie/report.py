@@ -64,6 +64,7 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
         _head(folder, config, metrics, rates, model),
         _warnings(events),
         _over_time(folder, config),
+        _from_mixture(folder),
         _reconstructions(folder, config),
         _curves(metrics, rates, isinstance(model, Bounds)),
         _latent(metrics, model, dataset),
@@ -124,6 +125,18 @@ def _over_time(folder: Path, config: dict[str, Any]) -> str:
     if len(found) < 2:
         return ""
     return _section("Samples over time", _strip(found, config, "Samples", STRIP), "Drawn with the same seed each time.")
+
+
+def _from_mixture(folder: Path) -> str:
+    found = _pictures(folder, "-mixture")
+    if not found:
+        return ""
+    note = (
+        "Latents drawn from the Gaussian mixture fitted on the codes after training, not from the model's own prior. "
+        "Where these look better, the codes leave gaps in the prior: a smaller latent or a larger beta closes them."
+    )
+    image = _image(found[-1][1], "Grid of pictures drawn with the mixture")
+    return _section("Samples from the mixture", _figure(image, "reverie sample RUN --prior mixture"), note)
 
 
 def _reconstructions(folder: Path, config: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from reverie import artifact
 from reverie.artifact import Run
-from reverie.capabilities import Conditions, Reconstructs, Samples
+from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data.feed import Feed
@@ -225,7 +225,7 @@ class _Session:
             save_grid(pairs(images, rebuilt, 8), samples / f"{step:09d}-reconstructions.png", 8)
         if isinstance(model, Samples):
             columns = len(model.classes) if isinstance(model, Conditions) else 8
-            save_grid(sample(model, SHOWN // columns * columns), samples / f"{step:09d}.png", columns)
+            save_grid(sample(model, max(1, SHOWN // columns) * columns), samples / f"{step:09d}.png", columns)
 
     def _finish(self, config: dict[str, Any]) -> None:
         """The ex-post density, the last pictures, the weights, the model card and the report."""
@@ -240,6 +240,10 @@ class _Session:
             assert isinstance(trained, Reconstructs)
             fit_mixture(trained, codes, seed=self.plan.seed)
         self._pictures(self.loop.step)
+        if isinstance(weights, Bounds):  # it has a prior of its own; other encoders draw from the mixture anyway
+            columns = len(weights.classes) if isinstance(weights, Conditions) else 8
+            grid = sample(self.loop.weights.eval(), max(1, SHOWN // columns) * columns, prior="mixture")
+            save_grid(grid, self.folder / "samples" / f"{self.loop.step:09d}-mixture.png", columns)
         artifact.write_weights(self.folder, self.loop.weights)
         write_card(self.folder, config)
         write_report(self.folder, self.loop.weights.eval(), self.dataset)
