@@ -22,7 +22,7 @@ from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.files import replacing
+from reverie.files import replacing, savable
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -96,9 +96,8 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 def write_weights(folder: Path, model: Model) -> None:
     """Write model.safetensors."""
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        save_file(savable(model.state_dict()), temporary)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from reverie.errors import ReverieError, nearest
@@ -83,6 +83,14 @@ def check_ranges(settings: object, section: str, **ranges: tuple[float, float]) 
         if not low <= value <= high:
             bound = f"at least {low:g}" if value < low else f"at most {high:g}"
             raise ReverieError(f"{section}.{name} must be {bound}, not {value:g}.")
+
+
+def check_choices(settings: object, section: str, **choices: Collection[str]) -> None:
+    """ReverieError, with the nearest match, unless each named setting is one of its choices."""
+    for name, known in choices.items():
+        value = getattr(settings, name)
+        if value not in known:
+            raise ReverieError(f"{section}.{name} cannot be '{value}'{nearest(value, known)}")
 
 
 def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:

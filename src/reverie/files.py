@@ -6,12 +6,16 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TEMPORARY = ".partial"
 _UMASK = os.umask(0)  # can only be read by setting it
@@ -38,6 +42,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU: safetensors refuses channels_last tensors, and such as share memory."""
+    return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
 
 def check_folder(folder: Path) -> None:

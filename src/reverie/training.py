@@ -31,7 +31,7 @@ from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
 from reverie.tasks.pictures import some
 from reverie.tasks.reconstruct import pairs, reconstruct
-from reverie.tasks.sample import sample
+from reverie.tasks.sample import Prior, sample
 
 DEFAULT_MINUTES = 10.0
 CHECKPOINT_SECONDS = 120.0
@@ -224,8 +224,13 @@ class _Session:
             rebuilt = reconstruct(model, images, labels)
             save_grid(pairs(images, rebuilt, 8), samples / f"{step:09d}-reconstructions.png", 8)
         if isinstance(model, Samples):
-            columns = len(model.classes) if isinstance(model, Conditions) else 8
-            save_grid(sample(model, max(1, SHOWN // columns) * columns), samples / f"{step:09d}.png", columns)
+            self._draw(model, f"{step:09d}.png", "model")
+
+    def _draw(self, model: Model, name: str, prior: Prior) -> None:
+        """A grid of samples; each class its column where there are classes."""
+        columns = len(model.classes) if isinstance(model, Conditions) else 8
+        grid = sample(model, max(1, SHOWN // columns) * columns, prior=prior)
+        save_grid(grid, self.folder / "samples" / name, columns)
 
     def _finish(self, config: dict[str, Any]) -> None:
         """The ex-post density, the last pictures, the weights, the model card and the report."""
@@ -241,9 +246,7 @@ class _Session:
             fit_mixture(trained, codes, seed=self.plan.seed)
         self._pictures(self.loop.step)
         if isinstance(weights, Bounds):  # it has a prior of its own; other encoders draw from the mixture anyway
-            columns = len(weights.classes) if isinstance(weights, Conditions) else 8
-            grid = sample(self.loop.weights.eval(), max(1, SHOWN // columns) * columns, prior="mixture")
-            save_grid(grid, self.folder / "samples" / f"{self.loop.step:09d}-mixture.png", columns)
+            self._draw(self.loop.weights.eval(), f"{self.loop.step:09d}-mixture.png", "mixture")
         artifact.write_weights(self.folder, self.loop.weights)
         write_card(self.folder, config)
         write_report(self.folder, self.loop.weights.eval(), self.dataset)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reverie.errors import ReverieError
-from reverie.files import replacing, sweep
+from reverie.files import replacing, savable, sweep
 
 KEPT = 2
 
@@ -38,8 +38,7 @@ class Checkpoints:
 
     def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Write the state of a step, then drop all but the last two."""
-        # Copies, not views: safetensors refuses tensors that share memory, and channels_last ones.
-        plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        plain = savable(tensors)
         text = json.dumps(facts | {"step": step, "checksum": _checksum(plain)})
         with replacing(self.folder / f"{step:09d}.safetensors") as temporary:
             save_file(plain, temporary, metadata={"reverie": text})

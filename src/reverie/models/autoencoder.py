@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Code, Reconstructs
-from reverie.config import check_ranges
+from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
-from reverie.errors import ReverieError, nearest
 from reverie.losses.reconstruction import squared_error
 from reverie.networks.coders import NETWORKS, decoder, encoder
 from reverie.networks.mixture import Mixture
@@ -63,10 +62,7 @@ class Autoencoder(Model, Reconstructs):
 
     def __init__(self, config: AutoencoderConfig, facts: Facts) -> None:
         super().__init__(config, facts)
-        for key, known in (("network", NETWORKS), ("corruption", CORRUPTIONS), ("penalty", PENALTIES)):
-            value = getattr(config, key)
-            if value not in known:
-                raise ReverieError(f"model.{key} cannot be '{value}'{nearest(value, known)}")
+        check_choices(config, "model", network=NETWORKS, corruption=CORRUPTIONS, penalty=PENALTIES)
         self.encoder = encoder(config.network, facts.shape, config.latent, config.width, config.depth)
         self.decoder = decoder(config.network, config.latent, facts.shape, config.width, config.depth)
         self.mixture = Mixture(config.latent)

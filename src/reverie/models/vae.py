@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions
-from reverie.config import check_ranges
+from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
-from reverie.errors import ReverieError, nearest
+from reverie.errors import ReverieError
 from reverie.losses.divergence import (
     free_bits,
     gaussian_kl,
@@ -94,10 +94,7 @@ class VAE(Model, Bounds):
 
     def __init__(self, config: VAEConfig, facts: Facts, labels: int = 0) -> None:
         super().__init__(config, facts)
-        for key, known in (("network", NETWORKS), ("likelihood", LIKELIHOODS), ("bound", BOUNDS)):
-            value = getattr(config, key)
-            if value not in known:
-                raise ReverieError(f"model.{key} cannot be '{value}'{nearest(value, known)}")
+        check_choices(config, "model", network=NETWORKS, likelihood=LIKELIHOODS, bound=BOUNDS)
         channels, height, width = facts.shape
         shape_in = (channels + bool(labels), height, width)
         shape_out = (channels * (3 * config.components if config.likelihood == "logistic" else 1), height, width)
