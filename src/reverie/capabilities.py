@@ -75,3 +75,25 @@ class Conditions(ABC):
     """Takes class labels: P(x|y). ``classes`` names them in the order of their numbers."""
 
     classes: tuple[str, ...]
+
+
+class Styles(Samples):
+    """A generator in two parts, z -> w -> pictures, with one style for each layer (Karras et al. 2019)."""
+
+    layers: int  # L, how many styles a picture has
+
+    @abstractmethod
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The styles of each latent, (N, L, w_size); equal for every layer until they are mixed."""
+
+    @abstractmethod
+    def synthesise(self, w: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [-1, 1] from styles (N, L, w_size); deterministic, each row alone."""
+
+    @abstractmethod
+    def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
+        """w_mean + psi (w - w_mean) in the first ``layers`` layers (None: all); psi 1 changes nothing."""
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """synthesise(map(z))."""
+        return self.synthesise(self.map(z, labels))

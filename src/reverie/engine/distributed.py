@@ -123,3 +123,11 @@ def synchronise_batch_statistics(module: nn.Module) -> None:
             setattr(module, name, SyncBatchNorm(child).train(child.training))
         else:
             synchronise_batch_statistics(child)
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks; the tensor itself where there is one. Every rank must call it."""
+    if dist.is_available() and dist.is_initialized():
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+    return tensor
