@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
 
 
@@ -75,6 +76,13 @@ class Conditions(ABC):
     """Takes class labels: P(x|y). ``classes`` names them in the order of their numbers."""
 
     classes: tuple[str, ...]
+
+    def known(self, labels: Tensor | None) -> Tensor:
+        """The labels, which this model cannot do without."""
+        if labels is None:
+            name = type(self).__name__.lower()
+            raise ReverieError(f"{name} needs a label for every picture; name the class to draw or encode.")
+        return labels
 
 
 class Styles(Samples):

@@ -108,7 +108,8 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
 def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
     """(name, default, what it means) of each setting; the meaning is the comment beside it in the source."""
     values = {f.name: f.default for f in dataclasses.fields(typing.cast(Any, kind))} | dict(preset or {})
-    meant = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(kind), re.MULTILINE))
+    sources = [inspect.getsource(each) for each in reversed(kind.__mro__) if dataclasses.is_dataclass(each)]
+    meant = dict(re.findall(r"^    (\w+): .*?  # (.+)$", "\n".join(sources), re.MULTILINE))
     return [(name, str(value), meant.get(name, "")) for name, value in values.items()]
 
 

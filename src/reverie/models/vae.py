@@ -256,9 +256,3 @@ class CVAE(VAE, Conditions):
         labels = self.known(labels)
         one_hot = F.one_hot(labels, len(self.classes)).to(z).repeat_interleave(len(z) // len(labels), 0)
         return super().outputs(torch.cat([z, one_hot], 1), labels)
-
-    def known(self, labels: Tensor | None) -> Tensor:
-        """The labels, which this model cannot do without."""
-        if labels is None:
-            raise ReverieError("cvae needs a label for every picture; name the class to draw or encode.")
-        return labels

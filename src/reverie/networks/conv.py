@@ -32,12 +32,12 @@ class Stage:
         return 1 + (self.inner[0] < self.outer[0]), 1 + (self.inner[1] < self.outer[1])
 
 
-def plan(shape: tuple[int, int, int], width: int) -> list[Stage]:
-    """The stages from a (C, H, W) picture down to a grid with sides of at most 7; at least one stage."""
+def plan(shape: tuple[int, int, int], width: int, smallest: int = SMALLEST) -> list[Stage]:
+    """The stages from a (C, H, W) picture down to a grid with sides of at most ``smallest``; at least one stage."""
     wide, *size = shape
     stages: list[Stage] = []
-    while not stages or max(size) > SMALLEST:
-        inner = [math.ceil(side / 2) if side > SMALLEST else side for side in size]
+    while not stages or max(size) > smallest:
+        inner = [math.ceil(side / 2) if side > smallest else side for side in size]
         deep = width * min(2 ** len(stages), WIDEST)
         stages.append(Stage((size[0], size[1]), (inner[0], inner[1]), wide, deep))
         size, wide = inner, deep

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
 
 
-def dense(sizes: list[int]) -> list[nn.Module]:
-    """Linear layers through ``sizes`` with SiLU between them, none after the last; (N, sizes[0]) -> (N, sizes[-1])."""
+def dense(sizes: list[int], activation: Callable[[], nn.Module] = nn.SiLU) -> list[nn.Module]:
+    """Linear layers through ``sizes`` with activations between them; (N, sizes[0]) -> (N, sizes[-1])."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
         layer = nn.Linear(fan_in, fan_out)
         nn.init.kaiming_normal_(layer.weight)
         nn.init.zeros_(layer.bias)
-        layers += [layer, nn.SiLU()]
+        layers += [layer, activation()]
     return layers[:-1]
 
 

@@ -1,0 +1,38 @@
+"""Penalties on gradients: what keeps a discriminator smooth enough to learn from.
+
+Each takes outputs that were computed from ``inputs`` (which must require a gradient) and returns one number a sample,
+(N,); the squared norm of a gradient sums over everything but the batch. All can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def squared_gradient(logits: Tensor, inputs: Tensor) -> Tensor:
+    """||grad_x D(x)||^2 of each sample, (N,).
+
+    With real pictures this is R1, with generated ones R2 (Mescheder et al. 2018, eq. 9 and 10), both up to gamma / 2.
+    The gradient of the sum of logits (N,) is that of each alone where D treats each row alone.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return gradient.square().flatten(1).sum(1)
+
+
+def unit_gradient(logits: Tensor, inputs: Tensor) -> Tensor:
+    """(||grad_x D(x)|| - 1)^2 of each sample, (N,): Gulrajani et al. (2017), eq. 3, at points between real and fake."""
+    # The root has no slope at zero: a floor far below float32's resolution of 1 keeps its gradient finite.
+    return ((squared_gradient(logits, inputs) + 1e-12).sqrt() - 1).square()
+
+
+def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """||J_w^T y|| of each sample, (N,), for noise y ~ N(0, I) of the pictures' shape (N, C, H, W), scaled by 1/sqrt(H W).
+
+    Karras et al. (2020), eq. 4. For styles w (N, L, size) the norm is the root of the mean over layers of each layer's
+    squared norm, as in their section 4.
+    """
+    scaled = (images * noise).sum() / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad(scaled, w, create_graph=True)
+    squares = gradient.square().sum(-1)
+    return (squares if squares.dim() == 1 else squares.flatten(1).mean(1)).clamp_min(1e-12).sqrt()
