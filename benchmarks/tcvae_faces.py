@@ -21,7 +21,7 @@ import reverie
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=4)
-    parser.add_argument("--beta", type=float, default=4)
+    parser.add_argument("--beta", type=float, default=60)
     parser.add_argument("--latent", type=int, default=12)
     parser.add_argument("--picture", type=Path, default=Path("docs/tcvae-traversals.png"))
     given = parser.parse_args()
