@@ -43,6 +43,13 @@ MODELS: dict[str, Entry] = {
         "vae:VAE", "VAE with the importance-weighted bound", "Burda et al. 2016", {"bound": "iwae", "samples": 5}
     ),
     "cvae": Entry("vae:CVAE", "VAE conditioned on class labels", "Sohn et al. 2015"),
+    "gan": Entry("gan:GAN", "Generative adversarial network, the original game", "Goodfellow et al. 2014"),
+    "dcgan": Entry("dcgan:DCGAN", "GAN of strided convolutions", "Radford et al. 2016"),
+    "cgan": Entry("dcgan:CGAN", "DCGAN conditioned on class labels", "Mirza & Osindero 2014"),
+    "r3gan": Entry("r3gan:R3GAN", "The modern baseline: start here to draw pictures", "Huang et al. 2024"),
+    "r3gan-medium": Entry("r3gan:R3GAN", "R3GAN for a small GPU", "Huang et al. 2024", {"width": 48, "depth": 2}),
+    "r3gan-large": Entry("r3gan:R3GAN", "R3GAN for a large GPU", "Huang et al. 2024", {"width": 128, "depth": 2}),
+    "cr3gan": Entry("r3gan:CR3GAN", "R3GAN conditioned on class labels", "Huang et al. 2024"),
 }
 
 

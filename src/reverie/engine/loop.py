@@ -61,7 +61,8 @@ class Loop:
         self.owned: dict[str, list[nn.Parameter]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self._base_lr: dict[str, float] = {}
-        for name, spec in model.optimizers().items():
+        self._specs = model.optimizers()
+        for name, spec in self._specs.items():
             self.owned[name] = [p for module in spec.modules for p in model.get_submodule(module).parameters()]
             self.optimizers[name], self._base_lr[name] = self._build(spec, self.owned[name]), plan.lr or spec.lr
         self._check_contract()
@@ -182,13 +183,23 @@ class Loop:
             self._note(phase.name, loss, logs)
             (loss * (phase.every / (micro * self.world.size))).backward()
         self.world.sum_([p.grad for p in owned if p.grad is not None])
+        if self.plan.clip or len(self.owned) > 1:  # a game is watched by the gradients of its players
+            norm = nn.utils.get_total_norm([p.grad for p in owned if p.grad is not None])
+            self._add("grad_norm" if len(self.owned) == 1 else f"grad_norm_{phase.name}", norm.detach())
         if self.plan.clip:
-            norm = nn.utils.clip_grad_norm_(owned, self.plan.clip)
-            self._add("grad_norm", norm.detach())
-        lr = self._base_lr[phase.optimizer] * self.plan.lr_factor(self.step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+            nn.utils.clip_grads_with_norm_(owned, self.plan.clip, norm)
+        self._set_rates(phase.optimizer)
         optimizer.step()
+
+    def _set_rates(self, name: str) -> None:
+        """This step's learning rate, and beta2 where the model anneals it."""
+        lr, spec = self._base_lr[name] * self.plan.lr_factor(self.step), self._specs[name]
+        values: dict[str, Any] = {"lr": lr}
+        if spec.anneal:
+            factor, beta2 = spec.anneal.at(self.step / self.plan.steps, spec.betas[1])
+            values = {"lr": lr * factor, "betas": (float(spec.betas[0]), beta2)}
+        for group in self.optimizers[name].param_groups:
+            group.update(values)
 
     def _unfreeze(self, name: str) -> None:
         if len(self.owned) == 1:  # nothing else to freeze: what no optimizer owns was frozen at the start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,20 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Anneal:
+    """Adam's settings that move along a half cosine during the first ``over`` of training, and then stay."""
+
+    over: float  # fraction of training, in (0, 1]
+    lr: float  # the factor that the learning rate reaches
+    beta2: float  # the value that beta2 reaches
+
+    def at(self, progress: float, beta2: float) -> tuple[float, float]:
+        """The factor on the learning rate and beta2, which started as ``beta2``, at this fraction of training."""
+        done = 0.5 * (1 - math.cos(math.pi * min(1.0, progress / self.over)))
+        return 1 + done * (self.lr - 1), beta2 + done * (self.beta2 - beta2)
+
+
+@dataclass(frozen=True)
 class OptimizerSpec:
     """Adam (AdamW where weight_decay > 0) over the named child modules of the model."""
 
@@ -64,6 +79,7 @@ class OptimizerSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    anneal: Anneal | None = None
 
 
 @dataclass(frozen=True)

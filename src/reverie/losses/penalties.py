@@ -27,7 +27,7 @@ def unit_gradient(logits: Tensor, inputs: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
-    """||J_w^T y|| of each sample, (N,), for noise y ~ N(0, I) of the pictures' shape (N, C, H, W), scaled by 1/sqrt(H W).
+    """||J_w^T y|| of each sample, (N,), for noise y ~ N(0, I) of the pictures' shape, over sqrt(H W).
 
     Karras et al. (2020), eq. 4. For styles w (N, L, size) the norm is the root of the mean over layers of each layer's
     squared norm, as in their section 4.

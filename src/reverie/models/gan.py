@@ -36,6 +36,7 @@ from reverie.losses.penalties import squared_gradient, unit_gradient
 from reverie.networks.augmentation import POLICIES, Adaptive, Augmentation
 from reverie.networks.mlp import dense
 
+HIDDEN = 3  # hidden layers of the mlp
 UNITS = 16  # units of a hidden layer of the mlp per unit of width
 DRIFT = 1e-3  # WGAN-GP: weight of D(x)^2, which keeps the critic's level from wandering (Karras et al. 2018)
 LOGISTIC = ("minimax", "non-saturating")  # games whose logits are log odds
@@ -48,7 +49,6 @@ class GANConfig:
 
     latent: int = 64  # size of z
     width: int = 16  # channels of the finest stage; an mlp has 16 units a unit of width
-    depth: int = 2  # hidden layers, or blocks a stage
     objective: str = "non-saturating"  # minimax | non-saturating | lsgan | hinge | wgan-gp | relativistic
     r1: float = 0.0  # gamma of the penalty on the gradient at real pictures
     r2: float = 0.0  # the same at generated pictures
@@ -67,7 +67,7 @@ class GANConfig:
         at_least: dict[str, tuple[float, float]] = dict.fromkeys(
             ("latent", "width", "penalty_every", "critics"), (1, 1e6)
         )
-        at_least |= dict.fromkeys(("r1", "r2", "gp"), (0, 1e9)) | {"depth": (0, 100)}
+        at_least |= dict.fromkeys(("r1", "r2", "gp"), (0, 1e9))
         check_ranges(self, "model", **at_least, augment_p=(0, 1), ada=(0, 0.99), beta1=(0, 0.9999), beta2=(0, 0.9999))
         for name in filter(None, self.augment.split(",")):
             if name not in POLICIES:
@@ -77,16 +77,16 @@ class GANConfig:
 class MLPGenerator(nn.Sequential):
     """Latents (N, latent) -> pictures (N, C, H, W) in (-1, 1)."""
 
-    def __init__(self, latent: int, shape: tuple[int, int, int], units: int, depth: int) -> None:
-        layers = dense([latent, *[units] * depth, math.prod(shape)], leaky)
+    def __init__(self, latent: int, shape: tuple[int, int, int], units: int) -> None:
+        layers = dense([latent, *[units] * HIDDEN, math.prod(shape)], leaky)
         super().__init__(*layers, nn.Tanh(), nn.Unflatten(1, shape))
 
 
 class MLPDiscriminator(nn.Sequential):
     """Pictures (N, C, H, W) -> logits (N,)."""
 
-    def __init__(self, shape: tuple[int, int, int], units: int, depth: int) -> None:
-        super().__init__(nn.Flatten(), *dense([math.prod(shape), *[units] * depth, 1], leaky), nn.Flatten(0))
+    def __init__(self, shape: tuple[int, int, int], units: int) -> None:
+        super().__init__(nn.Flatten(), *dense([math.prod(shape), *[units] * HIDDEN, 1], leaky), nn.Flatten(0))
 
 
 def leaky() -> nn.Module:
@@ -114,10 +114,7 @@ class GAN(Model, Samples):
         """Generator and discriminator; the former may give any range, `decode` clamps."""
         config, shape = self.config, self.facts.shape
         units = UNITS * config.width
-        return (
-            MLPGenerator(config.latent, shape, units, config.depth),
-            MLPDiscriminator(shape, units, config.depth),
-        )
+        return MLPGenerator(config.latent, shape, units), MLPDiscriminator(shape, units)
 
     # The game
 

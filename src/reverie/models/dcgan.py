@@ -1,0 +1,79 @@
+"""DCGAN: Radford et al. (2016), "Unsupervised representation learning with deep convolutional GANs", and cGAN.
+
+The game of gan.py between convolutional networks, with the paper's recipe: batch normalisation, Adam 2e-4 with beta1
+0.5, weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; and a light R1
+penalty by default (Mescheder et al. 2018), every fourth step, without which the game falls apart when trained on: the
+discriminator grows ever more sure, and samples get worse for the rest of the run. ``model.r1=0`` is the paper.
+
+``CGAN`` is told the class: Mirza & Osindero (2014), "Conditional generative adversarial nets". The generator takes an
+embedding of the label beside z; the discriminator is by default the projection of Miyato & Koyama (2018), which checks
+*whether the picture is of that class* by an inner product, or the original concatenation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from reverie.capabilities import Conditions
+from reverie.config import check_choices
+from reverie.engine.phase import Facts
+from reverie.errors import ReverieError
+from reverie.models.gan import GAN, GANConfig
+from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+
+HOW = ("projection", "concatenation")
+
+
+@dataclass(frozen=True)
+class DCGANConfig(GANConfig):
+    latent: int = 100  # size of z
+    width: int = 32  # channels of the finest stage
+    r1: float = 0.5  # gamma of the penalty on the gradient at real pictures; 0 is the paper
+    penalty_every: int = 4  # steps between penalties
+    beta1: float = 0.5  # Adam's
+    beta2: float = 0.999  # Adam's
+
+
+class DCGAN(GAN):
+    """The game between strided convolutions."""
+
+    Config = DCGANConfig
+    config: DCGANConfig
+    paper = "Radford et al. 2016"
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        config, shape = self.config, self.facts.shape
+        return DCGANGenerator(config.latent, shape, config.width), DCGANDiscriminator(shape, config.width)
+
+
+@dataclass(frozen=True)
+class CGANConfig(DCGANConfig):
+    condition: str = "projection"  # projection | concatenation: how the discriminator is told the class
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self, "model", condition=HOW)
+
+
+class CGAN(DCGAN, Conditions):
+    """DCGAN told the class."""
+
+    Config = CGANConfig
+    config: CGANConfig
+    paper = "Mirza & Osindero 2014"
+
+    def __init__(self, config: Any, facts: Facts) -> None:
+        if not facts.classes:
+            raise ReverieError("cgan needs labels; train it on a folder with one subfolder a class, or use dcgan.")
+        self.classes = facts.classes
+        super().__init__(config, facts)
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        config, shape, classes = self.config, self.facts.shape, len(self.classes)
+        return (
+            DCGANGenerator(config.latent, shape, config.width, classes),
+            DCGANDiscriminator(shape, config.width, classes, config.condition),
+        )

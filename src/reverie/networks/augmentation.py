@@ -1,0 +1,157 @@
+"""Augmentation of what a discriminator sees, so that it cannot learn the pictures of a small set by heart.
+
+Every operation can be differentiated twice with respect to the pictures, so that R1 may take its gradient before it.
+DiffAugment (Zhao et al. 2020): real and generated pictures alike are translated, recoloured and cut out. ADA (Karras et
+al. 2020b): the probability of all that follows how far the discriminator overfits, read off the mean of sign(D(x)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Random(Protocol):
+    """Where the numbers come from: see `reverie.engine.randomness.Draw`."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """U[0, 1), (N, *shape), float32."""
+        ...
+
+
+def translation(images: Tensor, u: Tensor) -> Tensor:
+    """Each picture moved by up to an eighth of each side in whole pixels; zero, mid-grey, moves in. ``u`` is (N, 3)."""
+    count, _, height, width = images.shape
+    device = images.device
+    rows, columns = (_shift(u[:, i], side) for i, side in ((0, height), (1, width)))
+    most = (max(1, round(height / 8)), max(1, round(width / 8)))
+    padded = F.pad(images, (most[1], most[1], most[0], most[0]))
+    sample = torch.arange(count, device=device)[:, None, None]
+    row = (torch.arange(height, device=device) + most[0] + rows[:, None])[:, :, None]
+    column = (torch.arange(width, device=device) + most[1] + columns[:, None])[:, None, :]
+    # Indices at dimensions 0, 2 and 3 put those first: (N, H, W, C).
+    return padded[sample, :, row, column].permute(0, 3, 1, 2)
+
+
+def _shift(u: Tensor, side: int) -> Tensor:
+    """Whole numbers in [-side / 8, side / 8]."""
+    most = max(1, round(side / 8))
+    return (u * (2 * most + 1)).floor().long() - most
+
+
+def colour(images: Tensor, u: Tensor) -> Tensor:
+    """Brightness +-0.5, saturation x 0..2 (of three channels), contrast x 0.5..1.5. ``u`` is (N, 3)."""
+    brightness, saturation, contrast = (u[:, i, None, None, None] for i in range(3))
+    images = images + brightness - 0.5
+    if images.shape[1] == 3:
+        grey = images.mean(1, keepdim=True)
+        images = grey + (images - grey) * 2 * saturation
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return mean + (images - mean) * (contrast + 0.5)
+
+
+def cutout(images: Tensor, u: Tensor) -> Tensor:
+    """A rectangle of half of each side, centred anywhere, set to zero, mid-grey. ``u`` is (N, 3)."""
+    inside = []
+    for i, side in ((0, images.shape[2]), (1, images.shape[3])):
+        half = side // 2
+        start = (u[:, i] * (side + 1 - half % 2)).floor()[:, None] - half // 2
+        place = torch.arange(side, device=images.device)
+        inside.append((place >= start) & (place < start + half))
+    hole = inside[0][:, :, None] & inside[1][:, None, :]
+    return images * (~hole)[:, None].to(images.dtype)
+
+
+def flip(images: Tensor, u: Tensor) -> Tensor:
+    """Each picture mirrored."""
+    return images.flip(3)
+
+
+def geometry(images: Tensor, u: Tensor) -> Tensor:
+    """Turned by up to 15 degrees and scaled by up to 20% along each axis, bilinear; zero moves in. ``u`` is (N, 3)."""
+    angle = (2 * u[:, 0] - 1) * torch.pi / 12
+    across, down = (2 ** ((2 * u[:, i] - 1) * 0.263) for i in (1, 2))
+    ratio = images.shape[2] / images.shape[3]  # turning happens in pixels, the grid is in halves of sides
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = [
+        torch.stack(row, 1)
+        for row in ((across * cos, -sin * ratio * across, zero), (down * sin / ratio, down * cos, zero))
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "translation": translation,
+    "colour": colour,
+    "cutout": cutout,
+    "flip": flip,
+    "geometry": geometry,
+}
+POLICIES = tuple(_OPERATIONS)
+
+
+class Augmentation(nn.Module):
+    """The operations that ``policy`` names, with commas, in its order; each picture gets each with probability p."""
+
+    def __init__(self, policy: str) -> None:
+        super().__init__()
+        self.names = [name.strip() for name in policy.split(",") if name.strip()]
+        unknown = set(self.names) - set(POLICIES)
+        if unknown:
+            raise ValueError(f"unknown augmentation {sorted(unknown)}; there are {', '.join(POLICIES)}")
+
+    def forward(self, images: Tensor, draw: Random, p: Tensor | float = 1.0) -> Tensor:
+        """(N, C, H, W) -> the same shape. The numbers drawn do not depend on p."""
+        for name in self.names:
+            u = draw.uniform(4).to(images)
+            chosen = (u[:, 3] < p)[:, None, None, None]
+            images = torch.where(chosen, _OPERATIONS[name](images, u[:, :3]), images)
+        return images
+
+
+class Adaptive(nn.Module):
+    """The probability p of augmentation, kept where the mean of sign(D(x)) is ``target`` (Karras et al. 2020b, eq. 1).
+
+    ``kimg`` thousand pictures take p from 0 to 1 at most. Signs are added up as they come; what is done with them waits
+    for `adjust`, so that ranks and microbatches agree.
+    """
+
+    p: Tensor
+    signs: Tensor  # sum of sign(D(x)), and how many, since the last adjustment
+    since: Tensor  # steps since then
+    images: Tensor  # pictures seen at the last adjustment
+
+    EVERY = 4  # steps
+
+    def __init__(self, start: float = 0.0, target: float = 0.6, kimg: float = 500) -> None:
+        super().__init__()
+        self.target, self.kimg = target, kimg
+        self.register_buffer("p", torch.tensor(float(start)))
+        self.register_buffer("signs", torch.zeros(2))
+        self.register_buffer("since", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("images", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def observe(self, logits: Tensor) -> None:
+        """Note D(x) of real pictures, (N,)."""
+        self.signs += torch.stack([logits.sign().sum(), logits.new_tensor(float(len(logits)))]).to(self.signs)
+
+    @torch.no_grad()
+    def adjust(self, images: int, total: Callable[[Tensor], Tensor]) -> None:
+        """After a step: ``images`` seen so far; ``total`` adds up over ranks."""
+        self.since += 1
+        if int(self.since) < self.EVERY:
+            return
+        signs, count = total(self.signs).tolist()
+        step = (images - int(self.images)) / (1000 * self.kimg)
+        if count:
+            up = signs / count > self.target
+            self.p.copy_((self.p + (step if up else -step)).clamp(0, 1))
+        self.signs.zero_()
+        self.since.zero_()
+        self.images.fill_(images)

@@ -1,0 +1,107 @@
+"""The networks of DCGAN for pictures of any size and any number of channels, told the class where there are classes.
+
+Radford et al. (2016): strided convolutions with kernels of 4, batch normalisation except at the ends, ReLU in the
+generator and leaky ReLU in the discriminator, weights N(0, 0.02). Sizes that are no power of two are walked as in
+`reverie.networks.conv`: halved rounding up, and cropped on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reverie.networks.conv import Stage, Up, plan
+
+SPREAD = 0.02  # standard deviation of every weight at the start
+# The statistics that evaluation uses follow the last hundred steps or so rather than the last ten: they stand beside
+# averaged weights, which change slowly.
+MOMENTUM = 0.01
+
+
+class Down(nn.Module):
+    """A stage's outer size to its inner, (N, wide, *outer) -> (N, deep, *inner), with kernels of 4 where halved."""
+
+    def __init__(self, stage: Stage, bias: bool) -> None:
+        super().__init__()
+        kernel = (stage.stride[0] + 2, stage.stride[1] + 2)
+        self.conv = nn.Conv2d(stage.wide, stage.deep, kernel, stage.stride, 1, bias=bias)
+        self.odd = [side % 2 if step == 2 else 0 for side, step in zip(stage.outer, stage.stride, strict=True)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self.odd):
+            x = F.pad(x, (0, self.odd[1], 0, self.odd[0]))
+        y: Tensor = self.conv(x)
+        return y
+
+
+class DCGANGenerator(nn.Module):
+    """Latents (N, latent), and labels (N,) where there are classes, -> pictures (N, C, H, W) in (-1, 1)."""
+
+    def __init__(self, latent: int, shape: tuple[int, int, int], width: int, classes: int = 0) -> None:
+        super().__init__()
+        stages = plan(shape, width)
+        last = stages[-1]
+        self.embedding = nn.Embedding(classes, latent) if classes else None
+        self.grid = (last.deep, *last.inner)
+        self.stem = nn.Linear(latent * (2 if classes else 1), math.prod(self.grid), bias=False)
+        layers: list[nn.Module] = [_norm(last.deep), nn.ReLU()]
+        for stage in reversed(stages[1:]):
+            up = Up(stage, stage.wide)
+            up.conv.bias = None  # batch normalisation has one
+            layers += [up, _norm(stage.wide), nn.ReLU()]
+        self.body = nn.Sequential(*layers, Up(stages[0], shape[0]), nn.Tanh())
+        _start(self)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], 1)
+        picture: Tensor = self.body(self.stem(z).unflatten(1, self.grid))
+        return picture
+
+
+class DCGANDiscriminator(nn.Module):
+    """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,).
+
+    The label is told by one of two ways. ``projection``: the inner product of its embedding with the features is added
+    to the logit (Miyato & Koyama 2018, eq. 3). ``concatenation``: a learned picture of it is one more channel (Mirza &
+    Osindero 2014).
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, classes: int = 0, how: str = "projection") -> None:
+        super().__init__()
+        joined = classes > 0 and how == "concatenation"
+        self.plane = nn.Embedding(classes, shape[1] * shape[2]) if joined else None
+        stages = plan((shape[0] + joined, *shape[1:]), width)
+        layers: list[nn.Module] = [Down(stages[0], bias=True), nn.LeakyReLU(0.2)]
+        for stage in stages[1:]:
+            layers += [Down(stage, bias=False), _norm(stage.deep), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = stages[-1].deep * math.prod(stages[-1].inner)
+        self.head = nn.Linear(features, 1)
+        self.projection = nn.Embedding(classes, features) if classes and not joined else None
+        _start(self)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.plane is not None:
+            images = torch.cat([images, self.plane(labels).view(-1, 1, *images.shape[2:])], 1)
+        features: Tensor = self.body(images)
+        logits: Tensor = self.head(features).squeeze(1)
+        return logits if self.projection is None else logits + (self.projection(labels) * features).sum(1)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, momentum=MOMENTUM)
+
+
+def _start(module: nn.Module) -> None:
+    """N(0, 0.02) for weights, N(1, 0.02) for the gains of batch normalisation, zero for biases."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
+            nn.init.normal_(layer.weight, std=SPREAD)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, SPREAD)
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)

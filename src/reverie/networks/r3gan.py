@@ -1,0 +1,145 @@
+"""The residual networks of R3GAN for pictures of any size and any number of channels.
+
+Huang et al. (2024), "The GAN is dead; long live the GAN! A modern GAN baseline", section 4 and figure 4. No
+normalisation layer at all: a block is 1x1 -> grouped 3x3 -> 1x1, twice as wide inside, and starts at zero, so that a
+network starts as its own skeleton (Zhang et al. 2019, Fixup). Between stages pictures are resampled with [1, 2, 1] and
+channels change by a 1x1 convolution only where they must. The generator starts from a learned basis on the smallest
+grid, weighted by a linear map of z; the discriminator ends with the mirror image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reverie.networks.conv import Stage, plan
+
+L = TypeVar("L", nn.Conv2d, nn.Linear)
+
+SMALLEST = 4  # sides are halved while longer than this
+GROUP = 16  # channels of a group of the 3x3 convolution
+EXPANSION = 2  # how much wider a block is inside
+SLOPE = 0.2
+GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU
+
+
+class BiasedActivation(nn.Module):
+    """leaky_relu(x + b), b one number a channel: the only biases there are."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x + self.bias[:, None, None], SLOPE)
+
+
+class Block(nn.Module):
+    """x + W3 act(W2 act(W1 x)), (N, channels, H, W) -> same; the more ``blocks`` there are, the smaller it starts."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        inside = EXPANSION * channels
+        group = math.gcd(inside, GROUP)
+        small = GAIN * blocks**-0.25  # Fixup: two convolutions before the last, L^(-1/4) each
+        self.widen = _started(nn.Conv2d(channels, inside, 1, bias=False), small)
+        self.mix = _started(nn.Conv2d(inside, inside, 3, 1, 1, groups=inside // group, bias=False), small)
+        self.narrow = _started(nn.Conv2d(inside, channels, 1, bias=False), 0.0)
+        self.first, self.second = BiasedActivation(inside), BiasedActivation(inside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.narrow(self.second(self.mix(self.first(self.widen(x)))))
+        return y
+
+
+class Resample(nn.Module):
+    """[1, 2, 1] along each axis that a stage halves, down to its inner size or up to its outer size."""
+
+    kernel: Tensor
+
+    def __init__(self, stage: Stage, up: bool) -> None:
+        super().__init__()
+        self.stride, self.up, self.size = stage.stride, up, stage.outer if up else stage.inner
+        halved, kept = torch.tensor([0.25, 0.5, 0.25]), torch.tensor([0.0, 1.0, 0.0])
+        rows, columns = (halved * (step if up else 1) if step == 2 else kept for step in stage.stride)
+        self.register_buffer("kernel", torch.outer(rows, columns)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
+        if not self.up:
+            return F.conv2d(x, kernel, stride=self.stride, padding=1, groups=x.shape[1])
+        extra = [
+            size - (step * (side - 1) + 1) for size, step, side in zip(self.size, self.stride, x.shape[2:], strict=True)
+        ]
+        return F.conv_transpose2d(x, kernel, stride=self.stride, padding=1, output_padding=extra, groups=x.shape[1])
+
+
+class R3GANGenerator(nn.Module):
+    """Latents (N, latent), and labels (N,) where there are classes, -> pictures (N, C, H, W), unbounded."""
+
+    def __init__(
+        self, latent: int, shape: tuple[int, int, int], width: int, depth: int, classes: int = 0, embedding: int = 0
+    ) -> None:
+        super().__init__()
+        stages = plan(shape, width, SMALLEST)
+        last, blocks = stages[-1], depth * len(stages)
+        self.embedding = nn.Embedding(classes, embedding) if classes else None
+        self.basis = nn.Parameter(torch.randn(last.deep, *last.inner))
+        self.stem = _started(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
+        layers: list[nn.Module] = []
+        for i, stage in enumerate(reversed(stages)):
+            layers += [Block(stage.deep, blocks) for _ in range(depth)]
+            wide = stage.wide if i < len(stages) - 1 else stage.deep
+            layers += [*_channels(stage.deep, wide), Resample(stage, up=True)]
+        layers += [Block(stages[0].deep, blocks) for _ in range(depth)]
+        self.body = nn.Sequential(*layers, _started(nn.Conv2d(stages[0].deep, shape[0], 1, bias=False), 1.0))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], 1)
+        picture: Tensor = self.body(self.basis * self.stem(z)[:, :, None, None])
+        return picture
+
+
+class R3GANDiscriminator(nn.Module):
+    """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,): a projection of the features."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], width: int, depth: int, classes: int = 0, embedding: int = 0
+    ) -> None:
+        super().__init__()
+        stages = plan(shape, width, SMALLEST)
+        last, blocks = stages[-1], depth * len(stages)
+        layers: list[nn.Module] = [_started(nn.Conv2d(shape[0], stages[0].deep, 1, bias=False), 1.0)]
+        layers += [Block(stages[0].deep, blocks) for _ in range(depth)]
+        for i, stage in enumerate(stages):
+            wide = stage.wide if i else stage.deep
+            layers += [Resample(stage, up=False), *_channels(wide, stage.deep)]
+            layers += [Block(stage.deep, blocks) for _ in range(depth)]
+        self.body = nn.Sequential(*layers)
+        self.basis = nn.Parameter(torch.randn(last.deep, *last.inner) / math.sqrt(math.prod(last.inner)))
+        self.head = _started(nn.Linear(last.deep, embedding if classes else 1, bias=False), 1.0)
+        self.embedding = nn.Embedding(classes, embedding) if classes else None
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features: Tensor = self.head((self.body(images) * self.basis).sum((2, 3)))
+        if self.embedding is None:
+            return features.squeeze(1)
+        direction: Tensor = self.embedding(labels)
+        return (features * direction).sum(1) / math.sqrt(direction.shape[1])
+
+
+def _channels(before: int, after: int) -> list[nn.Module]:
+    """A 1x1 convolution where the number of channels changes."""
+    return [] if before == after else [_started(nn.Conv2d(before, after, 1, bias=False), 1.0)]
+
+
+def _started(layer: L, gain: float) -> L:
+    """The layer with weights N(0, gain^2 / fan_in)."""
+    with torch.no_grad():
+        layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))
+    return layer
