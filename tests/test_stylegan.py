@@ -146,7 +146,7 @@ def test_mapping_looks_at_directions_and_learns_slowly() -> None:
     told = Mapping(6, 5, 2, classes=3).double()
     labels = torch.tensor([0, 1, 1])
     w = told(z[:1, :6].expand(3, -1), labels)
-    assert torch.equal(w[1], w[2])
+    torch.testing.assert_close(w[1], w[2])
     assert not torch.allclose(w[0], w[1])
 
 

@@ -46,6 +46,11 @@ MODELS: dict[str, Entry] = {
     "gan": Entry("gan:GAN", "Generative adversarial network, the original game", "Goodfellow et al. 2014"),
     "dcgan": Entry("dcgan:DCGAN", "GAN of strided convolutions", "Radford et al. 2016"),
     "cgan": Entry("dcgan:CGAN", "DCGAN conditioned on class labels", "Mirza & Osindero 2014"),
+    "progan": Entry("progan:ProGAN", "GAN that grows with its pictures", "Karras et al. 2018"),
+    "stylegan": Entry(
+        "stylegan:StyleGAN", "GAN with a style for each layer", "Karras et al. 2019", {"version": 1, "path": 0.0}
+    ),
+    "stylegan2": Entry("stylegan:StyleGAN", "GAN whose styles modulate its weights", "Karras et al. 2020"),
     "r3gan": Entry("r3gan:R3GAN", "The modern baseline: start here to draw pictures", "Huang et al. 2024"),
     "r3gan-medium": Entry("r3gan:R3GAN", "R3GAN for a small GPU", "Huang et al. 2024", {"width": 48, "depth": 2}),
     "r3gan-large": Entry("r3gan:R3GAN", "R3GAN for a large GPU", "Huang et al. 2024", {"width": 128, "depth": 2}),

@@ -11,6 +11,7 @@ resample with [1, 3, 3, 1] (for the first that *is* its nearest neighbour and [1
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from itertools import pairwise
 from typing import Protocol
 
@@ -98,14 +99,25 @@ class Layer(nn.Module):
         return y
 
 
-class AdaINSynthesis(nn.Module):
-    """Styles (N, L, size) -> pictures (N, C, H, W), unbounded; ``count`` is L."""
+class Synthesis(nn.Module):
+    """Styles (N, L, size) -> pictures (N, C, H, W), unbounded; ``count`` is L; ``noise`` as in `Noisy`."""
+
+    count: int
+
+    @abstractmethod
+    def forward(self, w: Tensor, noise: Noise | None = None) -> Tensor:
+        """The pictures."""
+
+
+class AdaINSynthesis(Synthesis):
+    """Layer i reads style i."""
 
     def __init__(self, shape: tuple[int, int, int], width: int, size: int) -> None:
         super().__init__()
         coarse_to_fine = stages(shape, width)[::-1]
         last = coarse_to_fine[0]
-        self.constant = nn.Parameter(torch.ones(1, last.deep, *last.inner))
+        # Not the paper's ones: what is the same everywhere has no deviation to normalise, and no useful gradient.
+        self.constant = nn.Parameter(torch.randn(1, last.deep, *last.inner))
         self.noisy, self.style = Noisy(last.deep, last.inner), AdaIN(last.deep, size)
         layers = [Layer(last.deep, last.deep, last.inner, size, nn.Identity())]
         for stage in coarse_to_fine:
@@ -166,7 +178,7 @@ class StyleDiscriminator(nn.Module):
 class StyleGenerator(nn.Module):
     """Mapping and synthesis: latents (N, latent), and labels (N,) where there are classes, -> pictures, unbounded."""
 
-    def __init__(self, mapping: Mapping, synthesis: nn.Module) -> None:
+    def __init__(self, mapping: Mapping, synthesis: Synthesis) -> None:
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
 

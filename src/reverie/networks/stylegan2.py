@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.networks.equalized import EPSILON, EqualConv, EqualLinear, Resample, stages
-from reverie.networks.stylegan import Noise, Noisy
+from reverie.networks.stylegan import Noise, Noisy, Synthesis
 
 
 def modulated(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True, fused: bool = False) -> Tensor:
@@ -75,11 +75,8 @@ class ToPicture(nn.Module):
         return y
 
 
-class SkipSynthesis(nn.Module):
-    """Styles (N, L, size) -> pictures (N, C, H, W), unbounded; ``count`` is L.
-
-    Layer i reads style i; the picture made after it reads style i + 1, as does the layer that follows it.
-    """
+class SkipSynthesis(Synthesis):
+    """Layer i reads style i; the picture made after it reads style i + 1, as does the layer that follows it."""
 
     def __init__(self, shape: tuple[int, int, int], width: int, size: int) -> None:
         super().__init__()

@@ -1,0 +1,127 @@
+"""ProGAN: Karras et al. (2018), "Progressive growing of GANs for improved quality, stability, and variation".
+
+The game of gan.py between networks that grow. It starts on pictures of at most 4 x 4, which are soon learned; then
+a level twice as fine is faded into both networks, is given time to settle, and the next one follows, up to the size
+of the pictures. While a level fades in, the data's pictures are faded from coarse to fine with the same weight. So
+large shapes are found first, when the game is easy, and most steps of the training are cheap ones.
+
+The paper's recipe: WGAN-GP with drift (critic and generator take turns one to one), pixel normalisation in the
+generator, the deviation of a minibatch as one more feature in the discriminator, equalised learning rates, Adam 1e-3
+(0, 0.99), samples from averaged weights. What differs: the optimizers are not reset when a level comes (a model cannot
+ask its loop for that; the new layers have fresh state anyway), the batch does not shrink with the levels (that is for
+memory that small pictures do not need), any picture size, and a schedule in fractions of the training, unless ``grow``
+gives it in pictures (600,000 in the paper).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reverie.config import check_ranges
+from reverie.engine.phase import Batch, Defaults, Facts, Logs
+from reverie.engine.randomness import Draw
+from reverie.models.gan import GAN, GANConfig
+from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
+
+GROWING = 0.6  # fraction of the training in which the networks grow, where ``grow`` is 0
+
+
+@dataclass(frozen=True)
+class ProGANConfig(GANConfig):
+    latent: int = 64  # size of z
+    width: int = 16  # channels of the finest level
+    objective: str = "wgan-gp"  # the paper's; any other game can be played
+    grow: int = 0  # pictures for which a level fades in, and for which it then settles; 0 = 60% of training is growth
+    lr: float = 1e-3  # Adam's, of both players
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, "model", grow=(0, 1e12))
+
+
+class ProGAN(GAN):
+    """The game, level by level."""
+
+    Config = ProGANConfig
+    config: ProGANConfig
+    paper = "Karras et al. 2018"
+    defaults = Defaults(batch_size=64, ema=0.999)
+
+    generator: ProGANGenerator
+    discriminator: ProGANDiscriminator
+    level: Tensor  # the finest level in use, int64
+    alpha: Tensor  # how far that level has been faded in, in [0, 1]
+    progress: Tensor  # fraction of the training done, as the last phase was told
+
+    def __init__(self, config: Any, facts: Facts) -> None:
+        super().__init__(config, facts)
+        self.register_buffer("level", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("alpha", torch.ones(()))
+        self.register_buffer("progress", torch.zeros(()))
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        config, shape = self.config, self.facts.shape
+        return ProGANGenerator(config.latent, shape, config.width), ProGANDiscriminator(shape, config.width)
+
+    # Growth
+
+    @property
+    def now(self) -> tuple[int, float]:
+        """Level and alpha."""
+        return int(self.level), float(self.alpha)
+
+    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        self.progress.fill_(batch.progress)
+        loss, logs = super().tell_apart(batch, carry)
+        return loss, logs | {"level": self.level - 1 + self.alpha if self.level else self.alpha - 1}
+
+    def on_progress(self, images: int) -> None:
+        super().on_progress(images)
+        levels = len(self.generator.stages)
+        # Level 0 settles for one unit; every further level takes one to fade in and one to settle.
+        done = images / self.config.grow if self.config.grow else float(self.progress) / GROWING * 2 * levels
+        level = min(levels, int(done + 1) // 2)
+        alpha = min(1.0, done + 1 - 2 * level) if level else 1.0
+        if (level, alpha) > self.now:  # a run that is resumed for longer does not shrink
+            self.level.fill_(level)
+            self.alpha.fill_(alpha)
+
+    # What the players do
+
+    def real(self, images: Tensor) -> Tensor:
+        """The data as the present level sees it, (N, C, *size): while that fades in, partly as the one before did."""
+        level, alpha = self.now
+        for stage in reversed(self.generator.stages[level:]):
+            images = down(images, stage)
+        if level and alpha < 1:
+            stage = self.generator.stages[level - 1]
+            images = torch.lerp(up(down(images, stage), stage), images, alpha)
+        return images
+
+    def fake(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Pictures of the present level, (N, C, *size)."""
+        picture: Tensor = self.generator(z, *self.now)
+        return picture
+
+    def judge(self, images: Tensor, labels: Tensor | None, draw: Draw) -> Tensor:
+        logits: Tensor = self.discriminator(self.augmented(images, draw), *self.now)
+        return logits
+
+    def augmented(self, images: Tensor, draw: Draw) -> Tensor:
+        """What the discriminator is shown of pictures."""
+        if not self.config.augment:
+            return images
+        p = self.adaptive.p if self.adaptive else self.config.augment_p
+        shown: Tensor = self.augmentation(images, draw, p)
+        return shown
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The present level's pictures, enlarged to (N, C, H, W)."""
+        images = self.fake(z, labels)
+        for stage in self.generator.stages[int(self.level) :]:
+            images = up(images, stage)
+        return images.clamp(-1, 1)
