@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -15,8 +16,17 @@ from reverie.engine.phase import Facts, Model
 from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]
+BATCH_STATISTICS = ("dcgan", "cgan")  # batch normalisation: equal within rounding, not to the bit
 SMALL: dict[str, Any] = {"width": 4, "latent": 3}
 FACTS = Facts(1, 8, 8, ("cat", "dog", "owl"))
+
+
+def settings_for(name: str, **wanted: Any) -> dict[str, Any]:
+    """Those of the settings that the model has, and `SMALL`."""
+    if name in TOYS:
+        return {}
+    known = {f.name for f in dataclasses.fields(registry.load_class(name).Config)}
+    return SMALL | {k: v for k, v in wanted.items() if k in known}
 
 
 def tiny(name: str, facts: Facts = FACTS, seed: int = 0, **settings: Any) -> Model:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import reverie
-from cases import FACTS, tiny
+from cases import FACTS, settings_for, tiny
 from reverie import artifact, registry
 from reverie.artifact import describe, load, read_config, write_config, write_weights
 from reverie.capabilities import Conditions, Encodes, Samples
@@ -49,7 +49,9 @@ JSON = st.recursive(
 
 def filled(name: str, facts: Facts = FACTS) -> Model:
     """A small model in which every number of the state is its own, so that none can be lost unseen."""
-    model = tiny(name, facts, network="mlp").eval()
+    model = tiny(name, facts, **settings_for(name, network="mlp")).eval()
+    # As in training and after loading; a grouped convolution rounds differently in another layout.
+    torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     generator = torch.Generator().manual_seed(1)
     for value in model.state_dict().values():
         value.copy_(0.2 * torch.rand(value.shape, generator=generator))

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cases import FACTS, NAMES, loop_for, tiny
+from cases import BATCH_STATISTICS, FACTS, NAMES, loop_for, settings_for, tiny
 from reverie.engine.average import Average
 from reverie.engine.checkpoint import Checkpoints
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Batch, Facts
 from reverie.engine.randomness import DataOrder, Draw, DrawEach, derive
 from reverie.errors import ReverieError
-from toys import TOYS, VAEGAN, Alternating, Pictures
+from toys import VAEGAN, Alternating, Pictures
 
 
 def snapshot(loop: Loop) -> dict[str, torch.Tensor]:
@@ -213,12 +213,15 @@ def test_vaegan_decoder_gradient_is_the_written_formula() -> None:
     assert all(p.grad is None for p in model.discriminator.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("normed", "pool", "lazy", "dropping")])
+ONE_BATCH = ("normed", "pool", "lazy", "dropping", *BATCH_STATISTICS)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ONE_BATCH])
 def test_microbatches_add_up_to_one_batch(name: str) -> None:
     """Where the loss is a mean over pictures, two halves give the gradient of the whole."""
     if name in ("beta-tcvae", "infovae", "growing"):
         return  # their losses compare the pictures of a batch with each other
-    settings = {"sigma": 0.5} if name not in TOYS and name not in ("ae", "dae", "rae") else {}
+    settings = settings_for(name, sigma=0.5)
     losses = []
     for parts in (1, 2):
         loop = Loop(

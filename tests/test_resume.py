@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cases import SMALL
+from cases import settings_for
 from reverie import registry
 from reverie.engine.checkpoint import Checkpoints
 from reverie.errors import ReverieError
@@ -29,12 +29,12 @@ PROCESSES.set_forkserver_preload(["reverie.training", "reverie.report", "sklearn
 STEPS = 24
 
 
-def settings_for(workers: int) -> dict[str, dict[str, Any]]:
+def run_settings(name: str, workers: int) -> dict[str, dict[str, Any]]:
     train = {
         "steps": STEPS, "batch_size": 16, "log_every": 5, "checkpoint_every": 4, "sample_every": 10, "workers": workers,
         "ema": 0.9,
     }  # fmt: skip
-    return {"model": SMALL | {"network": "mlp"}, "train": train, "data": {"shift": 1, "limit": 120}}
+    return {"model": settings_for(name, network="mlp"), "train": train, "data": {"shift": 1, "limit": 120}}
 
 
 def work(name: str, out: str, resume: bool, workers: int, die: tuple[str, int] | None) -> None:
@@ -62,7 +62,7 @@ def work(name: str, out: str, resume: bool, workers: int, die: tuple[str, int] |
             return original(*args, **kwargs)
 
         setattr(owner, method, dying)
-    settings = settings_for(workers)
+    settings = run_settings(name, workers)
     train(name, "digits", out, resume=resume, settings={} if resume else settings, device="cpu", quiet=True)
 
 
@@ -168,7 +168,7 @@ def test_interruption_saves_and_says_how_to_go_on(
                     "digits",
                     out,
                     resume=started(out),
-                    settings={} if started(out) else settings_for(0),
+                    settings={} if started(out) else run_settings("ae", 0),
                     quiet=True,
                 )
         finally:
@@ -204,7 +204,7 @@ def test_a_finished_run_can_be_resumed_for_longer(tmp_path: Path) -> None:
     from reverie.training import train
 
     out = tmp_path / "run"
-    train("ae", "digits", out, settings=settings_for(0), quiet=True)
+    train("ae", "digits", out, settings=run_settings("ae", 0), quiet=True)
     train("ae", "digits", out, resume=True, settings={"train": {"steps": STEPS + 6}}, quiet=True)
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()][-1] == STEPS + 6
 
@@ -212,7 +212,7 @@ def test_a_finished_run_can_be_resumed_for_longer(tmp_path: Path) -> None:
 def test_minutes_become_steps_that_are_written_down(tmp_path: Path) -> None:
     from reverie.training import train
 
-    settings = settings_for(0)
+    settings = run_settings("ae", 0)
     del settings["train"]["steps"]
     settings["train"]["minutes"] = 0.02
     run_ = train("ae", "digits", tmp_path / "run", settings=settings, quiet=True)

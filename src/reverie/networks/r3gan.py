@@ -27,17 +27,6 @@ SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU
 
 
-class BiasedActivation(nn.Module):
-    """leaky_relu(x + b), b one number a channel: the only biases there are."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.bias[:, None, None], SLOPE)
-
-
 class Block(nn.Module):
     """x + W3 act(W2 act(W1 x)), (N, channels, H, W) -> same; the more ``blocks`` there are, the smaller it starts."""
 
@@ -46,13 +35,13 @@ class Block(nn.Module):
         inside = EXPANSION * channels
         group = math.gcd(inside, GROUP)
         small = GAIN * blocks**-0.25  # Fixup: two convolutions before the last, L^(-1/4) each
-        self.widen = _started(nn.Conv2d(channels, inside, 1, bias=False), small)
-        self.mix = _started(nn.Conv2d(inside, inside, 3, 1, 1, groups=inside // group, bias=False), small)
+        self.widen = _started(nn.Conv2d(channels, inside, 1), small)
+        self.mix = _started(nn.Conv2d(inside, inside, 3, 1, 1, groups=inside // group), small)
         self.narrow = _started(nn.Conv2d(inside, channels, 1, bias=False), 0.0)
-        self.first, self.second = BiasedActivation(inside), BiasedActivation(inside)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.narrow(self.second(self.mix(self.first(self.widen(x)))))
+        inside = F.leaky_relu(self.mix(F.leaky_relu(self.widen(x), SLOPE)), SLOPE)
+        y: Tensor = x + self.narrow(inside)
         return y
 
 
@@ -139,7 +128,9 @@ def _channels(before: int, after: int) -> list[nn.Module]:
 
 
 def _started(layer: L, gain: float) -> L:
-    """The layer with weights N(0, gain^2 / fan_in)."""
+    """The layer with weights N(0, gain^2 / fan_in) and biases zero; only convolutions before an activation have some."""
     with torch.no_grad():
         layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))
+        if layer.bias is not None:
+            layer.bias.zero_()
     return layer
