@@ -9,9 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cases import plan
+from reverie.artifact import build_model
+from reverie.engine.loop import Loop
+from reverie.engine.phase import Facts
+from reverie.models.progan import ProGAN
 from reverie.networks.equalized import EqualConv, EqualLinear, Resample, minibatch_std, pixel_norm, stages
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
+from toys import Pictures
 
+FACTS = Facts(1, 16, 12)
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 8, 12), (3, 17, 9), (16, 5, 3), (1, 3, 4)]
 
 
@@ -137,3 +144,100 @@ def test_memory_format_does_not_matter() -> None:
     g.to(memory_format=torch.channels_last)
     d.to(memory_format=torch.channels_last)
     torch.testing.assert_close(d(g(z, 3, 0.5).contiguous(memory_format=torch.channels_last), 3, 0.5), before)
+
+
+# The model
+
+
+def model(**settings: object) -> ProGAN:
+    built = build_model("progan", {"width": 4, "latent": 3, "objective": "non-saturating", **settings}, FACTS)
+    assert isinstance(built, ProGAN)
+    return built
+
+
+def schedule(grown: ProGAN, steps: range, size: int = 8) -> list[tuple[int, float]]:
+    found = []
+    for step in steps:
+        grown.on_progress(size * step)
+        found.append(grown.now)
+    return found
+
+
+def test_growth_counts_pictures() -> None:
+    grown = model(grow=32)
+    found = schedule(grown, range(1, 24))
+    # 32 pictures of level 0, 32 that fade level 1 in, 32 to settle; FACTS has levels 0, 1, 2.
+    expected = [(0, 1.0)] * 3 + [(1, 0.0), (1, 0.25), (1, 0.5), (1, 0.75)] + [(1, 1.0)] * 4
+    expected += [(2, 0.0), (2, 0.25), (2, 0.5), (2, 0.75)] + [(2, 1.0)] * 8
+    assert found == expected
+    assert schedule(grown, range(1, 3)) == [(2, 1.0)] * 2  # never back
+
+
+def test_growth_fills_its_part_of_the_training() -> None:
+    loop = Loop(model(), Pictures(FACTS), plan(steps=20), torch.device("cpu"))
+    assert isinstance(loop.model, ProGAN)
+    found, shown = [], []
+    real = loop.model.real
+    loop.model.real = lambda images: (shown.append(real(images).shape[2:]), real(images))[1]
+    for _ in range(20):
+        loop.advance()
+        found.append(loop.model.now)
+    assert found == sorted(found, key=lambda now: (now[0], now[0] and now[1]))
+    assert found[2] == (0, 1.0)
+    assert found[-1] == (2, 1.0)
+    assert {level for level, _ in found} == {0, 1, 2}
+    assert 10 <= found.index((2, 1.0)) <= 13  # 60% of 20 steps
+    assert shown[0] == (4, 3)
+    assert shown[-1] == (16, 12)
+    # A state taken on the way knows the level.
+    tensors, _ = loop.state()
+    assert int(tensors["model.level"]) == 2
+
+
+def test_real_pictures_fade_with_the_networks() -> None:
+    grown = model()
+    images = randn(3, 1, 16, 12).float()
+    fine = F.avg_pool2d(images, 2)
+    coarse = F.avg_pool2d(fine, 2)
+    grown.level.fill_(1)
+    for alpha in (0.0, 0.25, 1.0):
+        grown.alpha.fill_(alpha)
+        blurred = F.interpolate(coarse, scale_factor=2)
+        torch.testing.assert_close(grown.real(images), (1 - alpha) * blurred + alpha * fine)
+    grown.level.fill_(2)
+    assert torch.equal(grown.real(images), images)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_pictures_of_any_level_have_full_size(level: int) -> None:
+    grown = model()
+    grown.level.fill_(level)
+    grown.alpha.fill_(0.5)
+    with torch.no_grad():
+        pictures = grown.decode(3 * torch.randn(5, 3))
+        torch.testing.assert_close(grown.fake(torch.ones(1, 3), None), grown.fake(torch.ones(2, 3), None)[:1])
+    assert pictures.shape == (5, *FACTS.shape)
+    assert pictures.abs().max() <= 1
+    block = 2 ** (2 - level)
+    torch.testing.assert_close(pictures, F.interpolate(F.avg_pool2d(pictures, block), scale_factor=block))
+
+
+def test_layers_that_have_not_come_are_not_trained() -> None:
+    loop = Loop(model(grow=16), Pictures(FACTS), plan(steps=20, clip=0, ema=0.0), torch.device("cpu"))
+    assert isinstance(loop.model, ProGAN)
+    g = loop.model.generator
+    fine = [p.detach().clone() for p in g.levels[1].parameters()]
+    while loop.model.now < (2, 0.1):
+        assert all(torch.equal(a, b) for a, b in zip(fine, g.levels[1].parameters(), strict=True))
+        loop.advance()
+    loop.advance()
+    assert all(not torch.equal(a, b) for a, b in zip(fine, g.levels[1].parameters(), strict=True))
+
+
+@pytest.mark.parametrize("objective", ["wgan-gp", "hinge", "relativistic"])
+def test_any_game_can_be_played_with_augmentation(objective: str) -> None:
+    settings = {"objective": objective, "augment": "translation,colour", "ada": 0.6, "grow": 8, "r1": 1.0}
+    loop = Loop(model(**settings), Pictures(FACTS), plan(steps=20), torch.device("cpu"))
+    for _ in range(6):
+        loop.advance()
+    assert all(math.isfinite(v) for v in loop.means().values() if isinstance(v, float))

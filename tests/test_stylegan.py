@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import plan
+from reverie.artifact import build_model
+from reverie.capabilities import Conditions, Styles
+from reverie.engine.loop import Loop
+from reverie.engine.phase import Batch, Facts, Model
 from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError
 from reverie.losses.penalties import path_lengths, squared_gradient
+from reverie.models.stylegan import ConditionalStyleGAN, RunningMean, StyleGAN, StyleGANConfig
 from reverie.networks.stylegan import AdaIN, AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
 from reverie.networks.stylegan2 import SkipSynthesis, modulated
+from toys import Pictures
 
+FACTS = Facts(2, 8, 12, ("cat", "dog", "owl"))
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 8, 12), (3, 17, 9), (16, 5, 3), (1, 3, 4)]
 Synthesis = type[AdaINSynthesis] | type[SkipSynthesis]
 BOTH = pytest.mark.parametrize("kind", [AdaINSynthesis, SkipSynthesis])
@@ -223,3 +233,189 @@ def test_features_start_at_unit_scale(kind: Synthesis) -> None:
     pictures = g(torch.randn(16, 16))
     assert 0.2 < pictures.std().item() < 5
     assert math.isfinite(pictures.abs().max().item())
+
+
+# The model
+
+
+def model(name: str = "stylegan2", **settings: object) -> StyleGAN:
+    built = build_model(name, {"width": 4, "latent": 3, "style": 5, **settings}, FACTS)
+    assert isinstance(built, StyleGAN)
+    return built
+
+
+def loop_of(built: Model, **values: object) -> Loop:
+    return Loop(built, Pictures(FACTS), plan(**{"ema": 0.0, "clip": 0, **values}), torch.device("cpu"))
+
+
+def some_noise(built: StyleGAN) -> StyleGAN:
+    for name, parameter in built.named_parameters():
+        if name.endswith("strength"):
+            nn.init.constant_(parameter, 0.3)
+    return built
+
+
+@pytest.mark.parametrize("name", ["stylegan", "stylegan2"])
+def test_a_picture_is_a_function_of_its_latent_through_its_styles(name: str) -> None:
+    built = some_noise(model(name))
+    assert isinstance(built, Styles)
+    z = torch.randn(4, 3)
+    with torch.no_grad():
+        w = built.map(z)
+        assert w.shape == (4, built.layers, 5)
+        assert torch.equal(w[:, 0], w[:, -1])
+        pictures = built.decode(z)
+        assert torch.equal(pictures, built.synthesise(w))
+        torch.testing.assert_close(built.decode(z[2:3]), pictures[2:3])
+        assert pictures.shape == (4, *FACTS.shape)
+        assert built.decode(z).abs().max() <= 1
+
+
+def test_truncation_pulls_towards_one_picture() -> None:
+    built = model()
+    built.w_mean.mean.copy_(torch.randn(5))
+    with torch.no_grad():
+        w = built.map(torch.randn(4, 3))
+        assert torch.equal(built.truncate(w, 1.0), w)
+        one = built.synthesise(built.truncate(w, 0.0))
+        for row in one:
+            torch.testing.assert_close(row, one[0])
+        half = built.truncate(w, 0.5, layers=2)
+        torch.testing.assert_close(half[:, :2], 0.5 * (w[:, :2] + built.w_mean.mean))
+        assert torch.equal(half[:, 2:], w[:, 2:])
+        assert torch.equal(built.truncate(w, 0.0, layers=0), w)
+
+
+@pytest.mark.parametrize("mixing", [0.0, 0.5, 1.0])
+def test_that_share_of_pictures_has_two_styles_cut_at_every_layer_alike(mixing: float) -> None:
+    built, seen = model(mixing=mixing), []
+    built.generator.synthesis.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        built.generate(Draw("mix", count=2000), None)
+    cuts = (seen[0][:, 1:] != seen[0][:, :-1]).any(2)  # (N, L - 1)
+    assert cuts.sum(1).max() <= 1
+    assert cuts.float().mean().item() * (built.layers - 1) == pytest.approx(mixing, abs=0.05)
+    shares = cuts.float().mean(0) * (built.layers - 1)
+    torch.testing.assert_close(shares, torch.full_like(shares, mixing), atol=0.15, rtol=0)
+
+
+def test_training_sees_fresh_noise_and_sampling_does_not() -> None:
+    built = some_noise(model(mixing=0.0))
+    with torch.no_grad():
+        assert not torch.equal(built.generate(Draw(1, count=3), None), built.generator(Draw(1, count=3).normal(3)))
+
+
+def test_lazy_phases_are_due_and_their_optimizers_corrected() -> None:
+    built = model(lr=1e-2, beta1=0.5, beta2=0.99)
+    specs = built.optimizers()
+    assert specs["d"].lr == pytest.approx(1e-2 * 16 / 17)
+    assert specs["d"].betas == pytest.approx((0.5 ** (16 / 17), 0.99 ** (16 / 17)))
+    assert specs["g"].lr == pytest.approx(1e-2 * 4 / 5)
+    assert specs["g"].betas == pytest.approx((0.5 ** (4 / 5), 0.99 ** (4 / 5)))
+    plain = model(lr=1e-2, r1=0.0, path=0.0)
+    assert all(spec.lr == 1e-2 for spec in plain.optimizers().values())
+    assert [p.name for p in plain.phases()] == ["discriminator", "generator"]
+    assert [(p.name, p.every) for p in built.phases()] == [
+        ("discriminator", 1), ("penalty", 16), ("generator", 1), ("path", 4),
+    ]  # fmt: skip
+    every = model(r1=1.0, penalty_every=1).optimizers()["d"]
+    assert every.lr == StyleGANConfig().lr
+    first = model("stylegan")
+    assert "path" not in [p.name for p in first.phases()]
+    assert first.generator.synthesis.__class__ is AdaINSynthesis
+
+
+class Given:
+    """Noise that was drawn before."""
+
+    def __init__(self, drawn: list[Tensor]) -> None:
+        self.drawn = iter(drawn)
+
+    def normal(self, *shape: int) -> Tensor:
+        return next(self.drawn)
+
+
+def test_the_path_penalty_is_its_formula() -> None:
+    built = model(mixing=0.0)
+    built.path_mean.mean.fill_(0.7)
+    batch = Batch(torch.zeros(6, *FACTS.shape), None, Draw("path", count=6), 0.0)
+    loss, logs = built.even_paths(batch, {})
+    draw = Draw("path", count=6)
+    z = draw.normal(3)[::2]
+    half = [draw.normal(*layer.noisy.fixed.shape)[::2] for layer in built.generator.synthesis.layers]
+    y = draw.normal(*FACTS.shape)[::2]
+    lengths = []
+    for i in range(3):  # J^T y by one full Jacobian a picture
+        given = Given([each[i : i + 1] for each in half])
+        w = built.map(z[i : i + 1]).detach()
+        jacobian = torch.autograd.functional.jacobian(partial(built.generator.synthesis, noise=given), w)
+        rows = torch.einsum("chw,chwls->ls", y[i], jacobian[0, :, :, :, 0]) / math.sqrt(8 * 12)
+        lengths.append(rows.square().sum(1).mean().sqrt())
+    expected = torch.stack(lengths)
+    torch.testing.assert_close(logs["path_length"], expected.mean())
+    torch.testing.assert_close(loss.detach(), 2 * (expected - 0.7).square().mean())
+    built.on_progress(6)
+    torch.testing.assert_close(built.path_mean.mean, expected.mean()[None])
+
+
+def test_a_running_mean_weighs_a_short_training_alike_and_a_long_one_by_its_horizon() -> None:
+    mean = RunningMean(2, horizon=10)
+    mean.fold()
+    assert mean.mean.tolist() == [0, 0]
+    expected = torch.zeros(2)
+    for step in range(1, 40):
+        values = torch.randn(2, 2)
+        for value in values:  # two microbatches
+            mean.add(value)
+        mean.fold()
+        mean.fold()  # a step that added nothing
+        expected += (values.mean(0) - expected) / min(step, 10)
+        torch.testing.assert_close(mean.mean, expected)
+
+
+def test_the_mean_style_is_that_of_the_mapping() -> None:
+    built = model()
+    loop = loop_of(built, steps=200)
+    built.generator.mapping.requires_grad_(False)
+    for _ in range(40):
+        loop.advance()
+    with torch.no_grad():
+        w = built.generator.mapping(torch.randn(5000, 3))
+    error = (built.w_mean.mean - w.mean(0)).norm() / w.std(0).norm()
+    assert error < 0.2  # 40 batches of 8, while the mapping learns slowly
+    assert not built.w_mean.pending.any()
+
+
+def test_noise_strength_and_every_part_of_both_networks_learn() -> None:
+    built = model()
+    loop = loop_of(built, lr_schedule="constant")
+    before = {name: p.detach().clone() for name, p in built.named_parameters()}
+    for _ in range(3):
+        loop.advance()
+    for name, parameter in built.named_parameters():
+        assert not torch.equal(before[name], parameter), name
+
+
+def test_a_conditional_one_is_told_the_class() -> None:
+    config = StyleGANConfig(width=4, latent=3, style=5)
+    torch.manual_seed(0)
+    built = ConditionalStyleGAN(config, FACTS)
+    assert isinstance(built, Conditions)
+    loop = loop_of(built)
+    for _ in range(3):
+        loop.advance()
+    assert all(math.isfinite(v) for v in loop.means().values() if isinstance(v, float))
+    z, labels = torch.randn(1, 3).expand(3, -1), torch.arange(3)
+    with torch.no_grad():
+        pictures = built.decode(z, labels)
+    assert not torch.allclose(pictures[0], pictures[1])
+    with pytest.raises(ReverieError, match="needs a label"):
+        built.decode(z)
+    with pytest.raises(ReverieError, match="needs labels"):
+        ConditionalStyleGAN(config, Facts(1, 8, 8))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for wrong in ({"version": 3}, {"depth": 0}, {"mixing": 1.5}, {"path": -1}, {"style": 0}):
+        with pytest.raises(ReverieError, match=f"model.{next(iter(wrong))}"):
+            model(**wrong)

@@ -207,3 +207,6 @@ class ConditionalStyleGAN(StyleGAN, Conditions):
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return super().map(z, self.known(labels))
+
+    def fake(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return super().fake(z, self.known(labels))
