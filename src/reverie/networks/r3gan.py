@@ -128,7 +128,7 @@ def _channels(before: int, after: int) -> list[nn.Module]:
 
 
 def _started(layer: L, gain: float) -> L:
-    """The layer with weights N(0, gain^2 / fan_in) and biases zero; only convolutions before an activation have some."""
+    """The layer with weights N(0, gain^2 / fan_in), and biases zero where there are some: before an activation."""
     with torch.no_grad():
         layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))
         if layer.bias is not None:
