@@ -252,13 +252,13 @@ class GAN(Model, Samples):
         if diversity < 0.2:
             return (
                 f"The generator has collapsed: its pictures differ {diversity:.2f} times as much as the data's. Train "
-                "again with a stronger penalty (--set model.r1=1) or model.objective=relativistic, or take r3gan."
+                "again with a stronger penalty (--set model.r1=1) or model.objective=relativistic."
             )
         if self.config.objective in LOGISTIC and isinstance(real, float) and isinstance(fake, float):
             sure = 1 / (1 + math.exp(min(50, -real))) - 1 / (1 + math.exp(min(50, -fake)))
             if sure > 0.98:
                 return (
                     "The discriminator wins: it is sure of nearly every picture, and the generator learns little. "
-                    "Set model.r1=1 or more, augment (--set model.augment=translation,cutout), or take r3gan."
+                    "Set model.r1=1 or more, or augment (--set model.augment=translation,cutout)."
                 )
         return None
