@@ -45,7 +45,7 @@ def _shift(u: Tensor, side: int) -> Tensor:
 
 def colour(images: Tensor, u: Tensor) -> Tensor:
     """Brightness +-0.5, saturation x 0..2 (of three channels), contrast x 0.5..1.5. ``u`` is (N, 3)."""
-    brightness, saturation, contrast = (u[:, i, None, None, None] for i in range(3))
+    brightness, saturation, contrast = (u[:, i, None, None, None].to(images.dtype) for i in range(3))
     images = images + brightness - 0.5
     if images.shape[1] == 3:
         grey = images.mean(1, keepdim=True)
@@ -73,16 +73,24 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
 
 def geometry(images: Tensor, u: Tensor) -> Tensor:
     """Turned by up to 15 degrees and scaled by up to 20% along each axis, bilinear; zero moves in. ``u`` is (N, 3)."""
+    count, _, height, width = images.shape
     angle = (2 * u[:, 0] - 1) * torch.pi / 12
-    across, down = (2 ** ((2 * u[:, i] - 1) * 0.263) for i in (1, 2))
-    ratio = images.shape[2] / images.shape[3]  # turning happens in pixels, the grid is in halves of sides
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    rows = [
-        torch.stack(row, 1)
-        for row in ((across * cos, -sin * ratio * across, zero), (down * sin / ratio, down * cos, zero))
-    ]
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    scale = 2 ** ((2 * u[:, 1:] - 1) * 0.263)
+    cos, sin, across, down = (v[:, None, None] for v in (angle.cos(), angle.sin(), scale[:, 0], scale[:, 1]))
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    y = (torch.arange(height, device=images.device) - middle[0])[:, None]
+    x = torch.arange(width, device=images.device) - middle[1]
+    row, column = down * (sin * x + cos * y) + middle[0], across * (cos * x - sin * y) + middle[1]  # (N, H, W)
+    # Not F.grid_sample: most versions of PyTorch cannot differentiate that twice.
+    padded = F.pad(images, (1, 1, 1, 1))
+    sample = torch.arange(count, device=images.device)[:, None, None]
+    moved = torch.zeros_like(images)
+    for r in (row.floor(), row.floor() + 1):
+        for c in (column.floor(), column.floor() + 1):
+            weight = ((1 - (row - r).abs()) * (1 - (column - c).abs())).to(images.dtype)
+            corner = padded[sample, :, (r + 1).clamp(0, height + 1).long(), (c + 1).clamp(0, width + 1).long()]
+            moved = moved + weight[:, None] * corner.permute(0, 3, 1, 2)
+    return moved
 
 
 _OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -106,9 +114,9 @@ class Augmentation(nn.Module):
             raise ValueError(f"unknown augmentation {sorted(unknown)}; there are {', '.join(POLICIES)}")
 
     def forward(self, images: Tensor, draw: Random, p: Tensor | float = 1.0) -> Tensor:
-        """(N, C, H, W) -> the same shape. The numbers drawn do not depend on p."""
+        """(N, C, H, W) -> the same shape and type. The numbers drawn do not depend on p."""
         for name in self.names:
-            u = draw.uniform(4).to(images)
+            u = draw.uniform(4).to(images.device)  # float32: in bfloat16 it might be 1
             chosen = (u[:, 3] < p)[:, None, None, None]
             images = torch.where(chosen, _OPERATIONS[name](images, u[:, :3]), images)
         return images
