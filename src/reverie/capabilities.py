@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -83,6 +84,13 @@ class Conditions(ABC):
             name = type(self).__name__.lower()
             raise ReverieError(f"{name} needs a label for every picture; name the class to draw or encode.")
         return labels
+
+
+def needed_classes(facts: Facts, name: str, instead: str) -> tuple[str, ...]:
+    """The class names of the data, which model ``name`` cannot do without; ReverieError points to ``instead``."""
+    if not facts.classes:
+        raise ReverieError(f"{name} needs labels; train it on a folder with one subfolder a class, or use {instead}.")
+    return facts.classes
 
 
 class Styles(Samples):

@@ -56,6 +56,11 @@ class Phase:
     new_batch: bool = False  # draw fresh data (a WGAN critic's repeats)
 
 
+def settled(progress: float, over: float) -> float:
+    """From 0 to 1 along a half cosine during the first ``over`` of training, then 1."""
+    return 0.5 * (1 - math.cos(math.pi * min(1.0, progress / over)))
+
+
 @dataclass(frozen=True)
 class Anneal:
     """Adam's settings that move along a half cosine during the first ``over`` of training, and then stay."""
@@ -66,7 +71,7 @@ class Anneal:
 
     def at(self, progress: float, beta2: float) -> tuple[float, float]:
         """The factor on the learning rate and beta2, which started as ``beta2``, at this fraction of training."""
-        done = 0.5 * (1 - math.cos(math.pi * min(1.0, progress / self.over)))
+        done = settled(progress, self.over)
         return 1 + done * (self.lr - 1), beta2 + done * (self.beta2 - beta2)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -103,15 +102,6 @@ def fingerprint(dataset: Pictures) -> str:
         content.update(dataset.batch(np.arange(start, min(start + 1024, len(dataset)))).tobytes())
     labels = None if dataset.labels is None else dataset.labels.tolist()
     content.update(repr((dataset.facts, labels)).encode())
-    return content.hexdigest()
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of tensors with their names."""
-    content = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(savable(tensors).items()):
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return content.hexdigest()
 
 

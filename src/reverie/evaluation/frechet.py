@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.losses.divergence import unbiased_mmd
 
 BLOCK, BLOCKS = 1000, 10  # KID: the most pictures of a block, and the fewest blocks
 
@@ -68,11 +69,7 @@ def mmd2(a: Tensor, b: Tensor) -> Tensor:
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + 1) ** 3
 
-    def within(x: Tensor) -> Tensor:
-        k = kernel(x, x)
-        return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
-
-    return within(a) + within(b) - 2 * kernel(a, b).mean()
+    return unbiased_mmd(a, b, kernel)
 
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ KL is **summed** over latent dimensions, nats per picture, (N,); averaging over 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -73,6 +74,12 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
         distance = (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(2)
         scales = [2 * a.shape[1] * s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
         return torch.stack([c / (c + distance) for c in scales]).sum(0)
+
+    return unbiased_mmd(x, y, kernel)
+
+
+def unbiased_mmd(x: Tensor, y: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Squared MMD of samples (N, size), (M, size) under ``kernel``, giving (N, M): Gretton et al. (2012), eq. 3."""
 
     def within(a: Tensor) -> Tensor:
         k = kernel(a, a)

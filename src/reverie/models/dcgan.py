@@ -17,10 +17,9 @@ from typing import Any
 
 from torch import nn
 
-from reverie.capabilities import Conditions
+from reverie.capabilities import Conditions, needed_classes
 from reverie.config import check_choices
 from reverie.engine.phase import Facts
-from reverie.errors import ReverieError
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
@@ -66,9 +65,7 @@ class CGAN(DCGAN, Conditions):
     paper = "Mirza & Osindero 2014"
 
     def __init__(self, config: Any, facts: Facts) -> None:
-        if not facts.classes:
-            raise ReverieError("cgan needs labels; train it on a folder with one subfolder a class, or use dcgan.")
-        self.classes = facts.classes
+        self.classes = needed_classes(facts, "cgan", "dcgan")
         super().__init__(config, facts)
 
     def networks(self) -> tuple[nn.Module, nn.Module]:

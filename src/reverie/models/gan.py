@@ -120,7 +120,7 @@ class GAN(Model, Samples):
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
-        both: dict[str, Any] = {"lr": config.lr, "betas": (config.beta1, config.beta2), "eps": SMOOTHING}
+        both: dict[str, Any] = {"lr": config.lr, "betas": (config.beta1, config.beta2)}
         return {"d": OptimizerSpec(("discriminator",), **both), "g": OptimizerSpec(("generator",), **both)}
 
     def phases(self) -> list[Phase]:
@@ -234,6 +234,10 @@ class GAN(Model, Samples):
         if self.config.augment:
             p = self.adaptive.p if self.adaptive else self.config.augment_p
             images = self.augmentation(images, draw, p)
+        return self.score(images, labels)
+
+    def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """D(x), or D(x, y): logits (N,)."""
         logits: Tensor = self.discriminator(images) if labels is None else self.discriminator(images, labels)
         return logits
 

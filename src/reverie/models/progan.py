@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs
-from reverie.engine.randomness import Draw
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
 
@@ -107,17 +106,9 @@ class ProGAN(GAN):
         picture: Tensor = self.generator(z, *self.now)
         return picture
 
-    def judge(self, images: Tensor, labels: Tensor | None, draw: Draw) -> Tensor:
-        logits: Tensor = self.discriminator(self.augmented(images, draw), *self.now)
+    def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        logits: Tensor = self.discriminator(images, *self.now)
         return logits
-
-    def augmented(self, images: Tensor, draw: Draw) -> Tensor:
-        """What the discriminator is shown of pictures."""
-        if not self.config.augment:
-            return images
-        p = self.adaptive.p if self.adaptive else self.config.augment_p
-        shown: Tensor = self.augmentation(images, draw, p)
-        return shown
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The present level's pictures, enlarged to (N, C, H, W)."""

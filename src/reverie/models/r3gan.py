@@ -18,16 +18,14 @@ from zero by the loop's own rule; no augmentation by default (the paper: probabi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from reverie.capabilities import Conditions
+from reverie.capabilities import Conditions, needed_classes
 from reverie.config import check_ranges
-from reverie.engine.phase import Anneal, Defaults, Facts, OptimizerSpec
-from reverie.errors import ReverieError
+from reverie.engine.phase import Anneal, Defaults, Facts, OptimizerSpec, settled
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 
@@ -77,17 +75,14 @@ class R3GAN(GAN):
         return {name: replace(spec, anneal=settle) for name, spec in super().optimizers().items()}
 
     def strength(self, progress: float) -> float:
-        done = min(1.0, progress / self.config.burn_in)
-        return self.config.calm + (1 - self.config.calm) * 0.5 * (1 + math.cos(math.pi * done))
+        return 1 + settled(progress, self.config.burn_in) * (self.config.calm - 1)
 
 
 class CR3GAN(R3GAN, Conditions):
     """R3GAN told the class."""
 
     def __init__(self, config: Any, facts: Facts) -> None:
-        if not facts.classes:
-            raise ReverieError("cr3gan needs labels; train it on a folder with one subfolder a class, or use r3gan.")
-        self.classes = facts.classes
+        self.classes = needed_classes(facts, "cr3gan", "r3gan")
         super().__init__(config, facts)
 
     def networks(self) -> tuple[nn.Module, nn.Module]:

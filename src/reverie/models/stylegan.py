@@ -25,12 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverie.capabilities import Conditions, Styles
+from reverie.capabilities import Conditions, Styles, needed_classes
 from reverie.config import check_ranges
 from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
-from reverie.errors import ReverieError
 from reverie.losses.penalties import path_lengths
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.stylegan import AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
@@ -163,6 +162,9 @@ class StyleGAN(GAN, Styles):
         w: Tensor = self.generator.mapping(z, labels)
         return w.unsqueeze(1).expand(-1, self.layers, -1)
 
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return Styles.decode(self, z, labels)  # not the game's own, which knows no styles
+
     def synthesise(self, w: Tensor) -> Tensor:
         picture: Tensor = self.generator.synthesis(w)
         return picture.clamp(-1, 1)
@@ -195,11 +197,7 @@ class ConditionalStyleGAN(StyleGAN, Conditions):
     """StyleGAN told the class: an embedding beside z, and a projection discriminator."""
 
     def __init__(self, config: Any, facts: Facts) -> None:
-        if not facts.classes:
-            raise ReverieError(
-                "cstylegan2 needs labels; train it on a folder with one subfolder a class, or use stylegan2."
-            )
-        self.classes = facts.classes
+        self.classes = needed_classes(facts, "cstylegan2", "stylegan2")
         super().__init__(config, facts)
 
     def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -207,6 +205,3 @@ class ConditionalStyleGAN(StyleGAN, Conditions):
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return super().map(z, self.known(labels))
-
-    def fake(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return super().fake(z, self.known(labels))

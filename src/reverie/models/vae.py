@@ -27,11 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.capabilities import Bounds, Code, Conditions
+from reverie.capabilities import Bounds, Code, Conditions, needed_classes
 from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
-from reverie.errors import ReverieError
 from reverie.losses.divergence import (
     free_bits,
     gaussian_kl,
@@ -239,10 +238,9 @@ class CVAE(VAE, Conditions):
     paper = "Sohn et al. 2015"
 
     def __init__(self, config: VAEConfig, facts: Facts) -> None:
-        if not facts.classes:
-            raise ReverieError("cvae needs labels; train it on a folder with one subfolder a class, or use vae.")
-        super().__init__(config, facts, labels=len(facts.classes))
-        self.classes = facts.classes
+        classes = needed_classes(facts, "cvae", "vae")
+        super().__init__(config, facts, labels=len(classes))
+        self.classes = classes
         self.label = nn.Embedding(len(facts.classes), facts.height * facts.width)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:

@@ -27,20 +27,14 @@ def translation(images: Tensor, u: Tensor) -> Tensor:
     """Each picture moved by up to an eighth of each side in whole pixels; zero, mid-grey, moves in. ``u`` is (N, 3)."""
     count, _, height, width = images.shape
     device = images.device
-    rows, columns = (_shift(u[:, i], side) for i, side in ((0, height), (1, width)))
     most = (max(1, round(height / 8)), max(1, round(width / 8)))
+    rows, columns = ((u[:, i] * (2 * most[i] + 1)).floor().long() - most[i] for i in (0, 1))
     padded = F.pad(images, (most[1], most[1], most[0], most[0]))
     sample = torch.arange(count, device=device)[:, None, None]
     row = (torch.arange(height, device=device) + most[0] + rows[:, None])[:, :, None]
     column = (torch.arange(width, device=device) + most[1] + columns[:, None])[:, None, :]
     # Indices at dimensions 0, 2 and 3 put those first: (N, H, W, C).
     return padded[sample, :, row, column].permute(0, 3, 1, 2)
-
-
-def _shift(u: Tensor, side: int) -> Tensor:
-    """Whole numbers in [-side / 8, side / 8]."""
-    most = max(1, round(side / 8))
-    return (u * (2 * most + 1)).floor().long() - most
 
 
 def colour(images: Tensor, u: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 SMALLEST = 7  # a side is halved while it is longer than this: 28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4
@@ -30,6 +31,11 @@ class Stage:
     def stride(self) -> tuple[int, int]:
         """2 along an axis that is halved, else 1."""
         return 1 + (self.inner[0] < self.outer[0]), 1 + (self.inner[1] < self.outer[1])
+
+    def even(self, x: Tensor) -> Tensor:
+        """x (N, C, *outer) with one row or column of zeros more where an odd side is to be halved."""
+        rows, columns = (side % 2 if step == 2 else 0 for side, step in zip(self.outer, self.stride, strict=True))
+        return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
 
 
 def plan(shape: tuple[int, int, int], width: int, smallest: int = SMALLEST) -> list[Stage]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.networks.conv import Stage, Up, plan
@@ -28,12 +27,10 @@ class Down(nn.Module):
         super().__init__()
         kernel = (stage.stride[0] + 2, stage.stride[1] + 2)
         self.conv = nn.Conv2d(stage.wide, stage.deep, kernel, stage.stride, 1, bias=bias)
-        self.odd = [side % 2 if step == 2 else 0 for side, step in zip(stage.outer, stage.stride, strict=True)]
+        self.stage = stage
 
     def forward(self, x: Tensor) -> Tensor:
-        if any(self.odd):
-            x = F.pad(x, (0, self.odd[1], 0, self.odd[0]))
-        y: Tensor = self.conv(x)
+        y: Tensor = self.conv(self.stage.even(x))
         return y
 
 

@@ -94,7 +94,7 @@ class Resample(nn.Module):
 
     def __init__(self, stage: Stage, up: bool) -> None:
         super().__init__()
-        self.up, self.stride, self.outer = up, stage.stride, stage.outer
+        self.up, self.stage, self.stride = up, stage, stage.stride
         rows, columns = (torch.tensor(TAPS if step == 2 else (1.0,)) for step in stage.stride)
         gain = math.prod(stage.stride) if up else 1
         self.register_buffer("kernel", gain * torch.outer(rows, columns)[None, None], persistent=False)
@@ -103,15 +103,12 @@ class Resample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == (1, 1):
             return x
-        channels, (height, width) = x.shape[1], self.outer
+        channels, (height, width) = x.shape[1], self.stage.outer
         kernel = self.kernel.expand(channels, 1, -1, -1)
         if self.up:
             y = F.conv_transpose2d(x, kernel, stride=self.stride, padding=self.padding, groups=channels)
             return y[:, :, :height, :width]
-        odd = [side % 2 if step == 2 else 0 for side, step in zip(self.outer, self.stride, strict=True)]
-        if any(odd):
-            x = F.pad(x, (0, odd[1], 0, odd[0]))
-        return F.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=channels)
+        return F.conv2d(self.stage.even(x), kernel, stride=self.stride, padding=self.padding, groups=channels)
 
 
 class Verdict(nn.Module):
