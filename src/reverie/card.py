@@ -11,7 +11,7 @@ from typing import Any
 
 from reverie import registry
 from reverie.capabilities import Conditions, Encodes, Reconstructs, Samples
-from reverie.engine.events import read_metrics
+from reverie.engine.events import read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
 
@@ -24,7 +24,7 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
     ``config`` is the content of config.json; the figures are the last line of metrics.jsonl.
     """
     sections = [_front_matter(config), _what(folder, config), _data(config), _training(folder, config)]
-    sections += [_use(folder, config), _licence(config)]
+    sections += [*_quality(folder), _use(folder, config), _licence(config)]
     with replacing(folder / "README.md") as temporary:
         temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="replace")
 
@@ -132,6 +132,19 @@ def _training(folder: Path, config: dict[str, Any]) -> str:
     else:
         lines.append("No figures were logged.")
     return "\n".join(lines)
+
+
+def _quality(folder: Path) -> list[str]:
+    """A table of the figures of samples at the best and at the last measurement; nothing where there was none."""
+    lines, best = read_quality(folder)
+    if best is None:
+        return []
+    last = lines[-1]
+    keys = [k for k, v in last.items() if isinstance(v, (int, float)) and k not in ("step", "images")]
+    rows = [f"| {code(k)} | {number(best[k])} | {number(last[k])} |" for k in keys if k in best]
+    head = ["## Quality of samples", "", f"| figure | best, step {best['step']:,} | last, step {last['step']:,} |"]
+    note = "Against training pictures. The best weights, by the Frechet distance, are a run of their own: `best/`."
+    return ["\n".join([*head, "|---|---:|---:|", *rows, "", note])]
 
 
 def _use(folder: Path, config: dict[str, Any]) -> str:

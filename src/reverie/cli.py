@@ -52,6 +52,14 @@ def train(
     batch_size: WholeOrNone = None,
     lr: Annotated[float | None, Parameter(help="Learning rate of every optimizer.")] = None,
     seed: WholeOrNone = None,
+    evaluate_every: Annotated[
+        int | None,
+        Parameter(
+            name=("--evaluate-every", "--during-training"),
+            converter=_whole,
+            help="Measure the samples' quality each time so many pictures were seen; RUN/best keeps the best.",
+        ),
+    ] = None,
     workers: Annotated[int | None, Parameter(converter=_whole, help="Threads that prepare batches ahead.")] = None,
     device: Device = "auto",
     config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
@@ -84,7 +92,7 @@ def train(
     settings = _settings_file(config)
     flags = {
         "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
-        "workers": workers,
+        "workers": workers, "evaluate_every": evaluate_every,
     }  # fmt: skip
     given = {k: v for k, v in flags.items() if v is not None}
     if given.keys() & {"minutes", "epochs", "steps"}:  # a budget of the command line replaces the file's
@@ -194,6 +202,12 @@ def evaluate(
         int, Parameter(converter=_whole, help="Draws a picture for the importance-weighted bound.")
     ] = 500,
     limit: Annotated[int, Parameter(converter=_whole, help="Use this many pictures; 0 = all.")] = 0,
+    features: Annotated[
+        str, Parameter(help="Space of the quality figures: auto, pixels, classifier, encoder:RUN or inception[:FILE].")
+    ] = "auto",
+    generated: Annotated[
+        int, Parameter(converter=_whole, help="New pictures that the quality figures are taken on.")
+    ] = 10_000,
     seed: Whole = 0,
     out: Annotated[Path | None, Parameter(help="Also write the figures to this JSON file.")] = None,
     device: Device = "auto",
@@ -204,10 +218,19 @@ def evaluate(
 
     _at_least("--samples", samples, 1)
     _at_least("--limit", limit, 0)
+    _at_least("--generated", generated, 6)
     loaded = _load(run, device)
-    dataset = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split(split)
+    whole = _dataset_like(loaded, data or loaded.config["data"]["spec"])
     figures = reverie.evaluation.evaluate(
-        loaded.model, dataset, metrics=metrics or None, samples=samples, limit=limit, seed=seed
+        loaded.model,
+        whole.split(split),
+        metrics=metrics or None,
+        samples=samples,
+        limit=limit,
+        seed=seed,
+        training=whole.split("train") if split == "test" else None,
+        features=features,
+        generated=generated,
     )
     text = json.dumps(figures, indent=2)
     if out:

@@ -24,7 +24,7 @@ from reverie.card import commands, number, script
 from reverie.charts import Group, bars, colour_of, curve, legend, scatter, shortened
 from reverie.data import Dataset
 from reverie.data.pictures import GAP
-from reverie.engine.events import EVENTS, read_metrics
+from reverie.engine.events import EVENTS, read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
 from reverie.tasks.embed import embed
@@ -66,6 +66,7 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
         _over_time(folder, config),
         _from_mixture(folder),
         _reconstructions(folder, config),
+        _quality(folder),
         _curves(metrics, rates, isinstance(model, Bounds)),
         _latent(metrics, model, dataset),
         _use(folder, config, model),
@@ -175,6 +176,25 @@ def _curves(metrics: list[dict[str, Any]], rates: list[tuple[int, float]], nats:
         charts.append(curve(key, NAMES[key], rates, (min(steps), max(steps)), UNITS[key]))
     note = "Against the step, on training pictures; the large number is the last value. Point at a curve to read it."
     return _section("Training", f'<div class="charts">{"".join(charts)}</div>', note) if charts else ""
+
+
+def _quality(folder: Path) -> str:
+    lines, best = read_quality(folder)
+    if best is None:
+        return ""
+    charts = [
+        curve(key, key.replace("_", " "), values, (lines[0]["step"], lines[-1]["step"]))
+        for key in lines[-1]
+        if key not in ("step", "images", "kid_standard_error")
+        and (values := [(line["step"], float(line[key])) for line in lines if _drawable(line.get(key))])
+    ]
+    tables = [_table(f"{what}, step {line['step']:,}", line) for what, line in (("Best", best), ("Last", lines[-1]))]
+    note = (
+        "Samples against training pictures. The weights with the smallest Frechet distance are a run of their own in "
+        "the folder best."
+    )
+    body = f'<div class="charts">{"".join(charts)}</div><div class="tables">{"".join(tables)}</div>'
+    return _section("Quality of samples", body, note)
 
 
 def _latent(metrics: list[dict[str, Any]], model: Model, dataset: Dataset) -> str:

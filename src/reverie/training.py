@@ -26,6 +26,7 @@ from reverie.engine.events import Record
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
+from reverie.evaluation.generation import Judge, judge, quality
 from reverie.files import check_folder, sweep
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
@@ -39,6 +40,8 @@ MIXTURE_CODES = 10_000
 SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, states and the report
 BUDGET = ("steps", "epochs", "minutes")
 SHOWN = 64  # pictures in a sample grid
+MEASURED = 5000  # samples, and training pictures they are compared with, in a measurement during training
+BEST = "best"  # the folder in a run that holds the weights with the smallest Frechet distance
 
 Settings = Mapping[str, Mapping[str, Any]]
 
@@ -128,6 +131,11 @@ class _Session:
             plan = plan.with_steps(int(SLACK * minutes * 60 / seconds_per_step(self.loop, minutes)))
         self.plan = replace(plan.with_steps(plan.steps or 1), epochs=None, minutes=None)
         self.loop.plan = self.plan.resolved
+        self.judge: Judge | None = None
+        if plan.evaluate_every and not isinstance(model, Samples):
+            raise ReverieError(
+                f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out."
+            )
 
     def run(self) -> Run:
         """Train to the end of the plan, or until a signal or a divergence; returns the finished run."""
@@ -169,14 +177,18 @@ class _Session:
         loop, plan = self.loop, self.plan
         steps = plan.steps or 1
         saved_at, saved_step = time.perf_counter(), loop.step
+        every = plan.evaluate_every
         with interruptible() as stop:
             while loop.step < steps:
                 try:
+                    before = loop.images
                     loop.advance()
                     if loop.step % plan.log_every == 0 or loop.step == steps:
                         self._log(record)
                     if loop.step % (plan.sample_every or steps) == 0 and loop.step < steps and record:
                         self._pictures(loop.step)
+                    if record and every and (loop.images // every > before // every or loop.step == steps):
+                        self._measure(record)
                     due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
                     if plan.checkpoint_every:
                         due = loop.step % plan.checkpoint_every == 0
@@ -211,6 +223,17 @@ class _Session:
             self.checkpoints.save(self.loop.step, tensors, facts)
             artifact.write_weights(self.folder, self.loop.weights)
             record.event(self.loop.step, saved=True, seconds=round(time.perf_counter() - start, 3))
+
+    def _measure(self, record: Record) -> None:
+        """The quality of samples now; the weights that are best so far are kept as a run of their own."""
+        model, seed = self.loop.weights.eval(), self.plan.seed
+        assert isinstance(model, Samples)
+        if self.judge is None:
+            test, features = self.dataset.split("test"), self.plan.features
+            self.judge = judge(self.pictures, test, features, MEASURED, seed, self.device)
+        if record.quality(self.loop.step, self.loop.images, quality(model, self.judge, MEASURED)):
+            artifact.write_config(self.folder / BEST, artifact.read_config(self.folder))
+            artifact.write_weights(self.folder / BEST, self.loop.weights)
 
     def _pictures(self, step: int) -> None:
         """Grids that a person can look at: the same latents, and the same held-out pictures, at every step."""

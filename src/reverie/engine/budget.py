@@ -30,6 +30,8 @@ class Plan:
     clip: float | None = None  # largest gradient norm; 0 = no clipping
     log_every: int = 50  # steps
     sample_every: int | None = None  # steps; None = ten times over the training
+    evaluate_every: int = 0  # pictures seen between measurements of samples' quality, which add time; 0 = none
+    features: str = "auto"  # the space quality is measured in: auto, pixels, classifier, encoder:RUN, inception:FILE
     checkpoint_every: int | None = None  # steps; None = every two minutes
     workers: int = 0  # threads that prepare batches ahead
     tensorboard: bool = False  # also write the metrics for TensorBoard
@@ -41,6 +43,7 @@ class Plan:
         if plan.lr_schedule not in SCHEDULES:
             raise ReverieError(f"train.lr_schedule is one of {', '.join(SCHEDULES)}, not '{plan.lr_schedule}'.")
         at_least: dict[str, float] = {"batch_size": 1, "microbatches": 1, "log_every": 1, "workers": 0, "clip": 0}
+        at_least["evaluate_every"] = 0
         at_least["seed"] = 0
         at_least |= {k: 1 for k in ("steps", "sample_every", "checkpoint_every") if getattr(plan, k) is not None}
         for key, low in at_least.items():

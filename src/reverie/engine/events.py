@@ -1,7 +1,7 @@
 """What a run writes down while it trains.
 
-``metrics.jsonl`` is a function of the seed: a resumed run continues it to the very line an uninterrupted one would have
-written. What depends on the day (rates, warnings, saved states) goes to ``events.jsonl``.
+``metrics.jsonl`` and ``quality.jsonl`` are functions of the seed: a resumed run continues them to the very line an
+uninterrupted one would have written. What depends on the day (rates, warnings, saved states) goes to ``events.jsonl``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from reverie.engine.loop import Means
 from reverie.files import replacing
 
-METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
+METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
 
 
@@ -31,7 +31,8 @@ class Record:
         self.folder, self.steps, self.quiet = folder, steps, quiet
         self._board = _board(folder) if tensorboard else None
         folder.mkdir(parents=True, exist_ok=True)
-        self._keep_until(resume_at)
+        for name in (METRICS, QUALITY):
+            self._keep_until(folder / name, resume_at)
         self._files = contextlib.ExitStack()
         self._metrics = self._files.enter_context((folder / METRICS).open("a", encoding="utf-8"))
         self._events = self._files.enter_context((folder / EVENTS).open("a", encoding="utf-8"))
@@ -80,6 +81,15 @@ class Record:
             for key, value in scalars.items():
                 self._board.add_scalar(key, value, step)
 
+    def quality(self, step: int, images: int, figures: dict[str, Any]) -> bool:
+        """One line of quality.jsonl; whether its Frechet distance is the smallest so far."""
+        before = [line["frechet"] for line in read_lines(self.folder / QUALITY)]
+        with (self.folder / QUALITY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "images": images} | figures) + "\n")
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
+        self.say(f"step {step}: {shown}")
+        return all(figures["frechet"] < value for value in before)
+
     def event(self, step: int, **facts: Any) -> None:
         """One line of events.jsonl."""
         self._events.write(json.dumps({"step": step, "time": round(time.time(), 1)} | facts) + "\n")
@@ -97,9 +107,9 @@ class Record:
             self.event(step, warning=sentence)
             self._console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
 
-    def _keep_until(self, step: int) -> None:
-        """Drop the metrics of steps that will be done again, and a last line that was cut off."""
-        file = self.folder / METRICS
+    @staticmethod
+    def _keep_until(file: Path, step: int) -> None:
+        """Drop the lines of steps that will be done again, and a last line that was cut off."""
         if not file.exists():
             return
         kept = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if _step(line) <= step]
@@ -109,7 +119,17 @@ class Record:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
-    file = folder / METRICS
+    return read_lines(folder / METRICS)
+
+
+def read_quality(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The lines of quality.jsonl, and of those the one with the smallest Frechet distance, the first of equals."""
+    lines = [line for line in read_lines(folder / QUALITY) if isinstance(line.get("frechet"), (int, float))]
+    return lines, min(lines, key=lambda line: line["frechet"], default=None)
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file that `Record` wrote; none where it is not there."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if _step(line) < sys.maxsize]
 

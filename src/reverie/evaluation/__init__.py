@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from reverie.capabilities import Bounds, Encodes, Reconstructs
+from reverie.capabilities import Bounds, Encodes, Reconstructs, Samples
 from reverie.errors import ReverieError, nearest
+from reverie.evaluation.generation import judge, report
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
@@ -30,6 +31,10 @@ class Plan:
     indices: NDArray[np.int64]
     samples: int
     seed: int
+    training: Pictures | None
+    features: str
+    generated: int
+    device: torch.device | str
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,17 @@ def _latent(model: Encodes, plan: Plan) -> Figures:
     }
 
 
+def _quality(model: Samples, plan: Plan) -> Figures:
+    held_out = plan.dataset if plan.training is not None else None
+    judged = judge(plan.training or plan.dataset, held_out, plan.features, plan.generated, plan.seed, plan.device)
+    return report(model, judged, held_out, plan.generated)
+
+
 METRICS = {
     "reconstruction": Metric(Reconstructs, "an encoder with a decoder", _reconstruction),
     "likelihood": Metric(Bounds, "a bound on log p(x), which variational autoencoders have", _likelihood),
     "latent": Metric(Encodes, "an encoder", _latent),
+    "quality": Metric(Samples, "a prior to draw new pictures from", _quality),
 }
 
 
@@ -94,12 +106,19 @@ def evaluate(
     limit: int = 0,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    training: Pictures | None = None,
+    features: str = "auto",
+    generated: int = 10_000,
 ) -> Figures:
     """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
 
     ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit. ``samples`` is the number of
     importance samples for each picture. ``limit`` measures on that many pictures, drawn by ``seed``; 0 is all.
     The model is moved to ``device``.
+
+    ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
+    (`reverie.evaluation.features`); pictures of ``dataset`` compared in the same way are the floor. Without
+    ``training`` the model is compared with ``dataset`` itself, and there is no floor.
 
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
     the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to 256 levels.
@@ -115,7 +134,7 @@ def evaluate(
     if len(dataset) == 0:
         raise ReverieError("There are no pictures to evaluate on.")
     count = min(limit, len(dataset)) if limit else len(dataset)
-    plan = Plan(dataset, some(dataset, count, seed), samples, seed)
+    plan = Plan(dataset, some(dataset, count, seed), samples, seed, training, features, generated, device)
     model.to(device)
     figures = {name: METRICS[name].measure(model, plan) for name in names}
     protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}

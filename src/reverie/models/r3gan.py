@@ -37,6 +37,7 @@ class R3GANConfig(GANConfig):
     latent: int = 64  # size of z
     width: int = 16  # channels of the finest stage
     depth: int = 1  # residual blocks a stage
+    patch: int = 2  # pixels a side of what the finest blocks see as one: 1, the paper's, or 2, a third of the cost
     objective: str = "relativistic"  # the paper's; any other game can be played
     r1: float = 1.0  # gamma at real pictures, at the start
     r2: float = 1.0  # gamma at generated pictures, at the start
@@ -50,7 +51,14 @@ class R3GANConfig(GANConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(
-            self, "model", depth=(0, 100), calm=(0, 1), burn_in=(0.001, 1), lr_end=(0, 1), beta2_end=(0, 0.9999)
+            self,
+            "model",
+            depth=(0, 100),
+            patch=(1, 2),
+            calm=(0, 1),
+            burn_in=(0.001, 1),
+            lr_end=(0, 1),
+            beta2_end=(0, 0.9999),
         )
 
 
@@ -65,8 +73,8 @@ class R3GAN(GAN):
     def networks(self) -> tuple[nn.Module, nn.Module]:
         config, shape = self.config, self.facts.shape
         return (
-            R3GANGenerator(config.latent, shape, config.width, config.depth),
-            R3GANDiscriminator(shape, config.width, config.depth),
+            R3GANGenerator(config.latent, shape, config.width, config.depth, config.patch),
+            R3GANDiscriminator(shape, config.width, config.depth, config.patch),
         )
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
@@ -88,6 +96,6 @@ class CR3GAN(R3GAN, Conditions):
     def networks(self) -> tuple[nn.Module, nn.Module]:
         config, shape, classes = self.config, self.facts.shape, len(self.classes)
         return (
-            R3GANGenerator(config.latent, shape, config.width, config.depth, classes, EMBEDDING),
-            R3GANDiscriminator(shape, config.width, config.depth, classes, EMBEDDING),
+            R3GANGenerator(config.latent, shape, config.width, config.depth, config.patch, classes, EMBEDDING),
+            R3GANDiscriminator(shape, config.width, config.depth, config.patch, classes, EMBEDDING),
         )

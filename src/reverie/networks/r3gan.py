@@ -5,6 +5,10 @@ normalisation layer at all: a block is 1x1 -> grouped 3x3 -> 1x1, twice as wide 
 network starts as its own skeleton (Zhang et al. 2019, Fixup). Between stages pictures are resampled with [1, 2, 1] and
 channels change by a 1x1 convolution only where they must. The generator starts from a learned basis on the smallest
 grid, weighted by a linear map of z; the discriminator ends with the mirror image.
+
+The paper's finest blocks see every pixel, which costs most of the time at few channels. With ``patch`` 2 the finest
+blocks see half the sides instead: a strided convolution with kernels of 4, as DCGAN's, leads there, and its transpose
+back.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.networks.conv import Stage, plan
+from reverie.networks.conv import Stage, Up, plan
+from reverie.networks.dcgan import Down
 
 L = TypeVar("L", nn.Conv2d, nn.Linear)
 
@@ -71,21 +76,33 @@ class R3GANGenerator(nn.Module):
     """Latents (N, latent), and labels (N,) where there are classes, -> pictures (N, C, H, W), unbounded."""
 
     def __init__(
-        self, latent: int, shape: tuple[int, int, int], width: int, depth: int, classes: int = 0, embedding: int = 0
+        self,
+        latent: int,
+        shape: tuple[int, int, int],
+        width: int,
+        depth: int,
+        patch: int = 1,
+        classes: int = 0,
+        embedding: int = 0,
     ) -> None:
         super().__init__()
         stages = plan(shape, width, SMALLEST)
-        last, blocks = stages[-1], depth * len(stages)
+        last, first = stages[-1], stages[0]
+        walked, blocks = stages[patch - 1 :], depth * len(stages)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner))
         self.stem = _started(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
         layers: list[nn.Module] = []
-        for i, stage in enumerate(reversed(stages)):
+        for stage in reversed(walked):
             layers += [Block(stage.deep, blocks) for _ in range(depth)]
-            wide = stage.wide if i < len(stages) - 1 else stage.deep
+            wide = first.deep if stage is first else stage.wide
             layers += [*_channels(stage.deep, wide), Resample(stage, up=True)]
-        layers += [Block(stages[0].deep, blocks) for _ in range(depth)]
-        self.body = nn.Sequential(*layers, _started(nn.Conv2d(stages[0].deep, shape[0], 1, bias=False), 1.0))
+        layers += [Block(first.deep, blocks) for _ in range(depth)]
+        if patch == 1:
+            layers.append(_started(nn.Conv2d(first.deep, shape[0], 1, bias=False), 1.0))
+        else:
+            layers.append(Up(first, shape[0]))
+        self.body = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -98,15 +115,22 @@ class R3GANDiscriminator(nn.Module):
     """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,): a projection of the features."""
 
     def __init__(
-        self, shape: tuple[int, int, int], width: int, depth: int, classes: int = 0, embedding: int = 0
+        self, shape: tuple[int, int, int], width: int, depth: int, patch: int = 1, classes: int = 0, embedding: int = 0
     ) -> None:
         super().__init__()
         stages = plan(shape, width, SMALLEST)
-        last, blocks = stages[-1], depth * len(stages)
-        layers: list[nn.Module] = [_started(nn.Conv2d(shape[0], stages[0].deep, 1, bias=False), 1.0)]
-        layers += [Block(stages[0].deep, blocks) for _ in range(depth)]
-        for i, stage in enumerate(stages):
-            wide = stage.wide if i else stage.deep
+        last, first = stages[-1], stages[0]
+        walked, blocks = stages[patch - 1 :], depth * len(stages)
+        layers: list[nn.Module] = []
+        if patch == 1:
+            layers.append(_started(nn.Conv2d(shape[0], first.deep, 1, bias=False), 1.0))
+        else:
+            stem = Down(first, bias=False)
+            _started(stem.conv, 1.0)
+            layers.append(stem)
+        layers += [Block(first.deep, blocks) for _ in range(depth)]
+        for stage in walked:
+            wide = first.deep if stage is first else stage.wide
             layers += [Resample(stage, up=False), *_channels(wide, stage.deep)]
             layers += [Block(stage.deep, blocks) for _ in range(depth)]
         self.body = nn.Sequential(*layers)

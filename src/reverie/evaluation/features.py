@@ -1,0 +1,158 @@
+"""Extractors of features: the spaces in which sets of pictures are compared.
+
+A distance between sets of pictures means nothing without the space it was taken in, so an extractor carries a name, a
+version and a hash of the numbers it computes with, and every figure is stored beside them.
+
+    pixels          principal components of training pictures; needs nothing else, and sees no shapes
+    classifier      the features of a small classifier that reverie trains once on a labelled data set (classifier.py)
+    encoder:RUN     the codes of a run with an encoder
+    inception:FILE  Inception's of 2015 (Heusel et al. 2017), from that file of weights or, without FILE, a download;
+                    needs `pip install 'reverie[eval-ref]'`. Only these make a Frechet distance an FID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Encodes
+from reverie.data.pictures import to_tensor
+from reverie.errors import ReverieError, nearest
+from reverie.evaluation.classifier import SEED, VERSION, accuracy, classifier
+from reverie.tasks.pictures import Pictures, some
+
+KINDS = ("pixels", "classifier", "encoder", "inception")
+COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
+INCEPTION = "6726825d"  # the SHA-256 of the weights that torch-fidelity distributes begins so
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Pictures (N, C, H, W) in [-1, 1] -> features (N, d), and what a reader of the figures must know."""
+
+    name: str  # one of `KINDS`
+    compute: Callable[[Tensor], Tensor]
+    facts: dict[str, Any] = field(
+        default_factory=dict
+    )  # name, version, hash, resizer, and the accuracy of a classifier
+
+    def __call__(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.compute(part).float().flatten(1).cpu() for part in images.split(BATCH)])
+
+    def of(self, dataset: Pictures, indices: np.ndarray) -> Tensor:
+        """The features of the pictures ``indices`` of ``dataset``, (N, d)."""
+        parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+        return torch.cat([self(to_tensor(dataset.batch(part))) for part in parts])
+
+
+def extractor(
+    word: str, training: Pictures, test: Pictures | None = None, device: torch.device | str = "cpu"
+) -> Extractor:
+    """The extractor that ``word`` names: "auto", or KIND or KIND:WHAT as at the top of this file.
+
+    "auto" is the classifier where the data has classes, and pixels elsewhere. ``training`` is what an extractor may
+    learn from; the accuracy of a classifier is taken on ``test``. Raises ReverieError for what cannot be had.
+    """
+    if word == "auto":
+        word = "classifier" if labelled(training) else "pixels"
+    kind, _, what = word.partition(":")
+    if kind not in KINDS:
+        raise ReverieError(f"There are no features '{kind}'{nearest(kind, KINDS)}")
+    if what and kind in ("pixels", "classifier"):
+        raise ReverieError(f"The features '{kind}' take nothing after a colon, and got '{what}'.")
+    if kind == "encoder":
+        return _encoder(what, training, device)
+    if kind == "inception":
+        return _inception(what, device)
+    return _pixels(training) if kind == "pixels" else _classifier(training, test, device)
+
+
+def labelled(dataset: Pictures) -> bool:
+    """Whether a classifier of these pictures could be trained."""
+    return dataset.labels is not None and len(dataset.facts.classes) > 1
+
+
+def _pixels(training: Pictures) -> Extractor:
+    indices = some(training, FITTED)
+    if len(indices) < 2:
+        raise ReverieError("Principal components need at least 2 pictures.")
+    flat = to_tensor(training.batch(indices)).flatten(1).double()
+    mean = flat.mean(0)
+    components = min(COMPONENTS, *flat.shape)
+    axes = torch.linalg.eigh((flat - mean).T @ (flat - mean)).eigenvectors.flip(1)[:, :components]
+
+    def compute(images: Tensor) -> Tensor:
+        projected: Tensor = (images.cpu().flatten(1).double() - mean) @ axes
+        return projected
+
+    facts = {"components": components, "fitted_on": len(indices)}
+    return Extractor("pixels", compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
+
+
+def _classifier(training: Pictures, test: Pictures | None, device: torch.device | str) -> Extractor:
+    network = classifier(training, device)
+    facts: dict[str, Any] = _facts("classifier", VERSION, network.state_dict())
+    if test is not None:
+        facts["test_accuracy"] = accuracy(network, test)
+    return Extractor("classifier", lambda images: network(images.to(device)), facts | {"seed": SEED})
+
+
+def _encoder(where: str, training: Pictures, device: torch.device | str) -> Extractor:
+    from reverie import artifact
+
+    if not where:
+        raise ReverieError("Say which run's encoder gives the features: encoder:RUN.")
+    run = artifact.load(where, device)
+    model = run.model
+    if not isinstance(model, Encodes):
+        raise ReverieError(f"{where} is a {run.name}, which has no encoder.")
+    if getattr(model, "classes", ()):
+        raise ReverieError(f"{where} is a {run.name}, whose encoder needs labels; features must do without.")
+    if run.facts.shape != training.facts.shape:
+        raise ReverieError(f"{where} was trained on {run.facts.shape} pictures, and these are {training.facts.shape}.")
+    facts = _facts("encoder", 1, model.state_dict()) | {"model": run.name}
+    return Extractor("encoder", lambda images: model.encode(images.to(device)).mean, facts)
+
+
+def _inception(path: str, device: torch.device | str) -> Extractor:
+    if path and not Path(path).is_file():
+        raise ReverieError(f"There is no file {path} with Inception's weights.")
+    if path:
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if not digest.startswith(INCEPTION):
+            raise ReverieError(
+                f"{path} does not hold the 2015 Inception weights: its SHA-256 begins with {digest[:8]}, not with "
+                f"{INCEPTION}. Take weights-inception-2015-12-05-{INCEPTION}.pth of torch-fidelity."
+            )
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except (ImportError, RuntimeError) as error:  # torchvision that does not fit torch raises the latter
+        raise ReverieError("The features 'inception' need an extra: pip install 'reverie[eval-ref]'.") from error
+    network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path or None).to(device)
+
+    def compute(images: Tensor) -> Tensor:
+        pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        if pixels.shape[1] not in (1, 3):
+            raise ReverieError(f"Inception takes pictures of 1 or 3 channels, not {pixels.shape[1]}.")
+        features: Tensor = network(pixels.expand(-1, 3, -1, -1).to(device))[0]
+        return features
+
+    facts = {"name": "inception", "version": "2015-12-05", "hash": INCEPTION, "resizer": "TensorFlow 1, bilinear, 299"}
+    return Extractor("inception", compute, facts)
+
+
+def _facts(name: str, version: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    content = hashlib.blake2b(digest_size=8)
+    for key in sorted(tensors):
+        content.update(key.encode())
+        content.update(tensors[key].detach().cpu().contiguous().numpy().tobytes())
+    return {"name": name, "version": version, "hash": content.hexdigest(), "resizer": "none"}

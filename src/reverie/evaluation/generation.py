@@ -1,0 +1,127 @@
+"""How good a generator's pictures are as a set: distances, fidelity and diversity, classes.
+
+Generated pictures are compared with training pictures in a space of features (features.py). The same figures of
+held-out real pictures, the ``floor``, say what a perfect generator would get from as many pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Conditions, Reconstructs, Samples
+from reverie.data.pictures import to_tensor
+from reverie.errors import ReverieError
+from reverie.evaluation.classifier import Classifier, classifier
+from reverie.evaluation.features import BATCH, Extractor, extractor, labelled
+from reverie.evaluation.frechet import frechet, kid
+from reverie.evaluation.neighbours import overlap
+from reverie.tasks.pictures import Pictures, some
+from reverie.tasks.sample import Prior, sample
+
+LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
+
+
+@dataclass
+class Judge:
+    """Compares sets of pictures with ``count`` training pictures drawn by ``seed``; made once, used often."""
+
+    extractor: Extractor
+    real: Tensor  # features of training pictures, (N, d)
+    reader: Classifier | None  # tells classes, where the data has them
+    classes: tuple[str, ...]
+    seed: int
+
+    def figures(self, images: Tensor, wanted: Tensor | None = None) -> dict[str, Any]:
+        """Figures of pictures (M, C, H, W) in [-1, 1], which were asked to be of the classes ``wanted`` (M,).
+
+        ``frechet`` and ``kid`` are distances, smaller is better; ``precision`` and ``density`` say how many pictures
+        are good, ``recall`` and ``coverage`` how much of the data is there. ``class_entropy`` is in nats, at most log
+        of the number of classes; ``label_accuracy`` is the share of pictures that are read as the class wanted.
+        """
+        features = self.extractor(images)
+        distance = kid(self.real, features, self.seed)
+        found: dict[str, Any] = {
+            "frechet": frechet(self.real, features),
+            "kid": distance.value,
+            "kid_standard_error": distance.standard_error,
+            **asdict(overlap(self.real, features)),
+        }
+        if self.reader is not None:
+            read = _read(self.reader, images)
+            counts = torch.bincount(read, minlength=len(self.classes))
+            shares = counts[counts > 0].double() / len(read)
+            found["class_counts"] = dict(zip(self.classes, counts.tolist(), strict=True))
+            found["class_entropy"] = float(-(shares * shares.log()).sum())
+            if wanted is not None:
+                found["label_accuracy"] = float((read == wanted).double().mean())
+        return found
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What the figures depend on besides the pictures."""
+        return {
+            "features": self.extractor.facts,
+            "reference": len(self.real),
+            "reference_split": "train",
+            "seed": self.seed,
+            "largest_class_entropy": math.log(len(self.classes)) if self.reader is not None else None,
+        }
+
+
+def judge(
+    training: Pictures,
+    test: Pictures | None = None,
+    features: str = "auto",
+    count: int = 10_000,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Judge:
+    """A judge that knows ``count`` pictures of ``training`` (all, where it has no more) by the named features."""
+    if min(len(training), count) < LEAST:
+        raise ReverieError(f"The quality of pictures is measured on at least {LEAST} of each kind.")
+    chosen = extractor(features, training, test, device)
+    reader = classifier(training, device) if labelled(training) else None
+    real = chosen.of(training, some(training, count, seed))
+    return Judge(chosen, real, reader, training.facts.classes, seed)
+
+
+def quality(model: Samples, judged: Judge, count: int = 10_000, prior: Prior = "model") -> dict[str, Any]:
+    """The figures of ``count`` pictures of the model, its classes in rotation where it takes any."""
+    images = sample(model, count, seed=judged.seed, prior=prior)
+    return judged.figures(images, _wanted(model, judged, count))
+
+
+def report(model: Samples, judged: Judge, test: Pictures | None, count: int = 10_000) -> dict[str, Any]:
+    """Everything for JSON: figures of the model's samples (of each prior it has), the floor, and the protocol."""
+    found: dict[str, Any] = {"samples": quality(model, judged, count)}
+    if isinstance(model, Reconstructs):
+        found["mixture"] = quality(model, judged, count, "mixture")
+    if test is not None and len(test) >= LEAST:
+        indices = some(test, min(count, len(test)), judged.seed)
+        labels = None if test.labels is None or judged.reader is None else torch.from_numpy(test.labels[indices])
+        found["floor"] = judged.figures(_tensor(test, indices), labels) | {"pictures": len(indices)}
+    return found | {"protocol": judged.protocol | {"generated": count}}
+
+
+def _wanted(model: Samples, judged: Judge, count: int) -> Tensor | None:
+    """The class of each sample in the numbering of the data; None where the model takes none, or other ones."""
+    if not isinstance(model, Conditions) or not set(model.classes) <= set(judged.classes):
+        return None
+    numbers = torch.tensor([judged.classes.index(name) for name in model.classes])
+    return numbers[torch.arange(count) % len(numbers)]
+
+
+def _read(reader: Classifier, images: Tensor) -> Tensor:
+    device = next(reader.parameters()).device
+    with torch.no_grad():
+        return torch.cat([reader.head(reader(part.to(device))).argmax(1).cpu() for part in images.split(BATCH)])
+
+
+def _tensor(dataset: Pictures, indices: np.ndarray) -> Tensor:
+    return torch.cat([to_tensor(dataset.batch(part)) for part in np.array_split(indices, -(-len(indices) // BATCH))])
