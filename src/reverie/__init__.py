@@ -17,9 +17,12 @@ from reverie.errors import ReverieError
 if TYPE_CHECKING:
     from reverie.artifact import Run, load
     from reverie.data import DataOptions, Dataset, open_dataset
-    from reverie.data.pictures import save_grid, to_tensor, to_uint8
+    from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.evaluation import evaluate
     from reverie.tasks.embed import embed
+    from reverie.tasks.interpolate import interpolate
+    from reverie.tasks.mix import mix
+    from reverie.tasks.neighbours import neighbours
     from reverie.tasks.reconstruct import reconstruct
     from reverie.tasks.sample import sample
     from reverie.tasks.traverse import traverse
@@ -30,15 +33,18 @@ __version__ = version("reverie")
 _WHERE = {
     "Run": "artifact", "load": "artifact",
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
-    "save_grid": "data.pictures", "to_tensor": "data.pictures", "to_uint8": "data.pictures",
+    "save_animation": "data.pictures", "save_grid": "data.pictures",
+    "to_tensor": "data.pictures", "to_uint8": "data.pictures",
     "evaluate": "evaluation",
-    "embed": "tasks.embed", "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "traverse": "tasks.traverse",
+    "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
+    "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "traverse": "tasks.traverse",
     "train": "training",
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "load", "open_dataset", "reconstruct",
-    "sample", "save_grid", "to_tensor", "to_uint8", "train", "traverse",
+    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "interpolate", "load", "mix",
+    "neighbours", "open_dataset", "reconstruct", "sample", "save_animation", "save_grid", "to_tensor",
+    "to_uint8", "train", "traverse",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from reverie.errors import ReverieError
 
 app = App(
     name="reverie",
-    help="Generative image models from a folder of pictures: train, sample, reconstruct, embed, evaluate.",
+    help="Generative image models from a folder of pictures: train, sample, reconstruct, embed, interpolate, evaluate.",
     version_flags=["--version"],
 )
 
@@ -121,6 +121,7 @@ def sample(
         Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
     ] = (),
     prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
+    truncation: Annotated[float, Parameter(help="Of styles: below 1 fewer odd pictures, less variety.")] = 1.0,
     seed: Whole = 0,
     device: Device = "auto",
 ) -> None:
@@ -132,7 +133,7 @@ def sample(
     if out.suffix and out.suffix.lower() != ".png":
         raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
     loaded = _load(run, device)
-    pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior)
+    pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior, truncation=truncation)
     if out.suffix.lower() == ".png":
         save_grid(pictures, out, columns=min(count, 8))
     else:
@@ -185,6 +186,113 @@ def embed(
     found = encode(loaded.model, _dataset_like(loaded, images).split(split))
     found.save(out)
     print(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
+
+
+@app.command
+def interpolate(
+    run: str,
+    /,
+    *,
+    stops: Annotated[int, Parameter(converter=_whole, help="Latents that the path goes through.")] = 5,
+    between: Annotated[int, Parameter(converter=_whole, help="Steps from one to the next.")] = 9,
+    space: Annotated[Literal["z", "w"], Parameter(help="w: the styles of a StyleGAN.")] = "z",
+    how: Annotated[
+        Literal["lerp", "slerp"] | None, Parameter(help="Straight, or on a sphere (the default for z).")
+    ] = None,
+    loop: Annotated[bool, Parameter(negative="", help="Come back to the start.")] = False,
+    label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
+    out: Annotated[Path, Parameter(help="A .png strip, a .gif or an .mp4.")] = Path("interpolation.png"),
+    rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 20.0,
+    scale: Annotated[int, Parameter(converter=_whole, help="Enlarge a .gif or .mp4.")] = 1,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Walk through the latent space of a run, from one drawn picture to the next."""
+    from reverie.data.pictures import save_animation, save_grid
+    from reverie.tasks.interpolate import interpolate as walk
+
+    _at_least("--scale", scale, 1)
+    if not 0.1 <= rate <= 100:
+        raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
+    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
+        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
+    loaded = _load(run, device)
+    labels = None if label is None else (label,)
+    found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels)
+    if out.suffix.lower() == ".png":
+        save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
+    else:
+        save_animation(found, out, rate, scale)
+    print(f"{len(found)} pictures in {out}")
+
+
+@app.command
+def mix(
+    run: str,
+    /,
+    *,
+    rows: Whole = 4,
+    columns: Whole = 6,
+    layers: Annotated[
+        str | None, Parameter(help="FIRST-LAST: layers that take the column's style; by default the coarse half.")
+    ] = None,
+    truncation: float = 1.0,
+    labels: Annotated[
+        tuple[str, ...],
+        Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
+    ] = (),
+    out: Path = Path("mix.png"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Mix the styles of drawn pictures: each row's picture with the column's styles in some layers."""
+    import re
+
+    from reverie.data.pictures import save_grid
+    from reverie.tasks.mix import mix as table
+
+    if out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file, not {out}.")
+    chosen = None
+    if layers is not None:
+        if not re.fullmatch(r"\d{1,4}-\d{1,4}", layers):
+            raise ReverieError(f"--layers takes FIRST-LAST, say 0-4, not '{layers}'.")
+        first, last = layers.split("-")
+        chosen = int(first), int(last)
+    loaded = _load(run, device)
+    save_grid(table(loaded.model, rows, columns, chosen, seed, truncation, labels or None), out, columns + 1)
+    print(f"{rows} x {columns} mixed pictures in {out}")
+
+
+@app.command
+def neighbours(
+    run: str,
+    /,
+    *,
+    count: Annotated[int, Parameter(converter=_whole, help="Drawn pictures.")] = 8,
+    nearest: Annotated[int, Parameter(converter=_whole, help="Training pictures shown for each.")] = 5,
+    features: Annotated[
+        str, Parameter(help="What near means: pixels, classifier, encoder:RUN or inception[:FILE].")
+    ] = "pixels",
+    data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
+    out: Path = Path("neighbours.png"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Show drawn pictures beside the training pictures nearest to them."""
+    from reverie.data.pictures import save_grid
+    from reverie.tasks.neighbours import neighbours as find
+    from reverie.tasks.sample import sample as draw_pictures
+
+    _at_least("--count", count, 1)
+    if out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file, not {out}.")
+    loaded = _load(run, device)
+    training = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split("train")
+    pictures = draw_pictures(loaded.model, count, seed=seed)
+    found = find(pictures, training, nearest, features)
+    save_grid(found.sheet(pictures, training), out, nearest + 1)
+    print(f"{count} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
 
 
 @app.command

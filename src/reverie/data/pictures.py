@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,40 @@ def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
         pixels = to_uint8(images) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
     with replacing(Path(path)) as temporary:
         grid(pixels, columns).save(temporary, format="PNG")
+
+
+def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 1) -> None:
+    """Pictures (N, C, H, W) in [-1, 1] one after the other: an endless .gif, or an .mp4 by the program ffmpeg.
+
+    ``rate`` is in pictures a second; each pixel becomes ``scale`` x ``scale``. The file appears whole or not at all.
+    """
+    pixels = to_uint8(images).repeat(scale, 2).repeat(scale, 3)
+    frames = [grid(pixels[i : i + 1], 1) for i in range(len(pixels))]
+    with replacing(Path(path)) as temporary:
+        if path.suffix.lower() == ".gif":
+            delay = max(
+                20, round(100 / rate) * 10
+            )  # milliseconds; GIF counts hundredths, browsers refuse less than two
+            frames[0].save(
+                temporary, format="GIF", save_all=True, append_images=frames[1:], duration=delay, loop=0, optimize=False
+            )
+        else:
+            _mp4([frame.convert("RGB") for frame in frames], temporary, rate)
+
+
+def _mp4(frames: list[Image.Image], path: Path, rate: float) -> None:
+    width, height = frames[0].size
+    words = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
+    # H.264 with halved colour takes even sides only.
+    words += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
+    try:
+        content = b"".join(frame.tobytes() for frame in frames)
+        done = subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *words], input=content, capture_output=True)
+    except FileNotFoundError as error:
+        raise ReverieError("An .mp4 needs the program ffmpeg, which is not installed; save a .gif instead.") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ReverieError(f"ffmpeg could not write the .mp4: {said[-1] if said else done.returncode}.")
 
 
 def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:

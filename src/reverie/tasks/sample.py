@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reverie.capabilities import Reconstructs, Samples
+from reverie.capabilities import Reconstructs, Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, classes_of, label_numbers
@@ -17,13 +17,21 @@ Prior = Literal["model", "mixture"]
 
 
 def sample(
-    model: object, count: int, seed: int = 0, labels: Labels | None = None, prior: Prior = "model", batch: int = 256
+    model: object,
+    count: int,
+    seed: int = 0,
+    labels: Labels | None = None,
+    prior: Prior = "model",
+    batch: int = 256,
+    truncation: float = 1.0,
 ) -> Tensor:
     """``count`` new pictures (count, C, H, W) in [-1, 1], on the CPU.
 
     Picture i is a function of (seed, i): it depends neither on ``batch`` nor on ``count``. ``prior="mixture"`` draws
     latents from the Gaussian mixture over codes (see `fit_mixture`) instead of the model's own prior. ``labels`` are
     class names or numbers, taken in rotation; a conditional model without them takes its classes in rotation.
+    ``truncation`` below 1 pulls styles towards their mean (1 changes nothing, 0 draws one picture): fewer odd pictures
+    for less variety.
     """
     if not isinstance(model, Samples):
         raise ReverieError(f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder.")
@@ -31,6 +39,8 @@ def sample(
         raise ReverieError(
             f"{type(model).__name__} has no encoder, so no mixture over codes; sample from its own prior."
         )
+    if truncation != 1 and not isinstance(model, Styles):
+        raise ReverieError(f"{type(model).__name__} cannot truncate: it has no styles. StyleGANs have.")
     if count < 1:
         raise ReverieError(f"The number of pictures must be at least 1, not {count}.")
     device = device_of(model)
@@ -45,7 +55,11 @@ def sample(
                 z = model.mixture.sample(draw.uniform(), draw.normal(model.mixture.means.shape[1]))
             else:
                 z = model.draw_latent(draw, given)
-            parts.append(model.decode(z, given).float().cpu())
+            if truncation != 1 and isinstance(model, Styles):
+                pictures = model.synthesise(model.truncate(model.map(z, given), truncation))
+            else:
+                pictures = model.decode(z, given)
+            parts.append(pictures.float().cpu())
     return torch.cat(parts)
 
 

@@ -1,0 +1,97 @@
+"""A walk through the latent space, from one drawn picture to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Samples, Styles
+from reverie.engine.randomness import DrawEach
+from reverie.errors import ReverieError
+from reverie.tasks.labels import Labels, classes_of, label_numbers
+from reverie.tasks.pictures import device_of
+
+Space = Literal["z", "w"]
+How = Literal["lerp", "slerp"]
+
+
+def interpolate(
+    model: object,
+    stops: int = 4,
+    between: int = 8,
+    seed: int = 0,
+    space: Space = "z",
+    how: How | None = None,
+    loop: bool = False,
+    labels: Labels | None = None,
+    batch: int = 256,
+) -> Tensor:
+    """Pictures (N, C, H, W) in [-1, 1] along a path through ``stops`` latents, each ``between`` steps from the next.
+
+    The stops are the latents of the first pictures that `sample` draws with this seed. Without ``loop`` the path ends
+    at the last stop, N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the
+    first picture, which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which
+    keeps their length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines.
+    ``labels`` is the one class a conditional model draws all along (default: its first).
+    """
+    if not isinstance(model, Samples):
+        raise ReverieError(f"{type(model).__name__} cannot interpolate: it has no prior and decoder.")
+    if space == "w" and not isinstance(model, Styles):
+        raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
+    if space == "w" and how == "slerp":
+        raise ReverieError("Styles do not lie on a sphere: in space w the path is straight, lerp.")
+    if stops < 2 or between < 1:
+        raise ReverieError("A path needs at least 2 stops and at least 1 step between them.")
+    device = device_of(model)
+    numbers = label_numbers(model, labels) if labels is not None else None
+    if numbers is None and classes_of(model):
+        numbers = torch.zeros(1, dtype=torch.int64)
+    if numbers is not None and len(numbers) != 1:
+        raise ReverieError(f"A path has one class, not {len(numbers)}.")
+    with torch.no_grad():
+        draw = DrawEach(seed, "sample", samples=range(stops), device=device)
+        ends = model.draw_latent(draw, None if numbers is None else numbers.expand(stops).to(device))
+        if space == "w" and isinstance(model, Styles):
+            ends = model.map(ends, None if numbers is None else numbers.expand(stops).to(device))
+        straight = how == "lerp" or space == "w"
+        parts = []
+        for part in walk(ends, between, loop, lerp if straight else slerp).split(batch):
+            given = None if numbers is None else numbers.expand(len(part)).to(device)
+            if space == "w" and isinstance(model, Styles):
+                pictures = model.synthesise(part)
+            else:
+                pictures = model.decode(part, given)
+            parts.append(pictures.float().cpu())
+    return torch.cat(parts)
+
+
+def walk(ends: Tensor, between: int, loop: bool, join: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """Points along the path through ``ends`` (K, ...), (N, ...); ``join`` is `lerp` or `slerp`."""
+    following = torch.cat([ends[1:], ends[:1]]) if loop else ends[1:]
+    t = torch.arange(between, device=ends.device, dtype=ends.dtype) / between
+    legs = [join(a, b, t) for a, b in zip(ends, following, strict=False)]
+    return torch.cat(legs if loop else [*legs, ends[-1:]])
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """a + t (b - a) for a and b (...) and t (n,): (n, ...)."""
+    t = t.view(-1, *[1] * a.dim())
+    return a + t * (b - a)
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """The great circle from a to b (...) at t (n,), (n, ...); their lengths are joined linearly (Shoemake 1985).
+
+    Where the directions are the same, or opposite and no circle is singled out, the straight line.
+    """
+    x, y = a.flatten() / a.norm().clamp_min(1e-12), b.flatten() / b.norm().clamp_min(1e-12)
+    angle = torch.atan2((x - y).norm(), (x + y).norm()) * 2  # exact for small angles, where acos is not
+    if float(angle.sin()) < 1e-4:
+        return lerp(a, b, t)
+    s = t[:, None]
+    direction = (torch.sin((1 - s) * angle) * x + torch.sin(s * angle) * y) / angle.sin()
+    path: Tensor = (direction * lerp(a.norm(), b.norm(), t)[:, None]).view(-1, *a.shape)
+    return path

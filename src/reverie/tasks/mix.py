@@ -1,0 +1,53 @@
+"""Style mixing: what each layer of a style-based generator decides (Karras et al. 2019, figure 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Styles
+from reverie.engine.randomness import DrawEach
+from reverie.errors import ReverieError
+from reverie.tasks.labels import Labels, classes_of, label_numbers
+from reverie.tasks.pictures import device_of
+
+
+def mix(
+    model: object,
+    rows: int = 4,
+    columns: int = 6,
+    layers: tuple[int, int] | None = None,
+    seed: int = 0,
+    truncation: float = 1.0,
+    labels: Labels | None = None,
+) -> Tensor:
+    """A table of pictures ((rows + 1) (columns + 1), C, H, W) in [-1, 1], row by row, for a grid of columns + 1.
+
+    Its first column holds ``rows`` drawn pictures, its first row ``columns`` others (the corner is white); where they
+    meet stands the picture of the row with the column's styles in the layers ``layers[0]`` up to, not including,
+    ``layers[1]`` (default: the first half of them, the coarse ones).
+    """
+    if not isinstance(model, Styles):
+        raise ReverieError(f"{type(model).__name__} cannot mix styles: it has none. StyleGANs have.")
+    first, last = layers or (0, max(1, model.layers // 2))
+    if not 0 <= first < last <= model.layers:
+        raise ReverieError(f"Layers are given as FIRST-LAST between 0 and {model.layers}, not {first}-{last}.")
+    if min(rows, columns) < 1:
+        raise ReverieError("A table of mixed styles needs at least one row and one column.")
+    device, count = device_of(model), rows + columns
+    numbers = label_numbers(model, labels) if labels is not None else None
+    if numbers is None and classes_of(model):
+        numbers = torch.zeros(1, dtype=torch.int64)
+    given = None if numbers is None else numbers[torch.arange(count) % len(numbers)].to(device)
+    with torch.no_grad():
+        z = model.draw_latent(DrawEach(seed, "sample", samples=range(count), device=device), given)
+        w = model.truncate(model.map(z, given), truncation)
+        down, across = w[:rows], w[rows:]
+        table = [torch.cat([model.synthesise(across)])]
+        blank = table[0].new_ones(1, *table[0].shape[1:])
+        table[0] = torch.cat([blank, table[0]])
+        for row in down:
+            mixed = row.repeat(columns, 1, 1)
+            mixed[:, first:last] = across[:, first:last]
+            table.append(model.synthesise(torch.cat([row[None], mixed])))
+    return torch.cat(table).float().cpu()
