@@ -16,7 +16,7 @@ from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Batch, Facts
 from reverie.engine.randomness import DataOrder, Draw, DrawEach, derive
 from reverie.errors import ReverieError
-from toys import VAEGAN, Alternating, Pictures
+from toys import Alternating, Pictures, ThreeWay
 
 
 def snapshot(loop: Loop) -> dict[str, torch.Tensor]:
@@ -193,8 +193,8 @@ def test_growth_shrinks_the_batch_and_is_saved() -> None:
 
 
 def test_vaegan_decoder_gradient_is_the_written_formula() -> None:
-    loop = loop_for("vaegan", ema=0.0, clip=0)
-    model: VAEGAN = loop.model
+    loop = loop_for("threeway", ema=0.0, clip=0)
+    model: ThreeWay = loop.model
     images, labels = loop.source.take(0, 8)
     carry: dict[str, torch.Tensor] = {}
     loop._run(loop.phases[0], (images, labels), 8, [carry])

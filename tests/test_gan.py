@@ -132,9 +132,8 @@ def test_annealed_settings_reach_adam() -> None:
     assert anneal.at(0.0, 0.9) == (1.0, 0.9)
     assert anneal.at(0.25, 0.9) == pytest.approx((0.625, 0.945))
     assert anneal.at(0.5, 0.9) == anneal.at(1.0, 0.9) == pytest.approx((0.25, 0.99))
-    loop = Loop(
-        tiny("r3gan"), Pictures(FACTS), plan(lr_schedule="constant", warmup=0, steps=8), torch.device("cpu")
-    )  # fmt: skip
+    settings = plan(lr_schedule="constant", warmup=0, steps=8)
+    loop = Loop(tiny("r3gan", lr=1e-3, lr_end=0.25), Pictures(FACTS), settings, torch.device("cpu"))
     seen = []
     for _ in range(8):
         loop.advance()
@@ -146,7 +145,7 @@ def test_annealed_settings_reach_adam() -> None:
 
 
 def test_gamma_settles_with_burn_in() -> None:
-    found = model("r3gan", calm=0.1, burn_in=0.5)
+    found = model("r3gan", calm=0.1, burn_in=0.5, r1=1.0, r2=1.0)
     assert [found.strength(t) for t in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
     early, late = (found.tell_apart(batch(progress=t), {}) for t in (0.0, 0.9))
     torch.testing.assert_close(early[1]["r1"], late[1]["r1"])

@@ -24,6 +24,7 @@ from reverie.losses.reconstruction import (
     bernoulli,
     bits_per_dim,
     gaussian,
+    laplace,
     logistic_mixture,
     mixture_mean,
     mixture_parameters,
@@ -56,6 +57,15 @@ def test_gaussian_is_scipys(sigma: float) -> None:
     mean, x = normal(3, 2, 4), normal(3, 2, 4, seed=1)
     expected = scipy.stats.norm(mean.numpy(), sigma).logpdf(x.numpy()).sum((1, 2))
     np.testing.assert_allclose(gaussian(mean, x, torch.tensor(sigma).double().log()), expected)
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0])
+def test_laplace_is_scipys(scale: float) -> None:
+    median, x = normal(6, 2, 4), normal(3, 2, 4, seed=1)  # two rows a target
+    wanted = scipy.stats.laplace(median.numpy(), scale).logpdf(x.repeat_interleave(2, 0).numpy()).sum((1, 2))
+    log_scale = torch.tensor(scale).double().log().requires_grad_()
+    np.testing.assert_allclose(laplace(median, x, log_scale).detach(), wanted)
+    assert torch.autograd.gradcheck(lambda m, s: laplace(m, x, s), (median.requires_grad_(), log_scale))
 
 
 def test_optimal_sigma_is_where_the_likelihood_is_highest() -> None:

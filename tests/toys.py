@@ -168,7 +168,7 @@ class Growing(Toy):
         return loss, {"g": loss.detach()}
 
 
-class VAEGAN(Toy):
+class ThreeWay(Toy):
     """Encoder, decoder and discriminator with an optimizer each; the decoder's gradient mixes two losses by a formula.
 
     Decoder: d/dtheta [mse + gamma * softplus(-D(decoder(z)))]; encoder: d/dphi [mse + kl]; each its own terms only.
@@ -211,7 +211,7 @@ class VAEGAN(Toy):
 
 
 TOYS: dict[str, type[Toy]] = {
-    kind.__name__.lower(): kind for kind in (Alternating, Pool, Lazy, Normed, Dropping, Growing, VAEGAN)
+    kind.__name__.lower(): kind for kind in (Alternating, Pool, Lazy, Normed, Dropping, Growing, ThreeWay)
 }
 
 

@@ -52,8 +52,13 @@ MODELS: dict[str, Entry] = {
     ),
     "stylegan2": Entry("stylegan:StyleGAN", "GAN whose styles modulate its weights", "Karras et al. 2020"),
     "r3gan": Entry("r3gan:R3GAN", "The modern baseline: relativistic pairs with R1 and R2", "Huang et al. 2024"),
-    "r3gan-medium": Entry("r3gan:R3GAN", "R3GAN for a small GPU", "Huang et al. 2024", {"width": 48, "depth": 2}),
-    "r3gan-large": Entry("r3gan:R3GAN", "R3GAN for a large GPU", "Huang et al. 2024", {"width": 128, "depth": 2}),
+    "r3gan-medium": Entry(
+        "r3gan:R3GAN", "R3GAN for a small GPU", "Huang et al. 2024", {"width": 48, "depth": 2, "patch": 1, "lr": 1e-3}
+    ),
+    "r3gan-large": Entry(
+        "r3gan:R3GAN", "R3GAN for a large GPU", "Huang et al. 2024", {"width": 128, "depth": 2, "patch": 1, "lr": 2e-4}
+    ),
+    "vaegan": Entry("vaegan:VAEGAN", "VAE with a discriminator of patches", "Larsen et al. 2016"),
     "cr3gan": Entry("r3gan:CR3GAN", "R3GAN conditioned on class labels", "Huang et al. 2024"),
 }
 

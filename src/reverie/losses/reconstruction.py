@@ -54,6 +54,13 @@ def gaussian(mean: Tensor, targets: Tensor, log_sigma: Tensor) -> Tensor:
     return -0.5 * squares * torch.exp(-2 * log_sigma) - mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
 
 
+def laplace(median: Tensor, targets: Tensor, log_scale: Tensor) -> Tensor:
+    """log Laplace(x; median, e^log_scale) of every pixel, summed: -|x - median| / scale - log 2 scale; (N S,) nats."""
+    median, targets = aligned(median, targets)
+    errors = summed((targets - median).abs())
+    return -errors * torch.exp(-log_scale) - median[0, 0].numel() * (log_scale + math.log(2))
+
+
 def optimal_log_sigma(mean: Tensor, targets: Tensor, floor: float = -6.0) -> Tensor:
     """log of the sigma that maximises the batch's Gaussian likelihood, sigma^2 = MSE, softly kept above ``floor``.
 

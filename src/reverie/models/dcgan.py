@@ -1,7 +1,7 @@
 """DCGAN: Radford et al. (2016), "Unsupervised representation learning with deep convolutional GANs", and cGAN.
 
 The game of gan.py between convolutional networks, with the paper's recipe: batch normalisation, Adam 2e-4 with beta1
-0.5, weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; and a light R1
+0.5, weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; a learning rate that falls to zero; and a light R1
 penalty by default (Mescheder et al. 2018), every fourth step, without which the game falls apart when trained on: the
 discriminator grows ever more sure, and samples get worse for the rest of the run. ``model.r1=0`` is the paper.
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
 from reverie.config import check_choices
-from reverie.engine.phase import Facts
+from reverie.engine.phase import Defaults, Facts
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
@@ -42,6 +42,7 @@ class DCGAN(GAN):
     Config = DCGANConfig
     config: DCGANConfig
     paper = "Radford et al. 2016"
+    defaults = Defaults(batch_size=64, lr_schedule="cosine", ema=0.999)
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
         config, shape = self.config, self.facts.shape

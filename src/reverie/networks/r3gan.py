@@ -8,7 +8,7 @@ grid, weighted by a linear map of z; the discriminator ends with the mirror imag
 
 The paper's finest blocks see every pixel, which costs most of the time at few channels. With ``patch`` 2 the finest
 blocks see half the sides instead: a strided convolution with kernels of 4, as DCGAN's, leads there, and its transpose
-back.
+back. ``bounded`` ends the generator with tanh.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Resample(nn.Module):
 
 
 class R3GANGenerator(nn.Module):
-    """Latents (N, latent), and labels (N,) where there are classes, -> pictures (N, C, H, W), unbounded."""
+    """Latents (N, latent), and labels (N,) where there are classes, -> pictures (N, C, H, W)."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class R3GANGenerator(nn.Module):
         width: int,
         depth: int,
         patch: int = 1,
+        bounded: bool = False,
         classes: int = 0,
         embedding: int = 0,
     ) -> None:
@@ -102,6 +103,8 @@ class R3GANGenerator(nn.Module):
             layers.append(_started(nn.Conv2d(first.deep, shape[0], 1, bias=False), 1.0))
         else:
             layers.append(Up(first, shape[0]))
+        if bounded:
+            layers.append(nn.Tanh())
         self.body = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,0 +1,163 @@
+"""VAE/GAN: Larsen et al. (2016), "Autoencoding beyond pixels using a learned similarity metric", in the form that
+latent diffusion made common (Esser et al. 2021, "Taming transformers", and Rombach et al. 2022): the bridge between
+reverie's halves.
+
+A variational autoencoder explains pixels and blurs what it is not sure of; a discriminator of patches knows no pixel by
+name but sees blur at once. One step is two phases:
+
+    autoencoder     minimise  -log p(x|z) + beta KL(q(z|x) || N(0, I)) + lambda L_G(D(x'))    moves both coders
+    discriminator   minimise  L_D(D(x), D(x'))    with x' = decoder(z)                        moves D
+
+p(x|z) is a Laplace density about x' whose scale is learned, one number for all pixels: absolute errors, in nats summed
+over the picture, that grow dearer as the decoder gets better. lambda is ``adversarial`` times the ratio of what the two
+parts' gradients are at the decoder's last layer (Esser et al. 2021, eq. 7), at most 10,000, so that neither part drowns
+the other; the discriminator plays alone during the first ``alone`` of training.
+
+What differs: no perceptual loss (that takes the weights of a network trained on labels); a code is a vector, so that
+pictures can be drawn from N(0, I) or from the mixture fitted on codes; the KL has its full weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reverie.capabilities import Code, Reconstructs
+from reverie.config import check_choices, check_ranges
+from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.randomness import Draw
+from reverie.losses.adversarial import OBJECTIVES
+from reverie.losses.divergence import gaussian_kl
+from reverie.losses.reconstruction import laplace
+from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.networks.mixture import Mixture
+from reverie.networks.patchgan import PatchDiscriminator
+
+LARGEST = 1e4  # of lambda
+GAMES = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)
+
+
+@dataclass(frozen=True)
+class VAEGANConfig:
+    """What a VAE/GAN may be told; see the module's docstring."""
+
+    latent: int = 32  # numbers that code a picture
+    network: str = "conv"  # mlp | conv | resnet, of encoder and decoder
+    width: int = 32  # channels of the finest stage, of the discriminator too
+    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
+    beta: float = 1.0  # weight of the KL
+    objective: str = "hinge"  # hinge | non-saturating | minimax | lsgan
+    adversarial: float = 0.5  # of the gradient at the decoder's last layer, against the likelihood's
+    alone: float = 0.1  # fraction of training in which the discriminator plays, but nobody listens
+    patches: int = 2  # strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3
+    lr: float = 1e-3  # Adam's, of the autoencoder
+    lr_d: float = 2e-4  # Adam's, of the discriminator
+
+    def __post_init__(self) -> None:
+        check_choices(self, "model", network=NETWORKS, objective=GAMES)
+        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), patches=(1, 8))
+        check_ranges(
+            self, "model", beta=(0, 1e9), adversarial=(0, 1e9), alone=(0, 1), lr=(1e-12, 1e3), lr_d=(1e-12, 1e3)
+        )
+
+
+class Scale(nn.Module):
+    """The learned scale of the Laplace density, on the [-1, 1] pixel scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(-1.0))
+
+
+class VAEGAN(Model, Reconstructs):
+    """A VAE whose decoder must also fool a discriminator of patches."""
+
+    Config = VAEGANConfig
+    config: VAEGANConfig
+    taxonomy = "implicit"
+    paper = "Larsen et al. 2016"
+    defaults = Defaults(batch_size=64, lr_schedule="cosine", warmup=0.02, ema=0.999)
+
+    def __init__(self, config: VAEGANConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        self.objective = OBJECTIVES[config.objective]
+        self.encoder = encoder(config.network, facts.shape, 2 * config.latent, config.width, config.depth)
+        self.decoder = decoder(config.network, config.latent, facts.shape, config.width, config.depth)
+        self.scale = Scale()
+        self.discriminator = PatchDiscriminator(facts.channels, config.width, config.patches)
+        self.mixture = Mixture(config.latent)
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return {
+            "vae": OptimizerSpec(("encoder", "decoder", "scale"), lr=self.config.lr),
+            "d": OptimizerSpec(("discriminator",), lr=self.config.lr_d, betas=(0.5, 0.999)),
+        }
+
+    def phases(self) -> list[Phase]:
+        return [Phase("autoencoder", "vae", self.rebuild), Phase("discriminator", "d", self.tell_apart)]
+
+    def rebuild(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The autoencoder's turn."""
+        config = self.config
+        mean, logvar = self.encoder(batch.images).chunk(2, 1)
+        z = mean + torch.exp(0.5 * logvar) * batch.draw.normal(config.latent)
+        rebuilt = self.paint(z)
+        carry["rebuilt"] = rebuilt.detach()
+        recon = -laplace(rebuilt, batch.images, self.scale.log).mean()
+        kl = gaussian_kl(mean, logvar).sum(1).mean()
+        loss = recon + config.beta * kl
+        logs = {"recon": recon, "kl": kl, "scale": self.scale.log.exp()}
+        if config.adversarial > 0 and batch.progress >= config.alone:
+            d_fake = self.discriminator(rebuilt)
+            fooled = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
+            weight = config.adversarial * balance(recon, fooled, self.last_layer())
+            loss = loss + weight * fooled
+            logs |= {"loss_g": fooled, "weight_g": weight}
+        return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
+
+    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The discriminator's turn."""
+        d_real, d_fake = self.discriminator(batch.images), self.discriminator(carry["rebuilt"])
+        loss = self.objective.discriminator(d_real, d_fake).mean()
+        logs = {"loss_d": loss, "d_real": d_real.mean(), "d_fake": d_fake.mean()}
+        return loss, {name: value.detach() for name, value in logs.items()}
+
+    def last_layer(self) -> Tensor:
+        """The weights of the decoder's last layer."""
+        return [weight for weight in self.decoder.parameters() if weight.dim() > 1][-1]
+
+    def paint(self, z: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in (-1, 1) from codes (N, latent)."""
+        picture: Tensor = self.decoder(z).tanh()
+        return picture
+
+    # Capabilities
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
+        mean, logvar = self.encoder(images).chunk(2, 1)
+        return Code(mean, logvar)
+
+    def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        return draw.normal(self.config.latent)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.paint(z)
+
+    def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
+        real, fake = means.get("d_real"), means.get("d_fake")
+        if progress < 0.1 or not isinstance(real, float) or not isinstance(fake, float) or real - fake < 10:
+            return None
+        return (
+            "The discriminator wins: its logits of data and reconstructions lie far apart, and the decoder learns "
+            "little from it. Lower model.lr_d, or model.patches."
+        )
+
+
+def balance(recon: Tensor, fooled: Tensor, layer: Tensor) -> Tensor:
+    """||grad recon|| / ||grad fooled|| at the weights ``layer``, at most 1e4, detached (Esser et al. 2021, eq. 7)."""
+    pixels, game = (torch.autograd.grad(loss, layer, retain_graph=True)[0].norm() for loss in (recon, fooled))
+    ratio: Tensor = (pixels / (game + 1e-4)).clamp(0, LARGEST).detach()
+    return ratio
