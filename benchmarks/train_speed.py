@@ -59,9 +59,11 @@ def bare(spec: str, settings: dict[str, Any]) -> Callable[[], None]:
     return step
 
 
-def compare(spec: str, settings: dict[str, Any], ema: float, seconds: float) -> dict[str, Any]:
-    """Alternate blocks of bare steps with blocks of what `train` does."""
-    step = bare(spec, settings)
+def compare(
+    name: str, spec: str, settings: dict[str, Any], plan: dict[str, Any], step: Callable[[], None], seconds: float
+) -> dict[str, Any]:
+    """Alternate blocks of bare steps with blocks of what `train` does with the model ``name``."""
+    batch = plan["batch_size"]
     for _ in range(20):
         step()
     start = time.perf_counter()
@@ -90,15 +92,15 @@ def compare(spec: str, settings: dict[str, Any], ema: float, seconds: float) -> 
     Loop.advance = alternating
     try:
         with tempfile.TemporaryDirectory() as folder:
-            chosen = {"train": {"steps": total, "batch_size": BATCH, "ema": ema}, "model": settings}
-            train("vae", spec, Path(folder) / "run", settings=chosen, quiet=True, device="cpu")
+            chosen = {"train": plan | {"steps": total}, "model": settings}
+            train(name, spec, Path(folder) / "run", settings=chosen, quiet=True, device="cpu")
     finally:
         Loop.advance = advance
     theirs = theirs[: len(ours)]
     return {
         "steps": total,
-        "bare_images_per_second": round(BATCH / statistics.median(theirs)),
-        "train_images_per_second": round(BATCH / statistics.median(ours)),
+        "bare_images_per_second": round(batch / statistics.median(theirs)),
+        "train_images_per_second": round(batch / statistics.median(ours)),
         "ratio": round(statistics.median(a / b for a, b in zip(theirs, ours, strict=True)), 3),
         "ratio_of_sums": round(sum(theirs) / sum(ours), 3),
     }
@@ -117,7 +119,9 @@ def main() -> None:
     rows = []
     for name, spec, settings in cases:
         for ema in (0.0, 0.999):
-            rows.append({"case": name, "ema": ema} | compare(spec, settings, ema, given.seconds))
+            plan = {"batch_size": BATCH, "ema": ema}
+            found = compare("vae", spec, settings, plan, bare(spec, settings), given.seconds)
+            rows.append({"case": name, "ema": ema} | found)
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     save("train_speed", {"rows": rows, "peak_memory_mib_with_both": round(peak)}, seed=0)

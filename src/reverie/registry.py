@@ -51,6 +51,7 @@ MODELS: dict[str, Entry] = {
         "stylegan:StyleGAN", "GAN with a style for each layer", "Karras et al. 2019", {"version": 1, "path": 0.0}
     ),
     "stylegan2": Entry("stylegan:StyleGAN", "GAN whose styles modulate its weights", "Karras et al. 2020"),
+    "cstylegan2": Entry("stylegan:ConditionalStyleGAN", "StyleGAN2 conditioned on class labels", "Karras et al. 2020"),
     "r3gan": Entry("r3gan:R3GAN", "The modern baseline: relativistic pairs with R1 and R2", "Huang et al. 2024"),
     "r3gan-medium": Entry(
         "r3gan:R3GAN", "R3GAN for a small GPU", "Huang et al. 2024", {"width": 48, "depth": 2, "patch": 1, "lr": 1e-3}

@@ -1,9 +1,10 @@
 """DCGAN: Radford et al. (2016), "Unsupervised representation learning with deep convolutional GANs", and cGAN.
 
 The game of gan.py between convolutional networks, with the paper's recipe: batch normalisation, Adam 2e-4 with beta1
-0.5, weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; a learning rate that falls to zero; and a light R1
-penalty by default (Mescheder et al. 2018), every fourth step, without which the game falls apart when trained on: the
-discriminator grows ever more sure, and samples get worse for the rest of the run. ``model.r1=0`` is the paper.
+0.5, weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; the learning rate
+falls to zero; and a light R1 penalty by default (Mescheder et al. 2018), every fourth step, without which the game
+falls apart when trained on: the discriminator grows ever more sure, and samples get worse for the rest of the run.
+``model.r1=0`` is the paper.
 
 ``CGAN`` is told the class: Mirza & Osindero (2014), "Conditional generative adversarial nets". The generator takes an
 embedding of the label beside z; the discriminator is by default the projection of Miyato & Koyama (2018), which checks
