@@ -6,6 +6,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     cache = Path(os.environ.get("REVERIE_TEST_CACHE") or tmp_path_factory.getbasetemp() / "cache")
     monkeypatch.setenv("REVERIE_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """A run of each model that is asked for, trained once by the command line; not to be changed."""
+    done: dict[str, Path] = {}
+
+    def get(model: str) -> Path:
+        if model not in done:
+            from commands import run, words_for
+
+            done[model] = tmp_path_factory.mktemp("runs") / model
+            run(*words_for(done[model], model=model, steps=3))
+        return done[model]
+
+    return get

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 import reverie
+from commands import fails, succeeds, words_for
 from reverie import artifact, capabilities, files, registry
 from reverie.cli import app, main
 from reverie.config import coerce, configure, parse_settings
@@ -30,49 +31,6 @@ from reverie.data import DataOptions
 from reverie.engine import checkpoint
 from reverie.engine.budget import Plan
 from reverie.errors import ReverieError
-
-TINY = ["--set", "model.width=4", "model.latent=3", "model.network=mlp", "train.batch_size=8", "data.limit=80"]
-
-
-def words_for(
-    out: Path, *more: object, model: str = "vae", data: object = "digits", steps: int | None = 2
-) -> list[str]:
-    """`train`, small, quiet and on the CPU."""
-    budget = [] if steps is None else ["--steps", steps]
-    words = ["train", model, "--data", data, "--out", out, "--quiet", "--device", "cpu", *budget, *TINY, *more]
-    return [str(word) for word in words]
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: object, code: int = 2) -> str:
-    """The one sentence on stderr with which the command ends."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    assert stopped.value.code == code
-    assert said.out == ""
-    assert said.err.startswith("reverie: ")
-    assert said.err.endswith((".\n", "?\n"))
-    assert said.err.count("\n") == 1
-    assert 20 < len(said.err) < 500
-    assert "Traceback" not in said.err
-    assert not any(kind in said.err for kind in ("Error(", "Errno", "torch.", "object at 0x"))
-    return said.err
-
-
-def run(*words: object) -> None:
-    """Cyclopts 4 ends a command that went well by exit(0), cyclopts 3 by returning."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stopped:
-        if stopped.code:
-            raise
-
-
-def succeeds(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    capsys.readouterr()
-    run(*words)
-    return capsys.readouterr().out
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -86,20 +44,6 @@ def pictures(folder: Path, count: int = 6, mode: str = "RGB", size: tuple[int, i
         pixels = random.integers(0, 256, (*size[::-1], len(mode)), np.uint8)
         Image.fromarray(pixels.squeeze(2) if mode == "L" else pixels).save(folder / f"{i}.png")
     return folder
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
-    """A run of each model that is asked for, trained once by the command line; not to be changed."""
-    done: dict[str, Path] = {}
-
-    def get(model: str) -> Path:
-        if model not in done:
-            done[model] = tmp_path_factory.mktemp("runs") / model
-            run(*words_for(done[model], model=model, steps=3))
-        return done[model]
-
-    return get
 
 
 @pytest.fixture

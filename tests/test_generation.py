@@ -210,15 +210,16 @@ def test_training_measures_quality_and_keeps_the_best(tmp_path: Path) -> None:
 
 
 def test_measuring_changes_nothing_and_survives_a_resume(tmp_path: Path) -> None:
-    plain = _run("dcgan", tmp_path / "plain")
-    watched = _run("dcgan", tmp_path / "watched", evaluate_every=64, features="pixels")
+    plain = _run("dcgan", tmp_path / "plain", lr_schedule="constant")
+    watched = _run("dcgan", tmp_path / "watched", evaluate_every=64, features="pixels", lr_schedule="constant")
     weights = {p: (p / "model.safetensors").read_bytes() for p in (plain.path, watched.path)}
     assert len(set(weights.values())) == 1
     whole = (watched.path / "quality.jsonl").read_text()
     again = tmp_path / "again"
     settings: dict[str, Any] = {
         "model": SMALL,
-        "train": {"steps": 6, "batch_size": 16, "log_every": 4, "evaluate_every": 64, "features": "pixels"},
+        "train": {"steps": 6, "batch_size": 16, "log_every": 4, "evaluate_every": 64, "features": "pixels"}
+        | {"lr_schedule": "constant"},
         "data": {"limit": 400},
     }
     train("dcgan", "digits", again, settings=settings, quiet=True, device="cpu")

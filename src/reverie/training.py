@@ -157,6 +157,9 @@ class _Session:
         if not self.world.first:
             self._steps(None)
             return Run(self.folder, self.name, loop.weights.eval(), loop.model.facts, config)
+        if plan.evaluate_every:  # before anything is written: what cannot be measured is told now
+            test = self.dataset.split("test")
+            self.judge = judge(self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
         with Record(
             self.folder, plan.steps or 1, resume_at=loop.step, quiet=self.quiet, tensorboard=plan.tensorboard
         ) as record:
@@ -226,11 +229,9 @@ class _Session:
 
     def _measure(self, record: Record) -> None:
         """The quality of samples now; the weights that are best so far are kept as a run of their own."""
-        model, seed = self.loop.weights.eval(), self.plan.seed
+        model = self.loop.weights.eval()
         assert isinstance(model, Samples)
-        if self.judge is None:
-            test, features = self.dataset.split("test"), self.plan.features
-            self.judge = judge(self.pictures, test, features, MEASURED, seed, self.device)
+        assert self.judge is not None
         if record.quality(self.loop.step, self.loop.images, quality(model, self.judge, MEASURED)):
             artifact.write_config(self.folder / BEST, artifact.read_config(self.folder))
             artifact.write_weights(self.folder / BEST, self.loop.weights)

@@ -1,0 +1,56 @@
+"""The command line as tests call it, with words for small runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from reverie import registry
+from reverie.cli import main
+
+TINY = ["--set", "model.width=4", "model.latent=3", "model.network=mlp", "train.batch_size=8", "data.limit=80"]
+
+
+def words_for(
+    out: Path, *more: object, model: str = "vae", data: object = "digits", steps: int | None = 2
+) -> list[str]:
+    """`train`, small, quiet and on the CPU."""
+    budget = [] if steps is None else ["--steps", steps]
+    known = {field.name for field in dataclasses.fields(registry.load_class(model).Config)}
+    tiny = [word for word in TINY if not word.startswith("model.") or word[6:].split("=")[0] in known]
+    words = ["train", model, "--data", data, "--out", out, "--quiet", "--device", "cpu", *budget, *tiny, *more]
+    return [str(word) for word in words]
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: object, code: int = 2) -> str:
+    """The one sentence on stderr with which the command ends."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    said = capsys.readouterr()
+    assert stopped.value.code == code
+    assert said.out == ""
+    assert said.err.startswith("reverie: ")
+    assert said.err.endswith((".\n", "?\n"))
+    assert said.err.count("\n") == 1
+    assert 20 < len(said.err) < 500
+    assert "Traceback" not in said.err
+    assert not any(kind in said.err for kind in ("Error(", "Errno", "torch.", "object at 0x"))
+    return said.err
+
+
+def run(*words: object) -> None:
+    """Cyclopts 4 ends a command that went well by exit(0), cyclopts 3 by returning."""
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+
+
+def succeeds(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    capsys.readouterr()
+    run(*words)
+    return capsys.readouterr().out
