@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cases import plan
+from cases import loop_for, plan
 from reverie.artifact import build_model
 from reverie.engine.loop import Loop
 from reverie.engine.phase import Facts
 from reverie.models.progan import ProGAN
 from reverie.networks.equalized import EqualConv, EqualLinear, Resample, minibatch_std, pixel_norm, stages
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
+from reverie.training import seconds_per_step
 from toys import Pictures
 
 FACTS = Facts(1, 16, 12)
@@ -241,3 +242,22 @@ def test_any_game_can_be_played_with_augmentation(objective: str) -> None:
     for _ in range(6):
         loop.advance()
     assert all(math.isfinite(v) for v in loop.means().values() if isinstance(v, float))
+
+
+def test_minutes_are_reckoned_with_grown_networks() -> None:
+    loop = loop_for("progan")
+    model = loop.model
+    assert isinstance(model, ProGAN)
+    levels = len(model.generator.stages)
+    seen = []
+    for progress in (0.0, 0.9):
+        model.rehearse(progress)
+        seen.append(int(model.level))
+    assert seen == [0, levels]
+    fresh = loop_for("progan")
+    before = {k: v.clone() for k, v in fresh.state()[0].items()}
+    assert seconds_per_step(fresh, 0.001) > 0
+    after = fresh.state()[0]
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert int(fresh.model.level) == 0  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ from reverie.tasks.sample import Prior, sample
 DEFAULT_MINUTES = 10.0
 CHECKPOINT_SECONDS = 120.0
 MIXTURE_CODES = 10_000
+REHEARSED = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of training whose steps are timed: a growing model gets slower
 SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, states and the report
 BUDGET = ("steps", "epochs", "minutes")
 SHOWN = 64  # pictures in a sample grid
@@ -302,21 +303,25 @@ def default_folder(model: str, data: str, resume: bool) -> Path:
 
 
 def seconds_per_step(loop: Loop, minutes: float) -> float:
-    """Time a few steps, then put the loop back to where it was."""
+    """Time a few steps at several stages of training, then put the loop back to where it was."""
     tensors, facts = loop.state()
     tensors = {k: v.clone() for k, v in tensors.items()}
     for _ in range(3):
         loop.advance()
-    loop.means()
-    seconds = min(10.0, max(0.5, minutes * 60 * 0.02))
-    start, done, enough = time.perf_counter(), 0, False
-    while not enough:
-        for _ in range(5):
-            loop.advance()
+    seconds = min(10.0, max(0.5, minutes * 60 * 0.02)) / len(REHEARSED)
+    spent = torch.zeros(1, device=loop.device)
+    for progress in REHEARSED:
+        loop.model.rehearse(progress)
+        loop.advance()
         loop.means()  # waits for the device
-        done += 5
-        enough = loop.world.any(time.perf_counter() - start > seconds, loop.device)
-    spent = torch.tensor([(time.perf_counter() - start) / done], device=loop.device)
+        start, done, enough = time.perf_counter(), 0, False
+        while not enough:
+            for _ in range(2):
+                loop.advance()
+            loop.means()
+            done += 2
+            enough = loop.world.any(time.perf_counter() - start > seconds, loop.device)
+        spent += (time.perf_counter() - start) / done / len(REHEARSED)
     loop.world.sum_([spent])
     loop.load_state(tensors, facts)
     return float(spent.item()) / loop.world.size

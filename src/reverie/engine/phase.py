@@ -126,6 +126,9 @@ class Model(nn.Module):
     def on_progress(self, images: int) -> None:
         """Called after each step with the number of pictures seen; schedules and growth change buffers here."""
 
+    def rehearse(self, progress: float) -> None:
+        """Be as large as at this fraction of training, for the timing of a budget in minutes; undone by the loop."""
+
     def batch_size(self, planned: int) -> int:
         """The batch size for the next step; a growing model may shrink it with its level."""
         return planned

@@ -48,7 +48,7 @@ class ProGAN(GAN):
     Config = ProGANConfig
     config: ProGANConfig
     paper = "Karras et al. 2018"
-    defaults = Defaults(batch_size=64, ema=0.999)
+    defaults = Defaults(batch_size=32, ema=0.999)
 
     generator: ProGANGenerator
     discriminator: ProGANDiscriminator
@@ -77,6 +77,12 @@ class ProGAN(GAN):
         self.progress.fill_(batch.progress)
         loss, logs = super().tell_apart(batch, carry)
         return loss, logs | {"level": self.level - 1 + self.alpha if self.level else self.alpha - 1}
+
+    def rehearse(self, progress: float) -> None:
+        levels = len(self.generator.stages)
+        done = levels if self.config.grow else min(levels, int(progress / GROWING * 2 * levels + 1) // 2)
+        self.level.fill_(done)
+        self.alpha.fill_(0.5 if done else 1.0)
 
     def on_progress(self, images: int) -> None:
         super().on_progress(images)

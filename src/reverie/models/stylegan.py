@@ -41,7 +41,7 @@ class StyleGANConfig(GANConfig):
     version: int = 2  # 1 (AdaIN) | 2 (modulated convolutions)
     latent: int = 64  # size of z
     style: int = 64  # size of w
-    width: int = 32  # channels of the finest grid
+    width: int = 16  # channels of the finest grid
     depth: int = 2  # layers of the mapping network
     mixing: float = 0.9  # probability that a picture has two styles
     path: float = 2.0  # weight of the path length penalty; 0 = none
@@ -95,7 +95,7 @@ class StyleGAN(GAN, Styles):
     Config = StyleGANConfig
     config: StyleGANConfig
     paper = "Karras et al. 2019, 2020"
-    defaults = Defaults(batch_size=64, ema=0.999)
+    defaults = Defaults(batch_size=32, ema=0.999)
 
     generator: StyleGenerator
 
