@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import torch
 
 from cases import BATCH_STATISTICS, FACTS, NAMES, loop_for, settings_for, tiny
@@ -322,6 +323,24 @@ def test_draws_of_each_sample_do_not_depend_on_the_batch() -> None:
     assert torch.equal(a[0], b[1])
     assert torch.equal(a[2], b[0])
     assert not torch.equal(a[0], a[1])
+
+
+def test_draws_of_each_sample_are_distributed_as_they_say() -> None:
+    draw = DrawEach(3, "k", samples=range(300))
+    normal, uniform, dice = draw.normal(5, 60), draw.uniform(300), draw.integers(6, 300)
+    assert normal.shape == (300, 5, 60)
+    assert draw.uniform().shape == (300,)
+    assert scipy.stats.kstest(normal.flatten().double().numpy(), "norm").pvalue > 1e-3
+    assert scipy.stats.kstest(uniform.flatten().double().numpy(), "uniform").pvalue > 1e-3
+    assert scipy.stats.chisquare(torch.bincount(dice.flatten(), minlength=6)).pvalue > 1e-3
+    assert float(uniform.max()) < 1
+    for table in (normal.flatten(1), uniform, dice.float()):  # neither samples nor places know of each other
+        for side in (table, table.T):
+            correlation = torch.corrcoef(side.double()).fill_diagonal_(0)
+            assert float(correlation.abs().max()) < 0.35
+            assert abs(float(correlation.mean())) < 0.002
+    keys = torch.stack([DrawEach(key, "k", samples=range(1000)).normal(4).flatten() for key in (3, 4)])
+    assert abs(float(torch.corrcoef(keys)[0, 1])) < 0.06  # other keys, other numbers
 
 
 def test_order_visits_everything_once_an_epoch_and_ignores_how_it_is_asked() -> None:

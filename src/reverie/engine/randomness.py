@@ -7,6 +7,7 @@ resumed, or runs on two ranks instead of one, draws the same numbers without any
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,25 +63,53 @@ class Draw:
 class DrawEach(Draw):
     """Random numbers that belong to each sample alone: row i is a function of (key, samples[i], call).
 
-    Slower than `Draw`; for evaluation, where a figure must not depend on how pictures were batched.
+    For sampling and evaluation, where a picture or figure must not depend on how pictures were batched. The numbers
+    are hashes of their place (SplitMix64, Steele et al. 2014), so that a batch of them is one vector operation; seeding
+    a generator for each sample costs as much as a small network's picture. Normal ones have tails up to 5.7 sigma.
     """
 
     def __init__(self, *key: int | str, samples: Sequence[int], device: torch.device | str = "cpu") -> None:
         super().__init__(*key, count=len(samples), device=device)
-        self.samples = [int(s) for s in samples]
+        self.samples = np.asarray([int(s) for s in samples], np.uint64)
 
-    def _rows(self) -> list[torch.Generator]:
+    def _bits(self, *shape: int) -> np.ndarray:
+        """64 random bits for each number, (count, *shape)."""
         self._calls += 1
-        return [torch.Generator().manual_seed(derive(*self.key, self._calls, s)) for s in self.samples]
+        key = np.uint64(derive(*self.key, self._calls))
+        with np.errstate(over="ignore"):  # arithmetic modulo 2^64
+            streams = _mixed(_mixed(self.samples * _STEP + key) + key)
+            places = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * _STEP
+            bits: np.ndarray = _mixed(streams[:, None] + places).reshape(len(streams), *shape)
+            return bits
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.stack([torch.randn(shape, generator=g) for g in self._rows()]).to(self.device)
+        bits = self._bits(*shape)
+        u, v = _unit(bits >> np.uint64(40)), _unit(bits & np.uint64(0xFFFFFF))
+        normal = np.sqrt(-2 * np.log1p(-u)) * np.cos(np.float32(2 * np.pi) * v)  # Box and Muller 1958
+        return torch.from_numpy(normal).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
-        return torch.stack([torch.rand(shape, generator=g) for g in self._rows()]).to(self.device)
+        return torch.from_numpy(_unit(self._bits(*shape) >> np.uint64(40))).to(self.device)
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        return torch.stack([torch.randint(high, shape, generator=g) for g in self._rows()]).to(self.device)
+        # Towards the upper 32 bits of a product of 32 bits with high: no modulo, no bias that counts below 2^20.
+        found = (self._bits(*shape) >> np.uint64(32)) * np.uint64(high) >> np.uint64(32)
+        return torch.from_numpy(found.astype(np.int64)).to(self.device)
+
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser, modulo 2^64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _unit(bits: np.ndarray) -> np.ndarray:
+    """24 bits to [0, 1), float32."""
+    return bits.astype(np.float32) * np.float32(2**-24)
 
 
 class DataOrder:

@@ -92,7 +92,7 @@ class SampleDraw(DrawEach):
     def normal(self, *shape: int) -> Tensor:
         self._calls += 1
         if self._calls not in self._streams:
-            seeds = [derive(*self.key, self._calls, s) for s in self.samples]
+            seeds = [derive(*self.key, self._calls, s) for s in self.samples.tolist()]
             self._streams[self._calls] = [np.random.default_rng(s) for s in seeds]
         rows = [stream.standard_normal(shape, np.float32) for stream in self._streams[self._calls]]
         return torch.from_numpy(np.stack(rows)).to(self.device)
