@@ -321,15 +321,15 @@ def test_active_units_and_kl() -> None:
 
 def test_evaluate_runs_what_the_model_permits() -> None:
     data = Set(10, (1, 3, 5))
-    figures = evaluate(Linear((1, 3, 5), 4), data, samples=5)
-    assert set(figures) == {"reconstruction", "likelihood", "latent", "protocol"}
+    figures = evaluate(Linear((1, 3, 5), 4), data, samples=5, generated=20)
+    assert set(figures) == {"reconstruction", "likelihood", "latent", "quality", "protocol"}
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert figures["protocol"] == {"pictures": 10, "of": 10, "samples": 5, "seed": 0}
     found = likelihood(Linear((1, 3, 5), 4), data, samples=5)
     assert figures["likelihood"]["iw_bound"] == pytest.approx(found.bound.mean())
     assert figures["likelihood"]["nll"] == -figures["likelihood"]["iw_bound"]
     assert figures["latent"]["kl"] == pytest.approx(sum(figures["latent"]["kl_per_dimension"]))
-    assert metrics_of(Half()) == ["reconstruction", "latent"]
+    assert metrics_of(Half()) == ["reconstruction", "latent", "quality"]
     assert metrics_of(Blank()) == ["latent"]
     assert evaluate(Blank(), data)["latent"]["active_units"] == 0
 
@@ -346,7 +346,8 @@ def test_evaluate_with_a_limit_draws_from_the_whole_set() -> None:
     many = some(Set(1000, (1, 2, 2)), 500, seed=1)
     for label in (many % 10, many // 100):
         assert 25 < np.bincount(label, minlength=10).min() <= np.bincount(label).max() < 75
-    assert evaluate(Half(), data, limit=50)["protocol"]["pictures"] == 10
+    assert evaluate(Half(), data, ["latent"], limit=50)["protocol"]["pictures"] == 10
+    assert "quality" not in evaluate(Half(), data, limit=5)
 
 
 def test_evaluate_says_what_is_missing() -> None:
@@ -356,7 +357,9 @@ def test_evaluate_says_what_is_missing() -> None:
     with pytest.raises(ReverieError, match="'likelihood' needs a bound on log p"):
         evaluate(Half(), data, ["likelihood"])
     with pytest.raises(ReverieError, match="No metric applies to Noise"):
-        evaluate(Noise(), data)
+        evaluate(Noise(), data)  # but three pictures are too few to compare
+    with pytest.raises(ReverieError, match="at least 6 of each kind"):
+        evaluate(Noise(), data, ["quality"])
     with pytest.raises(ReverieError, match="no pictures"):
         evaluate(Half(), Set(0, (1, 6, 9)))
     with pytest.raises(ReverieError, match="at least 1 sample"):

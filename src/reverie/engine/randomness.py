@@ -104,12 +104,15 @@ def _mixed(x: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser, modulo 2^64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def _unit(bits: np.ndarray) -> np.ndarray:
     """24 bits to [0, 1), float32."""
-    return bits.astype(np.float32) * np.float32(2**-24)
+    unit: np.ndarray = bits.astype(np.float32)
+    unit *= np.float32(2**-24)
+    return unit
 
 
 class DataOrder:

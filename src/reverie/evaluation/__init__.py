@@ -13,7 +13,7 @@ from torch import nn
 
 from reverie.capabilities import Bounds, Encodes, Reconstructs, Samples
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.generation import judge, report
+from reverie.evaluation.generation import LEAST, judge, report
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
@@ -114,7 +114,8 @@ def evaluate(
 
     ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit. ``samples`` is the number of
     importance samples for each picture. ``limit`` measures on that many pictures, drawn by ``seed``; 0 is all.
-    The model is moved to ``device``.
+    The model is moved to ``device``. Fewer than 6 pictures (generated, or to compare with) have no quality as a set;
+    where no metrics are named it is then left out.
 
     ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
     (`reverie.evaluation.features`); pictures of ``dataset`` compared in the same way are the floor. Without
@@ -123,7 +124,10 @@ def evaluate(
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
     the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to 256 levels.
     """
+    generated = min(generated, limit) if limit else generated
     names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))
+    if metrics is None and "quality" in names and min(generated, len(training or dataset)) < LEAST:
+        names.remove("quality")  # a handful of pictures has no quality as a set
     for name in names:
         if name not in METRICS:
             raise ReverieError(f"There is no metric '{name}'{nearest(name, METRICS)}")
