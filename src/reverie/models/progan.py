@@ -5,12 +5,14 @@ a level twice as fine is faded into both networks, is given time to settle, and 
 of the pictures. While a level fades in, the data's pictures are faded from coarse to fine with the same weight. So
 large shapes are found first, when the game is easy, and most steps of the training are cheap ones.
 
-The paper's recipe: WGAN-GP with drift (critic and generator take turns one to one), pixel normalisation in the
-generator, the deviation of a minibatch as one more feature in the discriminator, equalised learning rates, Adam 1e-3
-(0, 0.99), samples from averaged weights. What differs: the optimizers are not reset when a level comes (a model cannot
-ask its loop for that; the new layers have fresh state anyway), the batch does not shrink with the levels (that is for
-memory that small pictures do not need), any picture size, and a schedule in fractions of the training, unless ``grow``
-gives it in pictures (600,000 in the paper).
+The paper's recipe: pixel normalisation in the generator, the deviation of a minibatch as one more feature in the
+discriminator, equalised learning rates, Adam (0, 0.99), samples from averaged weights. What differs: the game is the
+non-saturating one with R1 (Mescheder et al. 2018 train the same networks so), because WGAN-GP with one critic step
+collapses when each level has a few hundred steps; ``model.objective=wgan-gp model.r1=0 model.lr=0.001`` is the paper's.
+The learning rate is that of narrow networks and short trainings, and falls to zero. The optimizers are not reset when a
+level comes (a model cannot ask its loop for that; the new layers have fresh state anyway), the batch does not shrink
+with the levels (that is for memory that small pictures do not need), any picture size, and a schedule in fractions of
+the training, unless ``grow`` gives it in pictures (600,000 in the paper).
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ GROWING = 0.6  # fraction of the training in which the networks grow, where ``gr
 class ProGANConfig(GANConfig):
     latent: int = 64  # size of z
     width: int = 16  # channels of the finest level
-    objective: str = "wgan-gp"  # the paper's; any other game can be played
+    objective: str = "non-saturating"  # wgan-gp is the paper's first choice; any other game can be played
+    r1: float = 3.0  # gamma of the penalty on the gradient at real pictures
+    penalty_every: int = 4  # steps between R1 penalties
     grow: int = 0  # pictures for which a level fades in, and for which it then settles; 0 = 60% of training is growth
-    lr: float = 1e-3  # Adam's, of both players
+    lr: float = 6e-3  # Adam's, of both players
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +52,7 @@ class ProGAN(GAN):
     Config = ProGANConfig
     config: ProGANConfig
     paper = "Karras et al. 2018"
-    defaults = Defaults(batch_size=32, ema=0.999)
+    defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
 
     generator: ProGANGenerator
     discriminator: ProGANDiscriminator

@@ -10,8 +10,10 @@ independent (style mixing); w can be pulled towards its mean (truncation).
     ``version`` 2   styles modulate the convolutions' weights; pictures of all resolutions add up; residual
                     discriminator; path length regularisation: |J^T y| is to be the same for every w (eq. 4)
 
-R1 is a phase of its own every 16 steps, the path length every 4 on half a batch; the learning rate and Adam's betas
-are corrected for that (their appendix B). What differs: the cut of a mixed pair is drawn for each picture, not for
+R1 is a phase of its own every few steps, as is the path length, on half a batch; the learning rate and Adam's betas
+are corrected for that (their appendix B). What differs: the settings are those of narrow networks that see some 100,000
+pictures, not 25 million (the papers: learning rate 0.002, R1 every 16 steps with gamma by the size of the pictures,
+path length weight 2; here five times the rate, which falls to zero, and more R1); the cut of a mixed pair is drawn for each picture, not for
 each batch; the running means weigh all of a short training alike; they are those of the step before, so that they do
 not depend on how a batch is divided; two mapping layers (the papers: 8, and 2 for small data in the ADA paper); the
 first version is trained with the lazy R1 of the second; the networks' own differences are said in networks/stylegan.py.
@@ -44,11 +46,11 @@ class StyleGANConfig(GANConfig):
     width: int = 16  # channels of the finest grid
     depth: int = 2  # layers of the mapping network
     mixing: float = 0.9  # probability that a picture has two styles
-    path: float = 2.0  # weight of the path length penalty; 0 = none
+    path: float = 0.5  # weight of the path length penalty; 0 = none
     path_every: int = 4  # steps between path length penalties
-    r1: float = 0.1  # gamma of the penalty on the gradient at real pictures; more for larger pictures
-    penalty_every: int = 16  # steps between R1 penalties
-    lr: float = 2e-3  # Adam's, of both players; the mapping's is a hundredth
+    r1: float = 3.0  # gamma of the penalty on the gradient at real pictures; more for larger pictures
+    penalty_every: int = 4  # steps between R1 penalties
+    lr: float = 1e-2  # Adam's, of both players; the mapping's is a hundredth
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +97,7 @@ class StyleGAN(GAN, Styles):
     Config = StyleGANConfig
     config: StyleGANConfig
     paper = "Karras et al. 2019, 2020"
-    defaults = Defaults(batch_size=32, ema=0.999)
+    defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
 
     generator: StyleGenerator
 
