@@ -38,6 +38,7 @@ from reverie.networks.mlp import dense
 FACTS = Facts(2, 1, 1)  # a point is a picture of one pixel with two channels
 APART, TIGHT = 2.0, 0.05  # distance between neighbours, and sigma over it
 REACH, ENOUGH, COUNT = 4, 20, 10_000  # sigmas of high quality; points that cover a mode; points generated
+STEEP = 5.0
 PANEL, TITLE, SHOWN = 220, 18, 2500  # pixels a side, pixels above it, points drawn
 
 Figures = dict[str, float | int | None]
@@ -86,7 +87,15 @@ class PointGAN(R3GAN):
     def networks(self) -> tuple[nn.Module, nn.Module]:
         units, latent = UNITS * self.config.width, self.config.latent
         layers = dense([latent, *[units] * HIDDEN, 2], leaky)
-        return nn.Sequential(*layers, nn.Unflatten(1, self.facts.shape)), MLPDiscriminator(self.facts.shape, units)
+        generator = nn.Sequential(*layers, nn.Unflatten(1, self.facts.shape))
+        discriminator = MLPDiscriminator(self.facts.shape, units)
+        # Points lie close together for their spread: first layers that bend STEEP times as often across it.
+        with torch.no_grad():
+            for network in (generator, discriminator):
+                first = next(m for m in network.modules() if isinstance(m, nn.Linear))
+                first.weight.mul_(STEEP)
+                first.bias.uniform_(-STEEP, STEEP)
+        return generator, discriminator
 
 
 def train(data: Gaussians, config: R3GANConfig, steps: int, seed: int) -> Tensor:

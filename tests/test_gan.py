@@ -133,7 +133,8 @@ def test_annealed_settings_reach_adam() -> None:
     assert anneal.at(0.25, 0.9) == pytest.approx((0.625, 0.945))
     assert anneal.at(0.5, 0.9) == anneal.at(1.0, 0.9) == pytest.approx((0.25, 0.99))
     settings = plan(lr_schedule="constant", warmup=0, steps=8)
-    loop = Loop(tiny("r3gan", lr=1e-3, lr_end=0.25), Pictures(FACTS), settings, torch.device("cpu"))
+    told = {"lr": 1e-3, "lr_end": 0.25, "beta2": 0.9, "burn_in": 0.5}
+    loop = Loop(tiny("r3gan", **told), Pictures(FACTS), settings, torch.device("cpu"))
     seen = []
     for _ in range(8):
         loop.advance()
@@ -150,7 +151,7 @@ def test_gamma_settles_with_burn_in() -> None:
     early, late = (found.tell_apart(batch(progress=t), {}) for t in (0.0, 0.9))
     torch.testing.assert_close(early[1]["r1"], late[1]["r1"])
     gradients = float(early[1]["r1"] + early[1]["r2"])
-    assert float(early[0] - late[0]) == pytest.approx(0.9 * 0.5 * gradients, rel=1e-4)
+    assert (early[0] - late[0]).item() == pytest.approx(0.9 * 0.5 * gradients, rel=1e-4)
 
 
 def test_residual_blocks_start_as_the_identity() -> None:

@@ -306,7 +306,7 @@ def test_training_sees_fresh_noise_and_sampling_does_not() -> None:
 
 
 def test_lazy_phases_are_due_and_their_optimizers_corrected() -> None:
-    built = model(lr=1e-2, beta1=0.5, beta2=0.99)
+    built = model(lr=1e-2, beta1=0.5, beta2=0.99, penalty_every=16)
     specs = built.optimizers()
     assert specs["d"].lr == pytest.approx(1e-2 * 16 / 17)
     assert specs["d"].betas == pytest.approx((0.5 ** (16 / 17), 0.99 ** (16 / 17)))
@@ -336,7 +336,7 @@ class Given:
 
 
 def test_the_path_penalty_is_its_formula() -> None:
-    built = model(mixing=0.0)
+    built = model(mixing=0.0, path=2.0)
     built.path_mean.mean.fill_(0.7)
     batch = Batch(torch.zeros(6, *FACTS.shape), None, Draw("path", count=6), 0.0)
     loss, logs = built.even_paths(batch, {})

@@ -2,9 +2,9 @@
 
 The game of gan.py between convolutional networks, with the paper's recipe: batch normalisation, Adam with beta1 0.5,
 weights N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; the learning rate starts
-at 5e-4 (the paper: 2e-4) and falls to zero; and a light R1 penalty by default (Mescheder et al. 2018), every fourth step, without which the game
-falls apart when trained on: the discriminator grows ever more sure, and samples get worse for the rest of the run.
-``model.r1=0`` is the paper.
+at 5e-4 (the paper: 2e-4) and falls to zero; and a light R1 penalty by default (Mescheder et al. 2018), every fourth
+step, without which the game falls apart when trained on: the discriminator grows ever more sure, and samples get worse
+for the rest of the run. ``model.r1=0`` is the paper.
 
 ``CGAN`` is told the class: Mirza & Osindero (2014), "Conditional generative adversarial nets". The generator takes an
 embedding of the label beside z; the discriminator is by default the projection of Miyato & Koyama (2018), which checks

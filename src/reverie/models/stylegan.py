@@ -10,13 +10,14 @@ independent (style mixing); w can be pulled towards its mean (truncation).
     ``version`` 2   styles modulate the convolutions' weights; pictures of all resolutions add up; residual
                     discriminator; path length regularisation: |J^T y| is to be the same for every w (eq. 4)
 
-R1 is a phase of its own every few steps, as is the path length, on half a batch; the learning rate and Adam's betas
-are corrected for that (their appendix B). What differs: the settings are those of narrow networks that see some 100,000
+R1 is a phase of its own every few steps, as is the path length, on half a batch; the learning rate and Adam's betas are
+corrected for that (their appendix B). What differs: the settings are those of narrow networks that see some 100,000
 pictures, not 25 million (the papers: learning rate 0.002, R1 every 16 steps with gamma by the size of the pictures,
-path length weight 2; here five times the rate, which falls to zero, and more R1); the cut of a mixed pair is drawn for each picture, not for
-each batch; the running means weigh all of a short training alike; they are those of the step before, so that they do
-not depend on how a batch is divided; two mapping layers (the papers: 8, and 2 for small data in the ADA paper); the
-first version is trained with the lazy R1 of the second; the networks' own differences are said in networks/stylegan.py.
+path length weight 2; here five times the rate, which falls to zero, and more R1); the cut of a mixed pair is drawn for
+each picture, not for each batch; the running means weigh all of a short training alike; they are those of the step
+before, so that they do not depend on how a batch is divided; two mapping layers (the papers: 8, and 2 for small data in
+the ADA paper); the first version is trained with the lazy R1 of the second; the networks' own differences are said in
+networks/stylegan.py.
 """
 
 from __future__ import annotations
