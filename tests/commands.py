@@ -18,7 +18,9 @@ def words_for(
 ) -> list[str]:
     """`train`, small, quiet and on the CPU."""
     budget = [] if steps is None else ["--steps", steps]
-    known = {field.name for field in dataclasses.fields(registry.load_class(model).Config)}
+    known = {"width", "latent", "network"}
+    if model in registry.names():
+        known = {field.name for field in dataclasses.fields(registry.load_class(model).Config)}
     tiny = [word for word in TINY if not word.startswith("model.") or word[6:].split("=")[0] in known]
     words = ["train", model, "--data", data, "--out", out, "--quiet", "--device", "cpu", *budget, *tiny, *more]
     return [str(word) for word in words]
