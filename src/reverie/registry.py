@@ -59,8 +59,8 @@ MODELS: dict[str, Entry] = {
     "r3gan-large": Entry(
         "r3gan:R3GAN", "R3GAN for a large GPU", "Huang et al. 2024", {"width": 128, "depth": 2, "patch": 1, "lr": 2e-4}
     ),
-    "vaegan": Entry("vaegan:VAEGAN", "VAE with a discriminator of patches", "Larsen et al. 2016"),
     "cr3gan": Entry("r3gan:CR3GAN", "R3GAN conditioned on class labels", "Huang et al. 2024"),
+    "vaegan": Entry("vaegan:VAEGAN", "VAE with a discriminator of patches", "Larsen et al. 2016"),
 }
 
 
