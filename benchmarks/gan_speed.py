@@ -27,8 +27,10 @@ from train_speed import compare
 
 from reverie import open_dataset, sample
 from reverie.artifact import build_model
+from reverie.capabilities import Styles
 from reverie.data import DataOptions
 from reverie.engine.randomness import Draw
+from reverie.tasks.labels import classes_of
 
 SAMPLED, TURNS = 1000, 7
 
@@ -46,8 +48,8 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
     g, d, config = model.generator, model.discriminator, model.config
     adam = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
     opt_g, opt_d = torch.optim.Adam(g.parameters(), **adam), torch.optim.Adam(d.parameters(), **adam)
-    classes = torch.from_numpy(data.labels) if getattr(model, "classes", ()) else None
-    styled = hasattr(model, "map")
+    classes = torch.from_numpy(data.labels) if classes_of(model) else None
+    styled = isinstance(model, Styles)
     mean = torch.zeros(())
     done = 0
 
@@ -118,7 +120,7 @@ def sampling(name: str, spec: str) -> dict[str, float]:
     """`sample` against the generator alone, both in batches of 256."""
     facts = open_dataset(spec, DataOptions()).split("train").facts
     model: Any = build_model(name, {}, facts).to(memory_format=torch.channels_last).eval()
-    classes = getattr(model, "classes", ())
+    classes, styled = classes_of(model), isinstance(model, Styles)
     ours, theirs = [], []
     for turn in range(TURNS):
         start = time.perf_counter()
@@ -130,9 +132,7 @@ def sampling(name: str, spec: str) -> dict[str, float]:
                 count = min(256, SAMPLED - first)
                 labels = (torch.arange(count) % len(classes),) if classes else ()
                 z = torch.randn(count, model.config.latent)
-                (
-                    model.generator.synthesis(model.map(z)) if hasattr(model, "map") else model.generator(z, *labels)
-                ).clamp(-1, 1)
+                (model.generator.synthesis(model.map(z)) if styled else model.generator(z, *labels)).clamp(-1, 1)
         theirs.append(time.perf_counter() - start)
     return {
         "sample_images_per_second": round(SAMPLED / statistics.median(ours)),

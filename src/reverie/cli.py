@@ -35,6 +35,10 @@ def _whole(kind: Any, tokens: Sequence[Any]) -> Any:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 WholeOrNone = Annotated[int | None, Parameter(converter=_whole)]
+Labels = Annotated[
+    tuple[str, ...],
+    Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
+]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 
 
@@ -116,10 +120,7 @@ def sample(
     *,
     count: Whole = 64,
     out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
-    labels: Annotated[
-        tuple[str, ...],
-        Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
-    ] = (),
+    labels: Labels = (),
     prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
     truncation: Annotated[float, Parameter(help="Of styles: below 1 fewer odd pictures, less variety.")] = 1.0,
     seed: Whole = 0,
@@ -158,8 +159,7 @@ def reconstruct(
     from reverie.tasks.reconstruct import pairs
     from reverie.tasks.reconstruct import reconstruct as rebuild
 
-    if out.suffix.lower() != ".png":
-        raise ReverieError(f"--out takes a .png file, not {out}.")
+    _png(out)
     loaded, pictures, labels = _run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     rebuilt = rebuild(loaded.model, given, labels)
@@ -237,10 +237,7 @@ def mix(
         str | None, Parameter(help="FIRST-LAST: layers that take the column's style; by default the coarse half.")
     ] = None,
     truncation: float = 1.0,
-    labels: Annotated[
-        tuple[str, ...],
-        Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
-    ] = (),
+    labels: Labels = (),
     out: Path = Path("mix.png"),
     seed: Whole = 0,
     device: Device = "auto",
@@ -251,8 +248,7 @@ def mix(
     from reverie.data.pictures import save_grid
     from reverie.tasks.mix import mix as table
 
-    if out.suffix.lower() != ".png":
-        raise ReverieError(f"--out takes a .png file, not {out}.")
+    _png(out)
     chosen = None
     if layers is not None:
         if not re.fullmatch(r"\d{1,4}-\d{1,4}", layers):
@@ -285,8 +281,7 @@ def neighbours(
     from reverie.tasks.sample import sample as draw_pictures
 
     _at_least("--count", count, 1)
-    if out.suffix.lower() != ".png":
-        raise ReverieError(f"--out takes a .png file, not {out}.")
+    _png(out)
     loaded = _load(run, device)
     training = _dataset_like(loaded, data or loaded.config["data"]["spec"]).split("train")
     pictures = draw_pictures(loaded.model, count, seed=seed)
@@ -421,6 +416,11 @@ def data(
     with replacing(sheet) as temporary:
         contact_sheet(dataset, 8, 12).save(temporary, format="PNG")
     print(f"contact sheet: {sheet}")
+
+
+def _png(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file, not {out}.")
 
 
 def _at_least(flag: str, value: int, low: int) -> None:

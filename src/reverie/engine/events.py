@@ -83,12 +83,12 @@ class Record:
 
     def quality(self, step: int, images: int, figures: dict[str, Any]) -> bool:
         """One line of quality.jsonl; whether its Frechet distance is the smallest so far."""
-        before = [line["frechet"] for line in read_lines(self.folder / QUALITY)]
+        _, best = read_quality(self.folder)
         with (self.folder / QUALITY).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "images": images} | figures) + "\n")
         shown = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
         self.say(f"step {step}: {shown}")
-        return all(figures["frechet"] < value for value in before)
+        return best is None or figures["frechet"] < best["frechet"]
 
     def event(self, step: int, **facts: Any) -> None:
         """One line of events.jsonl."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reverie.capabilities import Encodes
-from reverie.data.pictures import to_tensor
+from reverie.capabilities import Conditions, Encodes
+from reverie.data.pictures import to_tensor, to_uint8
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.classifier import SEED, VERSION, accuracy, classifier
+from reverie.evaluation.classifier import SEED, VERSION, Classifier, accuracy, classifier
 from reverie.tasks.pictures import Pictures, some
 
 KINDS = ("pixels", "classifier", "encoder", "inception")
@@ -38,11 +38,9 @@ BATCH = 256
 class Extractor:
     """Pictures (N, C, H, W) in [-1, 1] -> features (N, d), and what a reader of the figures must know."""
 
-    name: str  # one of `KINDS`
     compute: Callable[[Tensor], Tensor]
-    facts: dict[str, Any] = field(
-        default_factory=dict
-    )  # name, version, hash, resizer, and the accuracy of a classifier
+    facts: dict[str, Any]  # name, version, hash, resizer, and the accuracy of a classifier
+    network: Classifier | None = None  # whose features these are, if a classifier's
 
     def __call__(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -95,7 +93,7 @@ def _pixels(training: Pictures) -> Extractor:
         return projected
 
     facts = {"components": components, "fitted_on": len(indices)}
-    return Extractor("pixels", compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
+    return Extractor(compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
 
 
 def _classifier(training: Pictures, test: Pictures | None, device: torch.device | str) -> Extractor:
@@ -103,7 +101,7 @@ def _classifier(training: Pictures, test: Pictures | None, device: torch.device 
     facts: dict[str, Any] = _facts("classifier", VERSION, network.state_dict())
     if test is not None:
         facts["test_accuracy"] = accuracy(network, test)
-    return Extractor("classifier", lambda images: network(images.to(device)), facts | {"seed": SEED})
+    return Extractor(lambda images: network(images.to(device)), facts | {"seed": SEED}, network)
 
 
 def _encoder(where: str, training: Pictures, device: torch.device | str) -> Extractor:
@@ -115,12 +113,12 @@ def _encoder(where: str, training: Pictures, device: torch.device | str) -> Extr
     model = run.model
     if not isinstance(model, Encodes):
         raise ReverieError(f"{where} is a {run.name}, which has no encoder.")
-    if getattr(model, "classes", ()):
+    if isinstance(model, Conditions):
         raise ReverieError(f"{where} is a {run.name}, whose encoder needs labels; features must do without.")
     if run.facts.shape != training.facts.shape:
         raise ReverieError(f"{where} was trained on {run.facts.shape} pictures, and these are {training.facts.shape}.")
     facts = _facts("encoder", 1, model.state_dict()) | {"model": run.name}
-    return Extractor("encoder", lambda images: model.encode(images.to(device)).mean, facts)
+    return Extractor(lambda images: model.encode(images.to(device)).mean, facts)
 
 
 def _inception(path: str, device: torch.device | str) -> Extractor:
@@ -140,14 +138,14 @@ def _inception(path: str, device: torch.device | str) -> Extractor:
     network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path or None).to(device)
 
     def compute(images: Tensor) -> Tensor:
-        pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pixels = torch.from_numpy(to_uint8(images))
         if pixels.shape[1] not in (1, 3):
             raise ReverieError(f"Inception takes pictures of 1 or 3 channels, not {pixels.shape[1]}.")
         features: Tensor = network(pixels.expand(-1, 3, -1, -1).to(device))[0]
         return features
 
     facts = {"name": "inception", "version": "2015-12-05", "hash": INCEPTION, "resizer": "TensorFlow 1, bilinear, 299"}
-    return Extractor("inception", compute, facts)
+    return Extractor(compute, facts)
 
 
 def _facts(name: str, version: int, tensors: dict[str, Tensor]) -> dict[str, Any]:

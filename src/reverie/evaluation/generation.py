@@ -10,7 +10,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from reverie.evaluation.classifier import Classifier, classifier
 from reverie.evaluation.features import BATCH, Extractor, extractor, labelled
 from reverie.evaluation.frechet import frechet, kid
 from reverie.evaluation.neighbours import overlap
-from reverie.tasks.pictures import Pictures, some
+from reverie.tasks.pictures import Pictures, device_of, some
 from reverie.tasks.sample import Prior, sample
 
 LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
@@ -53,7 +52,7 @@ class Judge:
             **asdict(overlap(self.real, features)),
         }
         if self.reader is not None:
-            read = _read(self.reader, images)
+            read = _read(self.reader, features if self.reader is self.extractor.network else None, images)
             counts = torch.bincount(read, minlength=len(self.classes))
             shares = counts[counts > 0].double() / len(read)
             found["class_counts"] = dict(zip(self.classes, counts.tolist(), strict=True))
@@ -86,7 +85,7 @@ def judge(
     if min(len(training), count) < LEAST:
         raise ReverieError(f"The quality of pictures is measured on at least {LEAST} of each kind.")
     chosen = extractor(features, training, test, device)
-    reader = classifier(training, device) if labelled(training) else None
+    reader = chosen.network or (classifier(training, device) if labelled(training) else None)
     real = chosen.of(training, some(training, count, seed))
     return Judge(chosen, real, reader, training.facts.classes, seed)
 
@@ -105,7 +104,7 @@ def report(model: Samples, judged: Judge, test: Pictures | None, count: int = 10
     if test is not None and len(test) >= LEAST:
         indices = some(test, min(count, len(test)), judged.seed)
         labels = None if test.labels is None or judged.reader is None else torch.from_numpy(test.labels[indices])
-        found["floor"] = judged.figures(_tensor(test, indices), labels) | {"pictures": len(indices)}
+        found["floor"] = judged.figures(to_tensor(test.batch(indices)), labels) | {"pictures": len(indices)}
     return found | {"protocol": judged.protocol | {"generated": count}}
 
 
@@ -117,11 +116,11 @@ def _wanted(model: Samples, judged: Judge, count: int) -> Tensor | None:
     return numbers[torch.arange(count) % len(numbers)]
 
 
-def _read(reader: Classifier, images: Tensor) -> Tensor:
-    device = next(reader.parameters()).device
+def _read(reader: Classifier, features: Tensor | None, images: Tensor) -> Tensor:
+    """The class of each picture, (N,); ``features`` are the reader's own of them, where they were computed already."""
+    device = device_of(reader)
     with torch.no_grad():
+        if features is not None:
+            read: Tensor = reader.head(features.to(device)).argmax(1).cpu()
+            return read
         return torch.cat([reader.head(reader(part.to(device))).argmax(1).cpu() for part in images.split(BATCH)])
-
-
-def _tensor(dataset: Pictures, indices: np.ndarray) -> Tensor:
-    return torch.cat([to_tensor(dataset.batch(part)) for part in np.array_split(indices, -(-len(indices) // BATCH))])

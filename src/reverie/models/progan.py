@@ -84,16 +84,19 @@ class ProGAN(GAN):
 
     def rehearse(self, progress: float) -> None:
         levels = len(self.generator.stages)
-        done = levels if self.config.grow else min(levels, int(progress / GROWING * 2 * levels + 1) // 2)
-        self.level.fill_(done)
-        self.alpha.fill_(0.5 if done else 1.0)
+        level = levels if self.config.grow else self.reached(progress / GROWING * 2 * levels)
+        self.level.fill_(level)
+        self.alpha.fill_(0.5 if level else 1.0)
+
+    def reached(self, done: float) -> int:
+        """The level after ``done`` units: level 0 settles for one, every further one fades in for one and settles."""
+        return min(len(self.generator.stages), int(done + 1) // 2)
 
     def on_progress(self, images: int) -> None:
         super().on_progress(images)
         levels = len(self.generator.stages)
-        # Level 0 settles for one unit; every further level takes one to fade in and one to settle.
         done = images / self.config.grow if self.config.grow else float(self.progress) / GROWING * 2 * levels
-        level = min(levels, int(done + 1) // 2)
+        level = self.reached(done)
         alpha = min(1.0, done + 1 - 2 * level) if level else 1.0
         if (level, alpha) > self.now:  # a run that is resumed for longer does not shrink
             self.level.fill_(level)

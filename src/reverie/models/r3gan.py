@@ -76,11 +76,13 @@ class R3GAN(GAN):
     paper = "Huang et al. 2024"
     defaults = Defaults(batch_size=32, ema=0.999)
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
+    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
         config, shape = self.config, self.facts.shape
         return (
-            R3GANGenerator(config.latent, shape, config.width, config.depth, config.patch, config.bounded),
-            R3GANDiscriminator(shape, config.width, config.depth, config.patch),
+            R3GANGenerator(
+                config.latent, shape, config.width, config.depth, config.patch, config.bounded, classes, EMBEDDING
+            ),
+            R3GANDiscriminator(shape, config.width, config.depth, config.patch, classes, EMBEDDING),
         )
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
@@ -99,11 +101,5 @@ class CR3GAN(R3GAN, Conditions):
         self.classes = needed_classes(facts, "cr3gan", "r3gan")
         super().__init__(config, facts)
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        config, shape, classes = self.config, self.facts.shape, len(self.classes)
-        return (
-            R3GANGenerator(
-                config.latent, shape, config.width, config.depth, config.patch, config.bounded, classes, EMBEDDING
-            ),
-            R3GANDiscriminator(shape, config.width, config.depth, config.patch, classes, EMBEDDING),
-        )
+    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
+        return super().networks(len(self.classes))

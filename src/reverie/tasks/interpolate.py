@@ -11,7 +11,7 @@ from torch import Tensor
 from reverie.capabilities import Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, classes_of, label_numbers
+from reverie.tasks.labels import Labels, classes_of, labels_in_turn
 from reverie.tasks.pictures import device_of
 
 Space = Literal["z", "w"]
@@ -46,11 +46,9 @@ def interpolate(
     if stops < 2 or between < 1:
         raise ReverieError("A path needs at least 2 stops and at least 1 step between them.")
     device = device_of(model)
-    numbers = label_numbers(model, labels) if labels is not None else None
-    if numbers is None and classes_of(model):
-        numbers = torch.zeros(1, dtype=torch.int64)
-    if numbers is not None and len(numbers) != 1:
-        raise ReverieError(f"A path has one class, not {len(numbers)}.")
+    if labels is not None and classes_of(model) and len(labels) != 1:
+        raise ReverieError(f"A path has one class, not {len(labels)}.")
+    numbers = labels_in_turn(model, labels, 1)
     with torch.no_grad():
         draw = DrawEach(seed, "sample", samples=range(stops), device=device)
         ends = model.draw_latent(draw, None if numbers is None else numbers.expand(stops).to(device))

@@ -42,6 +42,16 @@ def label_numbers(model: object, labels: Labels) -> Tensor:
     return torch.tensor([label_number(label, classes) for label in given], dtype=torch.int64)
 
 
+def labels_in_turn(model: object, labels: Labels | None, count: int) -> Tensor | None:
+    """The given labels, or else the first class, in turn for ``count`` pictures to draw; None where it takes none."""
+    if labels is None:
+        if not classes_of(model):
+            return None
+        labels = [0]
+    numbers = label_numbers(model, labels)
+    return numbers[torch.arange(count) % len(numbers)]
+
+
 def labels_for(model: object, labels: Labels | None, count: int) -> Tensor | None:
     """One label for each of ``count`` given pictures, (count,) int64, exactly where the model needs them."""
     classes = classes_of(model)

@@ -8,7 +8,7 @@ from torch import Tensor
 from reverie.capabilities import Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, classes_of, label_numbers
+from reverie.tasks.labels import Labels, labels_in_turn
 from reverie.tasks.pictures import device_of
 
 
@@ -35,17 +35,14 @@ def mix(
     if min(rows, columns) < 1:
         raise ReverieError("A table of mixed styles needs at least one row and one column.")
     device, count = device_of(model), rows + columns
-    numbers = label_numbers(model, labels) if labels is not None else None
-    if numbers is None and classes_of(model):
-        numbers = torch.zeros(1, dtype=torch.int64)
-    given = None if numbers is None else numbers[torch.arange(count) % len(numbers)].to(device)
+    numbers = labels_in_turn(model, labels, count)
+    given = None if numbers is None else numbers.to(device)
     with torch.no_grad():
         z = model.draw_latent(DrawEach(seed, "sample", samples=range(count), device=device), given)
         w = model.truncate(model.map(z, given), truncation)
         down, across = w[:rows], w[rows:]
-        table = [torch.cat([model.synthesise(across)])]
-        blank = table[0].new_ones(1, *table[0].shape[1:])
-        table[0] = torch.cat([blank, table[0]])
+        head = model.synthesise(across)
+        table = [head.new_ones(1, *head.shape[1:]), head]
         for row in down:
             mixed = row.repeat(columns, 1, 1)
             mixed[:, first:last] = across[:, first:last]
