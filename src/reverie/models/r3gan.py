@@ -18,7 +18,9 @@ and 3.5 with it); Adam's beta2 is 0.99 from the start (``beta2``; the paper begi
 ramps up from zero by the loop's own rule; no augmentation by default (the paper: probability 0.55 on CIFAR-10, for long
 runs).
 
-``CR3GAN`` is told the class: an embedding beside z, and a projection discriminator.
+``CR3GAN`` is told the class: an embedding beside z, quieter than z at the start, and a projection discriminator. Its
+logit has a part without label too, which the paper's has not: with the projection alone, and a label as loud as z,
+MNIST came out with few kinds of each digit (recall 0.39 after 2,400 steps of 32, and 0.52 so).
 """
 
 from __future__ import annotations

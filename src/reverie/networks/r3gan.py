@@ -91,6 +91,8 @@ class R3GANGenerator(nn.Module):
         last, first = stages[-1], stages[0]
         walked, blocks = stages[patch - 1 :], depth * len(stages)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
+        if self.embedding is not None:  # quieter than z: as loud, a label drowns it, and a class has few kinds
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(classes))
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner))
         self.stem = _started(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
         layers: list[nn.Module] = []
@@ -115,7 +117,10 @@ class R3GANGenerator(nn.Module):
 
 
 class R3GANDiscriminator(nn.Module):
-    """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,): a projection of the features."""
+    """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,).
+
+    A label adds the inner product of its embedding with features (Miyato & Koyama 2018, eq. 3).
+    """
 
     def __init__(
         self, shape: tuple[int, int, int], width: int, depth: int, patch: int = 1, classes: int = 0, embedding: int = 0
@@ -138,15 +143,18 @@ class R3GANDiscriminator(nn.Module):
             layers += [Block(stage.deep, blocks) for _ in range(depth)]
         self.body = nn.Sequential(*layers)
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner) / math.sqrt(math.prod(last.inner)))
-        self.head = _started(nn.Linear(last.deep, embedding if classes else 1, bias=False), 1.0)
+        self.head = _started(nn.Linear(last.deep, 1, bias=False), 1.0)
+        self.projection = _started(nn.Linear(last.deep, embedding, bias=False), 1.0) if classes else None
         self.embedding = nn.Embedding(classes, embedding) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        features: Tensor = self.head((self.body(images) * self.basis).sum((2, 3)))
-        if self.embedding is None:
-            return features.squeeze(1)
+        features: Tensor = (self.body(images) * self.basis).sum((2, 3))
+        logits: Tensor = self.head(features).squeeze(1)
+        if self.projection is None or self.embedding is None:
+            return logits
         direction: Tensor = self.embedding(labels)
-        return (features * direction).sum(1) / math.sqrt(direction.shape[1])
+        agreement: Tensor = (self.projection(features) * direction).sum(1)
+        return logits + agreement / math.sqrt(direction.shape[1])
 
 
 def _channels(before: int, after: int) -> list[nn.Module]:
