@@ -9,6 +9,7 @@ import torch
 
 from reverie import registry
 from reverie.artifact import build_model
+from reverie.capabilities import Translates
 from reverie.engine.budget import Plan, ResolvedPlan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
@@ -17,8 +18,9 @@ from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]
 BATCH_STATISTICS = ("dcgan", "cgan")  # batch normalisation: equal within rounding, not to the bit
-SMALL: dict[str, Any] = {"width": 4, "latent": 3}
+SMALL: dict[str, Any] = {"width": 4, "latent": 3, "width_d": 4, "pool": 5}
 FACTS = Facts(1, 8, 8, ("cat", "dog", "owl"))
+TRANSLATORS = [name for name in registry.names() if issubclass(registry.load_class(name), Translates)]
 
 
 def settings_for(name: str, **wanted: Any) -> dict[str, Any]:
@@ -26,7 +28,16 @@ def settings_for(name: str, **wanted: Any) -> dict[str, Any]:
     if name in TOYS:
         return {}
     known = {f.name for f in dataclasses.fields(registry.load_class(name).Config)}
-    return SMALL | {k: v for k, v in wanted.items() if k in known}
+    if name in TRANSLATORS:
+        known -= {"network"}  # theirs are other ones than the coders'
+    return {k: v for k, v in (SMALL | wanted).items() if k in known}
+
+
+def facts_for(name: str, facts: Facts = FACTS) -> Facts:
+    """The facts of data that model ``name`` can learn: for a translator, side A has the channels, side B one more."""
+    if name not in TRANSLATORS or facts.sides:
+        return facts
+    return dataclasses.replace(facts, channels=2 * facts.channels + 1, sides=(facts.channels, facts.channels + 1))
 
 
 def tiny(name: str, facts: Facts = FACTS, seed: int = 0, **settings: Any) -> Model:
@@ -34,7 +45,7 @@ def tiny(name: str, facts: Facts = FACTS, seed: int = 0, **settings: Any) -> Mod
     if name in TOYS:
         torch.manual_seed(seed)
         return TOYS[name](None, facts)
-    return build_model(name, SMALL | settings, facts, seed)
+    return build_model(name, settings_for(name) | settings, facts_for(name, facts), seed)
 
 
 def plan(**values: Any) -> ResolvedPlan:
@@ -53,5 +64,5 @@ def plan(**values: Any) -> ResolvedPlan:
 def loop_for(name: str, world: World | None = None, facts: Facts = FACTS, **values: Any) -> Loop:
     """A loop over random pictures."""
     world = world or World()
-    source = Pictures(facts, seed=int(values.get("seed", 0)), rank=world.rank, ranks=world.size)
+    source = Pictures(facts_for(name, facts), seed=int(values.get("seed", 0)), rank=world.rank, ranks=world.size)
     return Loop(tiny(name, facts), source, plan(**values), torch.device("cpu"), world)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
+from cases import TRANSLATORS, settings_for
 from reverie import registry
 from reverie.cli import main
 
-TINY = ["--set", "model.width=4", "model.latent=3", "model.network=mlp", "train.batch_size=8", "data.limit=80"]
+TINY = ["--set", "train.batch_size=8", "data.limit=80"]
 
 
 def words_for(
@@ -18,10 +18,9 @@ def words_for(
 ) -> list[str]:
     """`train`, small, quiet and on the CPU."""
     budget = [] if steps is None else ["--steps", steps]
-    known = {"width", "latent", "network"}
-    if model in registry.names():
-        known = {field.name for field in dataclasses.fields(registry.load_class(model).Config)}
-    tiny = [word for word in TINY if not word.startswith("model.") or word[6:].split("=")[0] in known]
+    small = settings_for(model, network="mlp") if model in registry.names() else {}
+    tiny = TINY + [f"model.{key}={value}" for key, value in small.items()]
+    tiny += ["data.pair=invert"] if model in TRANSLATORS else []
     words = ["train", model, "--data", data, "--out", out, "--quiet", "--device", "cpu", *budget, *tiny, *more]
     return [str(word) for word in words]
 

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import reverie
-from cases import FACTS
+from cases import FACTS, facts_for
 from reverie import artifact, registry
 from reverie.artifact import load, read_config
-from reverie.capabilities import Conditions, Encodes, Samples
+from reverie.capabilities import Conditions, Encodes, Samples, Translates
 from reverie.engine.phase import Facts, Model
 from reverie.errors import ReverieError
 from runs import written
@@ -43,6 +43,9 @@ def outputs(model: Model) -> dict[str, Tensor]:
             found["decoded"] = model.decode(found["mean"], labels)
     if isinstance(model, Samples):
         found["drawn"] = reverie.sample(model, 7, seed=3)
+    if isinstance(model, Translates):
+        sides = dict(zip(("ab", "ba"), images.split(model.facts.sides, 1), strict=True))
+        found |= {way: reverie.translate(model, sides[way], way) for way in model.directions}
     return {key: value.contiguous() for key, value in found.items()}
 
 
@@ -86,7 +89,7 @@ def refused(folder: Path, match: str = ".") -> str:
 def test_round_trip(name: str, facts: Facts, tmp_path: Path) -> None:
     model = written(tmp_path, name, facts)
     found = load(tmp_path)
-    assert (found.name, found.facts, found.path) == (name, facts, tmp_path)
+    assert (found.name, found.facts, found.path) == (name, facts_for(name, facts), tmp_path)
     assert type(found.model) is type(model)
     assert found.model.config == model.config
     assert not found.model.training

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import torch
 
-from cases import BATCH_STATISTICS, FACTS, NAMES, loop_for, settings_for, tiny
+from cases import BATCH_STATISTICS, FACTS, NAMES, facts_for, loop_for, settings_for, tiny
 from reverie.engine.average import Average
 from reverie.engine.checkpoint import Checkpoints
 from reverie.engine.loop import Diverged, Loop
@@ -227,7 +227,7 @@ def test_microbatches_add_up_to_one_batch(name: str) -> None:
     for parts in (1, 2):
         loop = Loop(
             tiny(name, **settings),
-            Pictures(FACTS),
+            Pictures(facts_for(name)),
             loop_for(name, microbatches=parts, ema=0.0).plan,
             torch.device("cpu"),
         )

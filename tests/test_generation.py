@@ -206,7 +206,7 @@ def test_training_measures_quality_and_keeps_the_best(tmp_path: Path) -> None:
     assert measured["frechet"] == pytest.approx(lines[number]["frechet"], rel=1e-4)
     card = (run.path / "README.md").read_text()
     assert f"| figure | best, step {lines[number]['step']} | last, step 12 |" in card
-    assert "Quality of samples" in (run.path / "report.html").read_text()
+    assert "<h2>Quality</h2>" in (run.path / "report.html").read_text()
 
 
 def test_measuring_changes_nothing_and_survives_a_resume(tmp_path: Path) -> None:

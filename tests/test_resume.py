@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cases import settings_for
+from cases import TRANSLATORS, settings_for
 from reverie import registry
 from reverie.engine.checkpoint import Checkpoints
 from reverie.errors import ReverieError
@@ -34,7 +34,8 @@ def run_settings(name: str, workers: int) -> dict[str, dict[str, Any]]:
         "steps": STEPS, "batch_size": 16, "log_every": 5, "checkpoint_every": 4, "sample_every": 10, "workers": workers,
         "ema": 0.9,
     }  # fmt: skip
-    return {"model": settings_for(name, network="mlp"), "train": train, "data": {"shift": 1, "limit": 120}}
+    data = {"shift": 1, "limit": 120} | ({"pair": "invert"} if name in TRANSLATORS else {})
+    return {"model": settings_for(name, network="mlp"), "train": train, "data": data}
 
 
 def work(name: str, out: str, resume: bool, workers: int, die: tuple[str, int] | None) -> None:

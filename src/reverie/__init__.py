@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reverie.tasks.neighbours import neighbours
     from reverie.tasks.reconstruct import reconstruct
     from reverie.tasks.sample import sample
+    from reverie.tasks.translate import translate
     from reverie.tasks.traverse import traverse
     from reverie.training import train
 
@@ -37,14 +38,15 @@ _WHERE = {
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
     "evaluate": "evaluation",
     "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
-    "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "traverse": "tasks.traverse",
+    "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
+    "traverse": "tasks.traverse",
     "train": "training",
 }  # fmt: skip
 
 __all__ = [
     "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "interpolate", "load", "mix",
     "neighbours", "open_dataset", "reconstruct", "sample", "save_animation", "save_grid", "to_tensor",
-    "to_uint8", "train", "traverse",
+    "to_uint8", "train", "translate", "traverse",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from reverie import registry
 from reverie.config import configure
-from reverie.data.options import DataOptions
+from reverie.data.options import MOST_CHANNELS, DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
@@ -141,8 +141,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     """
     folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
     config = read_config(folder)
-    named = config["facts"]
-    facts = Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]))
+    facts = _facts(config["facts"])
     settings = config["settings"]["model"]
     wanted = {k: _form(v) for k, v in _outline(config["model"], settings, facts).items()}
     file = folder / WEIGHTS
@@ -165,6 +164,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     model.load_state_dict(tensors)
     torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)  # faster, here as in training
     return Run(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
+
+
+def _facts(named: dict[str, Any]) -> Facts:
+    """What config.json says of the pictures; runs from before there were pairs name no sides."""
+    sides = tuple(named.get("sides", ()))
+    return Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides)
 
 
 def _form(tensor: torch.Tensor) -> str:
@@ -217,12 +222,21 @@ def _check(config: dict[str, Any], file: Path) -> None:
         if not isinstance(config["data"].get(field), str):
             refuse(f"data.{field}", "is missing or no word")
     facts = config["facts"]
-    for side, most in (("channels", 16), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
+    sides = facts.get("sides", [])
+    if not isinstance(sides, list) or not all(_whole(side) and 1 <= side <= MOST_CHANNELS for side in sides):
+        refuse("facts.sides", f"is no list of numbers from 1 to {MOST_CHANNELS}")
+    for side, most in (
+        ("channels", MOST_CHANNELS * max(1, len(sides))),
+        ("height", LARGEST_SIDE),
+        ("width", LARGEST_SIDE),
+    ):
         if not _whole(facts.get(side)) or not 1 <= facts[side] <= most:
             refuse(f"facts.{side}", f"is no number from 1 to {most}")
     classes = facts.get("classes")
     if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         refuse("facts.classes", "is no list of names")
+    if sides and (len(sides) != 2 or sum(sides) != facts["channels"]):
+        refuse("facts.sides", "does not hold two numbers that add up to the channels")
     for section in ("model", "train", "data"):
         values = config["settings"].get(section)
         if not isinstance(values, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
@@ -113,3 +113,32 @@ class Styles(Samples):
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """synthesise(map(z))."""
         return self.synthesise(self.map(z, labels))
+
+
+class Translates(ABC):
+    """Turns pictures of one side of a pair into pictures of the other: P(b|a), and P(a|b) where it can."""
+
+    directions: tuple[str, ...]  # of "ab" and "ba"
+    learns_pairs: bool  # from pictures that belong together; else from two sides without pairs
+
+    @abstractmethod
+    def translator(self, direction: str) -> nn.Module:
+        """The network of a direction; ``grain`` is what the sides of its grid of pixels are multiples of."""
+
+    @abstractmethod
+    def translate(self, images: Tensor, direction: str = "ab", draw: Draw | None = None) -> Tensor:
+        """Pictures (N, C', H, W) in [-1, 1] from pictures (N, C, H, W), of any height and width.
+
+        Deterministic, and each picture alone. With ``draw``, a model that learned with dropout keeps it on: the noise
+        of Isola et al. (2017), one variant for each call.
+        """
+
+
+def needed_sides(facts: Facts, name: str) -> tuple[int, int]:
+    """Channels of the two sides of the data's pairs, which model ``name`` cannot do without."""
+    if len(facts.sides) != 2:
+        raise ReverieError(
+            f"{name} learns from two sides; say how the data makes them, for example --set data.pair=halves, folders, "
+            "unpaired, edges or grey."
+        )
+    return facts.sides[0], facts.sides[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reverie import registry
-from reverie.capabilities import Conditions, Encodes, Reconstructs, Samples
+from reverie.capabilities import Conditions, Encodes, Reconstructs, Samples, Translates
 from reverie.engine.events import read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
@@ -35,6 +35,8 @@ def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str
     lines = [f"reverie sample {place} --count 64"] if _is(kind, Samples) else []
     if _is(kind, Reconstructs):
         lines.append(f"reverie reconstruct {place} {data}")
+    if _is(kind, Translates):
+        lines += [f"reverie translate {place} PICTURES", f"reverie evaluate {place}"]
     if _is(kind, Encodes):
         lines += [f"reverie embed {place} {data}", f"reverie evaluate {place}"]
     return "\n".join(lines)
@@ -46,6 +48,9 @@ def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     if _is(kind, Samples):
         c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
         lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w})")
+    if _is(kind, Translates):
+        c = config["facts"]["sides"][0]
+        lines.append(f"translated = reverie.translate(run.model, pictures)  # (N, {c}, H, W) in [-1, 1], any size")
     if _is(kind, Encodes):
         lines += [
             'options = reverie.DataOptions(**run.config["settings"]["data"])',
@@ -79,6 +84,8 @@ def _front_matter(config: dict[str, Any]) -> str:
     head: dict[str, Any] = {"library_name": "reverie"}
     if _is(kind, Samples) and not _is(kind, Conditions):
         head["pipeline_tag"] = "unconditional-image-generation"
+    if _is(kind, Translates):
+        head["pipeline_tag"] = "image-to-image"
     head["tags"] = ["reverie", "pytorch", "image-generation", config["model"]]
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+", spec):
         head["datasets"] = [spec[3:]]
@@ -99,9 +106,12 @@ def _what(folder: Path, config: dict[str, Any]) -> str:
         f"channel{'s' if facts['channels'] > 1 else ''}. Trained with reverie {config['reverie']}."
     )
     text = text.replace("not probabilistic density", "not probabilistic")
-    picture = max((folder / "samples").glob("[0-9]*[0-9].png"), default=None)
-    if picture:
-        text += f"\n\n![A grid of pictures drawn from the model](samples/{picture.name})"
+    drawn = max((folder / "samples").glob("[0-9]*[0-9].png"), default=None)
+    translated = max((folder / "samples").glob("[0-9]*-ab.png"), default=None)
+    if drawn:
+        text += f"\n\n![A grid of pictures drawn from the model](samples/{drawn.name})"
+    elif translated:
+        text += f"\n\n![Held-out pictures above their translations](samples/{translated.name})"
     return text + "\n\nCurves, the latent space and more: [report.html](report.html)."
 
 
@@ -142,7 +152,7 @@ def _quality(folder: Path) -> list[str]:
     last = lines[-1]
     keys = [k for k, v in last.items() if isinstance(v, (int, float)) and k not in ("step", "images")]
     rows = [f"| {code(k)} | {number(best[k])} | {number(last[k])} |" for k in keys if k in best]
-    head = ["## Quality of samples", "", f"| figure | best, step {best['step']:,} | last, step {last['step']:,} |"]
+    head = ["## Quality", "", f"| figure | best, step {best['step']:,} | last, step {last['step']:,} |"]
     note = "Against training pictures. The best weights, by the Frechet distance, are a run of their own: `best/`."
     return ["\n".join([*head, "|---|---:|---:|", *rows, "", note])]
 

@@ -110,7 +110,8 @@ def train(
 
     run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
     if os.environ.get("RANK", "0") == "0":
-        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; draw with: reverie sample {run.path}")
+        verb = "translate" if run.facts.sides else "sample"
+        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {verb} {run.path}")
 
 
 @app.command
@@ -291,6 +292,42 @@ def neighbours(
 
 
 @app.command
+def translate(
+    run: str,
+    # Only so is "-" a picture; words that look like options are refused below.
+    images: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    direction: Annotated[Literal["ab", "ba"], Parameter(help="From side A to B, or back.")] = "ab",
+    out: Annotated[
+        Path, Parameter(help="A folder; for one picture also a file, or - for stdout.", allow_leading_hyphen=True)
+    ] = Path("translated"),
+    tile: Annotated[int, Parameter(converter=_whole, help="Larger pictures go through in tiles; 0: never.")] = 1024,
+    overlap: Annotated[int, Parameter(converter=_whole, help="Pixels that neighbouring tiles share.")] = 128,
+    noise: Annotated[int | None, Parameter(converter=_whole, help="Keep dropout on, with this seed.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Turn pictures into those of the other side; IMAGES are files, folders, or - for stdin."""
+    from reverie.tasks.translate import translate_files
+
+    for word in (*images, str(out)):
+        if word.startswith("-") and word != "-":
+            raise ReverieError(f"Unknown option {word}, or not where it belongs; a picture of that name is ./{word}.")
+    _at_least("--tile", tile, 0)
+    _at_least("--overlap", overlap, 0)
+    loaded = _load(run, device)
+    done = translate_files(loaded.model, images, out, direction, noise=noise, tile=tile, overlap=overlap)
+    for note, count in done.notes.items():
+        _say(f"{note} (pictures: {count})")
+    for name, why in done.failed:
+        _say(f"{name}: {why}")
+    if done.failed:
+        total = done.written + len(done.failed)
+        raise ReverieError(f"{len(done.failed)} of {total} pictures could not be read; {done.written} were translated.")
+    print(f"{done.written} pictures in {out}", file=sys.stderr if str(out) == "-" else sys.stdout)
+
+
+@app.command
 def evaluate(
     run: str,
     /,
@@ -351,16 +388,19 @@ def models(name: str | None = None, /) -> None:
 
     if name is not None:
         return _settings(name)
-    kinds = ("Samples", "Encodes", "Bounds", "Conditions")
+    kinds = {
+        "samples": "Samples", "encodes": "Encodes", "bounds": "Bounds", "labels": "Conditions",
+        "translates": "Translates",
+    }  # fmt: skip
     wide = max(map(len, registry.names()))
     rows = []
     for name, entry in registry.MODELS.items():
         line = f"{name:{wide}}  {entry.summary} ({entry.paper})"
         print(textwrap.fill(line, 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
         found = registry.load_class(name)
-        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds)
+        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds.values())
         rows.append((name, found.taxonomy, *marks))
-    head = ("", "density", *(kind.lower() for kind in kinds))
+    head = ("", "density", *kinds)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     print()
     for row in (head, *rows):
@@ -509,9 +549,13 @@ def main(words: Sequence[str] | None = None) -> None:
         _fail(f"{error.filename}: {reason(error)}." if error.filename else f"{reason(error)}.", 2)
 
 
-def _fail(sentence: str, code: int) -> None:
+def _say(sentence: str) -> None:
     # What a file says of itself may be part of the sentence: nothing in it steers the terminal.
     print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
+
+
+def _fail(sentence: str, code: int) -> None:
+    _say(sentence)
     sys.exit(code)
 
 

@@ -22,6 +22,9 @@ class Entry:
     preset: dict[str, Any] = field(default_factory=dict)  # the values of the class's Config that the name stands for
 
 
+# What the papers' translators of 256 pixels have in common.
+PAPER: dict[str, Any] = {"width": 64, "width_d": 64, "norm": "instance", "lr": 2e-4, "lr_d": 2e-4}
+
 MODELS: dict[str, Entry] = {
     "ae": Entry("autoencoder:Autoencoder", "Autoencoder", "Hinton & Salakhutdinov 2006"),
     "dae": Entry("autoencoder:Autoencoder", "Denoising autoencoder", "Vincent et al. 2010", {"corruption": "gaussian"}),
@@ -61,6 +64,20 @@ MODELS: dict[str, Entry] = {
     ),
     "cr3gan": Entry("r3gan:CR3GAN", "R3GAN conditioned on class labels", "Huang et al. 2024"),
     "vaegan": Entry("vaegan:VAEGAN", "VAE with a discriminator of patches", "Larsen et al. 2016"),
+    "pix2pix": Entry("pix2pix:Pix2Pix", "Translation learned from pairs", "Isola et al. 2017"),
+    "pix2pix-256": Entry(
+        "pix2pix:Pix2Pix",
+        "The paper's U-Net, for a GPU",
+        "Isola et al. 2017",
+        PAPER | {"network": "unet", "depth": 0, "blocks": 0, "dropout": 0.5},
+    ),
+    "cyclegan": Entry("cyclegan:CycleGAN", "Translation both ways, learned without pairs", "Zhu et al. 2017"),
+    "cyclegan-256": Entry(
+        "cyclegan:CycleGAN",
+        "The paper's residual networks, for a GPU",
+        "Zhu et al. 2017",
+        PAPER | {"network": "resnet", "blocks": 9},
+    ),
 }
 
 

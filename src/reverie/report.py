@@ -19,7 +19,7 @@ from PIL import Image
 
 from reverie import registry
 from reverie.artifact import read_config
-from reverie.capabilities import Bounds, Encodes
+from reverie.capabilities import Bounds, Encodes, Translates
 from reverie.card import commands, number, script
 from reverie.charts import Group, bars, colour_of, curve, legend, scatter, shortened
 from reverie.data import Dataset
@@ -66,6 +66,10 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
         _over_time(folder, config),
         _from_mixture(folder),
         _reconstructions(folder, config),
+        *(
+            _translations(folder, config, model, way)
+            for way in (model.directions if isinstance(model, Translates) else ())
+        ),
         _quality(folder),
         _curves(metrics, rates, isinstance(model, Bounds)),
         _latent(metrics, model, dataset),
@@ -153,6 +157,28 @@ def _reconstructions(folder: Path, config: dict[str, Any]) -> str:
     return _section("Reconstructions", f'<div class="beside">{body}</div>', note)
 
 
+def _directions(model: Model) -> tuple[str, ...]:
+    return model.directions if isinstance(model, Translates) else ()
+
+
+def _translations(folder: Path, config: dict[str, Any], model: Model, way: str) -> str:
+    found = _pictures(folder, f"-{way}")
+    if not found:
+        return ""
+    rows = ["the input", "its translation"]
+    rows += ["that, translated back"] if len(_directions(model)) == 2 else []
+    # As the pictures are: without pairs, there is nothing that belongs to an input.
+    rows += ["what belongs to the input"] if config["settings"]["data"].get("pair") != "unpaired" else []
+    step = f"{found[-1][0]:,}"
+    title = f"Translations from {way[0].upper()} to {way[1].upper()}"
+    body = _figure(_image(found[-1][1], f"{title} after {step} steps"), f"After {step} steps.")
+    if len(found) > 1:
+        crop = len(rows) * (config["facts"]["height"] + GAP) - GAP, 2 * (config["facts"]["width"] + GAP) - GAP
+        body += f"<div><h3>Over time</h3>{_strip(found, config, title, BESIDE, crop)}</div>"
+    note = f"Held-out pictures; rows, from above: {', '.join(rows)}."
+    return _section(title, f'<div class="beside">{body}</div>', note)
+
+
 def _curves(metrics: list[dict[str, Any]], rates: list[tuple[int, float]], nats: bool) -> str:
     series: dict[str, list[tuple[int, float]]] = {}
     for line in metrics:
@@ -190,11 +216,11 @@ def _quality(folder: Path) -> str:
     ]
     tables = [_table(f"{what}, step {line['step']:,}", line) for what, line in (("Best", best), ("Last", lines[-1]))]
     note = (
-        "Samples against training pictures. The weights with the smallest Frechet distance are a run of their own in "
-        "the folder best."
+        "Against training pictures, and for translations against what belongs to the inputs. The weights with the "
+        "smallest Frechet distance are a run of their own in the folder best."
     )
     body = f'<div class="charts">{"".join(charts)}</div><div class="tables">{"".join(tables)}</div>'
-    return _section("Quality of samples", body, note)
+    return _section("Quality", body, note)
 
 
 def _latent(metrics: list[dict[str, Any]], model: Model, dataset: Dataset) -> str:
@@ -238,26 +264,32 @@ def _pictures(folder: Path, kind: str) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _strip(found: list[tuple[int, Path]], config: dict[str, Any], what: str, most: int) -> str:
-    """At most so many of the grids, evenly spread, the first and the last among them."""
+def _strip(
+    found: list[tuple[int, Path]], config: dict[str, Any], what: str, most: int, crop: tuple[int, int] | None = None
+) -> str:
+    """At most so many of the grids, evenly spread, the first and the last among them.
+
+    Of each only the upper left is shown: of height and width ``crop``, or the whole cells that fit, two at least.
+    """
     chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))
     cell = config["facts"]["height"] + GAP, config["facts"]["width"] + GAP
+    fitting = max(2, (SMALL + GAP) // cell[0] // 2 * 2), max(2, (SMALL + GAP) // cell[1] // 2 * 2)
+    crop = crop or (fitting[0] * cell[0] - GAP, fitting[1] * cell[1] - GAP)
     items = []
     for step, path in (found[i] for i in chosen):
-        image = _image(path, f"{what} after {step:,} steps", SMALL, SMALL_BYTES, cell)
+        image = _image(path, f"{what} after {step:,} steps", SMALL, SMALL_BYTES, crop)
         items.append(f"<li>{_figure(image, f'step {step:,}')}</li>")
     return f'<ol class="strip">{"".join(items)}</ol>'
 
 
 def _image(
-    path: Path, alt: str, side: int = LARGE, most: int = LARGE_BYTES, cell: tuple[int, int] | None = None
+    path: Path, alt: str, side: int = LARGE, most: int = LARGE_BYTES, crop: tuple[int, int] | None = None
 ) -> str:
-    """An <img> that holds the picture; with ``cell``, only as many whole cells of its grid as fit, two at least."""
+    """An <img> that holds the picture, or its upper left of height and width ``crop``, at most ``side`` large."""
     with Image.open(path) as opened:
         picture = opened.copy()
-    if cell:
-        height, width = (max(2, (side + GAP) // each // 2 * 2) * each - GAP for each in cell)
-        picture = picture.crop((0, 0, min(width, picture.width), min(height, picture.height)))
+    if crop:
+        picture = picture.crop((0, 0, min(crop[1], picture.width), min(crop[0], picture.height)))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     data = _png(picture)
     if len(data) > most:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from reverie import artifact
 from reverie.artifact import Run
-from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples
+from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data.feed import Feed
+from reverie.data.pairs import Pairs
 from reverie.data.pictures import save_grid, to_tensor
 from reverie.engine.budget import Plan
 from reverie.engine.checkpoint import Checkpoints
@@ -26,13 +27,15 @@ from reverie.engine.events import Record
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.evaluation.generation import Judge, judge, quality
+from reverie.evaluation.generation import judge, quality
+from reverie.evaluation.translation import referee
 from reverie.files import check_folder, sweep
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
 from reverie.tasks.pictures import some
 from reverie.tasks.reconstruct import pairs, reconstruct
 from reverie.tasks.sample import Prior, sample
+from reverie.tasks.translations import translations
 
 DEFAULT_MINUTES = 10.0
 CHECKPOINT_SECONDS = 120.0
@@ -85,6 +88,7 @@ def train(
     plan = configure(Plan, chosen["train"], "train")
     built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
     plan = plan.with_defaults(built.defaults)
+    _check_sides(model, built, dataset)
     if len(pictures) == 0:
         raise ReverieError(f"{data} has no pictures to train on.")
     _, height, width = dataset.facts.shape
@@ -132,8 +136,8 @@ class _Session:
             plan = plan.with_steps(int(SLACK * minutes * 60 / seconds_per_step(self.loop, minutes)))
         self.plan = replace(plan.with_steps(plan.steps or 1), epochs=None, minutes=None)
         self.loop.plan = self.plan.resolved
-        self.judge: Judge | None = None
-        if plan.evaluate_every and not isinstance(model, Samples):
+        self.measure: Callable[[Model], dict[str, Any]] | None = None
+        if plan.evaluate_every and not isinstance(model, (Samples, Translates)):
             raise ReverieError(
                 f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out."
             )
@@ -159,8 +163,7 @@ class _Session:
             self._steps(None)
             return Run(self.folder, self.name, loop.weights.eval(), loop.model.facts, config)
         if plan.evaluate_every:  # before anything is written: what cannot be measured is told now
-            test = self.dataset.split("test")
-            self.judge = judge(self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
+            self.measure = self._ruler()
         with Record(
             self.folder, plan.steps or 1, resume_at=loop.step, quiet=self.quiet, tensorboard=plan.tensorboard
         ) as record:
@@ -228,12 +231,21 @@ class _Session:
             artifact.write_weights(self.folder, self.loop.weights)
             record.event(self.loop.step, saved=True, seconds=round(time.perf_counter() - start, 3))
 
+    def _ruler(self) -> Callable[[Model], dict[str, Any]]:
+        """What measures the quality of pictures that a model draws, or translates."""
+        test, plan = self.dataset.split("test"), self.plan
+        if isinstance(self.loop.model, Translates):
+            assert isinstance(test, Pairs)
+            assert isinstance(self.pictures, Pairs)
+            judged = referee(self.loop.model, self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
+            return lambda model: judged.figures(cast(Translates, model))
+        ruler = judge(self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
+        return lambda model: quality(cast(Samples, model), ruler, MEASURED)
+
     def _measure(self, record: Record) -> None:
         """The quality of samples now; the weights that are best so far are kept as a run of their own."""
-        model = self.loop.weights.eval()
-        assert isinstance(model, Samples)
-        assert self.judge is not None
-        if record.quality(self.loop.step, self.loop.images, quality(model, self.judge, MEASURED)):
+        assert self.measure is not None
+        if record.quality(self.loop.step, self.loop.images, self.measure(self.loop.weights.eval())):
             artifact.write_config(self.folder / BEST, artifact.read_config(self.folder))
             artifact.write_weights(self.folder / BEST, self.loop.weights)
 
@@ -250,6 +262,12 @@ class _Session:
             save_grid(pairs(images, rebuilt, 8), samples / f"{step:09d}-reconstructions.png", 8)
         if isinstance(model, Samples):
             self._draw(model, f"{step:09d}.png", "model")
+        if isinstance(model, Translates):
+            held_out = self.dataset.split("test")
+            assert isinstance(held_out, Pairs)
+            for way in model.directions:
+                sheet = translations(model, held_out, way, SHOWN // 8)
+                save_grid(sheet, samples / f"{step:09d}-{way}.png", SHOWN // 8)
 
     def _draw(self, model: Model, name: str, prior: Prior) -> None:
         """A grid of samples; each class its column where there are classes."""
@@ -275,6 +293,16 @@ class _Session:
         artifact.write_weights(self.folder, self.loop.weights)
         write_card(self.folder, config)
         write_report(self.folder, self.loop.weights.eval(), self.dataset)
+
+
+def _check_sides(name: str, model: Model, dataset: Dataset | Pairs) -> None:
+    """ReverieError where the data has two sides and the model knows one, or pairs are needed and there are none."""
+    if not isinstance(dataset, Pairs):
+        return
+    if not isinstance(model, Translates):
+        raise ReverieError(f"{name} learns single pictures; leave out data.pair, or train pix2pix or cyclegan.")
+    if model.learns_pairs and not dataset.paired:
+        raise ReverieError(f"{name} learns from pictures that belong together; train cyclegan on unpaired ones.")
 
 
 def pick_device(word: str) -> torch.device:

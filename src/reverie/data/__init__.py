@@ -3,6 +3,17 @@
 from reverie.data.augment import augment
 from reverie.data.dataset import Dataset, open_dataset
 from reverie.data.options import DataOptions
+from reverie.data.pairs import Pairs
 from reverie.data.pictures import contact_sheet, save_grid, to_tensor, to_uint8
 
-__all__ = ["DataOptions", "Dataset", "augment", "contact_sheet", "open_dataset", "save_grid", "to_tensor", "to_uint8"]
+__all__ = [
+    "DataOptions",
+    "Dataset",
+    "Pairs",
+    "augment",
+    "contact_sheet",
+    "open_dataset",
+    "save_grid",
+    "to_tensor",
+    "to_uint8",
+]

@@ -6,15 +6,15 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Pixels, Unreadable, to_bytes
+from reverie.data.decode import Half, Pixels, Unreadable, to_bytes
 from reverie.data.options import MOST_CHANNELS
 from reverie.errors import ReverieError
 
@@ -37,6 +37,37 @@ class Arrays:
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
     depth: str  # in words, for `reverie data`
+    names: Sequence[str]  # (N,): the number of each picture in its source
+
+    def half(self, which: Half) -> Arrays:
+        """The left or the right half of every picture; their width must be even."""
+        channels, height, width = self.shape
+        columns = slice(width // 2) if which == "left" else slice(width // 2, None)
+        return replace(
+            self,
+            shape=(channels, height, width // 2),
+            rows=lambda start, stop: self.rows(start, stop)[..., columns],
+            content=lambda i: self.content(i) + which.encode(),
+        )
+
+    def of_class(self, number: int) -> Arrays:
+        """The pictures of one class, without labels."""
+        chosen = np.flatnonzero(self.labels == number)
+
+        def rows(start: int, stop: int) -> Pixels:
+            wanted = chosen[start:stop]
+            between = self.rows(wanted[0], wanted[-1] + 1)
+            return np.asarray(between[wanted - wanted[0]])
+
+        return replace(
+            self,
+            rows=rows,
+            content=lambda i: self.content(chosen[i]),
+            splits=self.splits[chosen],
+            labels=None,
+            classes=(),
+            names=[self.names[i] for i in chosen.tolist()],
+        )
 
 
 def from_npz(path: Path) -> Arrays:
@@ -180,6 +211,7 @@ def from_faces(count: int, height: int, width: int) -> Arrays:
         labels=np.asarray(faces.labels(factors), np.int64),
         classes=tuple(faces.CLASSES),
         depth="8 bits",
+        names=[str(i) for i in range(count)],
     )
 
 
@@ -222,6 +254,7 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Array
         labels=labels,
         classes=classes,
         depth=", ".join(sorted(depths)),
+        names=[str(i) for i in range(starts[-1])],
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Plan, Seen, Unreadable, decode, encode, look, refit
+from reverie.data.decode import MODES, Half, Plan, Seen, Unreadable, decode, encode, look, refit
 from reverie.data.files import Entry, Files
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.errors import ReverieError
@@ -76,7 +76,7 @@ def build_arrays(
     what: str, arrays: Arrays, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
 ) -> dict[str, Any]:
     """Write the pixels of every row; returns the index."""
-    numbers = spread(range(len(arrays.splits)), [str(i) for i in range(len(arrays.splits))], options.limit)
+    numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
     if not numbers:
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape
@@ -96,7 +96,9 @@ def build_arrays(
             progress(len(digests), len(numbers))
     labels = None if arrays.labels is None else arrays.labels[numbers].tolist()
     return {
-        **_index(plan, [str(i) for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes),
+        **_index(
+            plan, [arrays.names[i] for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes
+        ),
         "offsets": None,
         "unreadable": [],
         "found": {
@@ -165,14 +167,17 @@ def _read(entry: Entry) -> bytes | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[bytes], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
-    """``work`` on the bytes of each entry, in order. Reading stays on this thread, as a tar has one position only."""
+def _parallel(work: Callable[[bytes, Half], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+    """``work`` on the bytes and half of each entry, in order.
+
+    Reading stays on this thread, as a tar has one position only.
+    """
 
     def attempt(portion: list[tuple[Entry, bytes | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
         results: list[tuple[Entry, T | Unreadable]] = []
         for entry, data in portion:
             try:
-                results.append((entry, data if isinstance(data, Unreadable) else work(data)))
+                results.append((entry, data if isinstance(data, Unreadable) else work(data, entry.half)))
             except Unreadable as why:
                 results.append((entry, why))
         return results
@@ -221,9 +226,10 @@ def _decode(
 ) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
     """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
 
-    def work(data: bytes) -> tuple[bytes, Seen, bytes | memoryview]:
-        picture, seen = decode(data, plan)
-        return _digest(data), seen, picture.data if raw else min(data, encode(picture), key=len)
+    def work(data: bytes, half: Half) -> tuple[bytes, Seen, bytes | memoryview]:
+        picture, seen = decode(data, plan, half)
+        stored = picture.data if raw else encode(picture) if half else min(data, encode(picture), key=len)
+        return _digest(data + half.encode()), seen, stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):

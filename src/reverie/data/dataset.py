@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -39,76 +40,121 @@ class Source:
     read: Callable[[], AbstractContextManager[Files | arrays.Arrays]]
 
 
-class Dataset:
-    """Pictures of one shape, with labels where the source has them. `split` and the rest share one pack."""
+@dataclass(frozen=True)
+class Division:
+    """Which rows of a pack are in which split."""
+
+    rows: Mapping[Split, NDArray[np.int64]]  # of "all", too
+    notes: list[str]  # on what stands in for what
+    content: str  # changes with the pictures and with whatever else decided this
+
+
+class Dataset(ABC):
+    """Pictures of one shape, with labels where the source has them: of a pack, or the pairs of `reverie.data.pairs`."""
+
+    def __init__(
+        self, spec: str, options: DataOptions, found: dict[str, Any], unreadable: list[tuple[str, str]]
+    ) -> None:
+        self.spec = spec
+        self.options = options
+        self.found = found  # counts for people: sizes, modes, bits, classes, splits, notes
+        self.unreadable = unreadable  # the name of each such file, and why
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Channels, height, width and class names."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,), or None where the source has no classes."""
+
+    @property
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """Of each picture: its path inside the source, or its number there."""
+
+    @property
+    @abstractmethod
+    def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
+        """The ground truth of the built-in faces, name -> (N,); None for anything else."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes with the pictures, labels, shape and split; not with names or the place on disk."""
+
+    @abstractmethod
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
+        """uint8 (n, C, H, W), a copy."""
+
+    @abstractmethod
+    def split(self, which: Split) -> Dataset:
+        """The training, validation or test pictures. One that is empty stands in for by another; `found` says so."""
+
+
+class Packed(Dataset):
+    """The pictures of a pack, which `split` and the rest share."""
 
     def __init__(
         self,
         spec: str,
         options: DataOptions,
         opened: pack.Pack,
-        rows: NDArray[np.int64],
+        division: Division,
         found: dict[str, Any],
-        which: str,
+        which: Split = "all",
     ) -> None:
-        self.spec = spec
-        self.options = options
-        self.found = found  # counts for people: sizes, modes, bits, classes, splits, notes
-        self.unreadable: list[tuple[str, str]] = [(name, why) for name, why in opened.index["unreadable"]]
-        self._pack = opened
-        self._rows = rows
-        self._which = which
+        super().__init__(spec, options, found, [(name, why) for name, why in opened.index["unreadable"]])
+        self.pack = opened
+        self.rows = division.rows[which]  # (N,): the number of each picture in the pack
+        self._division, self._which = division, which
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @cached_property
     def facts(self) -> Facts:
-        """Channels, height, width and class names."""
         from reverie.engine.phase import Facts
 
-        return Facts(*self._pack.plan.shape, classes=tuple(self._pack.index["classes"]))
+        return Facts(*self.pack.plan.shape, classes=tuple(self.pack.index["classes"]))
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
-        """(N,), or None where the source has no classes."""
-        labels = self._pack.index["labels"]
-        return None if labels is None else np.array(labels, np.int64)[self._rows]
+        labels = self.pack.index["labels"]
+        return None if labels is None else np.array(labels, np.int64)[self.rows]
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Of each picture: its path inside the source, or its number there."""
-        names = self._pack.index["names"]
-        return [names[row] for row in self._rows]
+        names = self.pack.index["names"]
+        return [names[row] for row in self.rows]
 
     @cached_property
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
-        """The ground truth of the built-in faces, name -> (N,); None for anything else."""
-        if not _is_faces(self.spec):
+        if not is_faces(self.spec):
             return None
         return arrays.face_factors(np.array([int(name) for name in self.names], np.int64))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the pictures, labels, shape and split; not with names or the place on disk."""
-        parts = (self._pack.index["content"], self.options.validation, self.options.test, self._which)
+        parts = (self._division.content, self.options.validation, self.options.test, self._which)
         return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, C, H, W), a copy."""
-        return self._pack.read(self._rows[indices])
+        return self.pack.read(self.rows[indices])
 
-    def split(self, which: Split) -> Dataset:
-        """The training, validation or test pictures. One that is empty stands in for by another; `found` says so."""
-        if which == "all":
-            return self._with(np.arange(len(self._pack.index["names"])), which)
-        if which not in SPLITS:
-            raise ReverieError(f"There is no split '{which}'{nearest(which, [*SPLITS, 'all'])}")
-        members, _ = divide(self._pack.index, self.options)
-        return self._with(members[which], which)
+    def split(self, which: Split) -> Packed:
+        if which not in self._division.rows:
+            raise ReverieError(f"There is no split '{which}'{nearest(which, self._division.rows)}")
+        return Packed(self.spec, self.options, self.pack, self._division, self.found, which)
 
-    def _with(self, rows: NDArray[np.int64], which: str) -> Dataset:
-        return Dataset(self.spec, self.options, self._pack, rows, self.found, which)
+    def divided(self, division: Division) -> Packed:
+        """All of the division's rows, in its splits."""
+        return Packed(self.spec, self.options, self.pack, division, _found(self.pack.index, division))
 
 
 def open_dataset(
@@ -123,9 +169,20 @@ def open_dataset(
     A spec is a folder, a zip or tar of one, an .npz, an idx file, ``hf:owner/name``, ``digits`` or ``faces``. The first
     use decodes into a pack in the cache (`pack.cache_folder`), calling ``progress(done, total)``; later ones map it.
     The pack's key is made of names, sizes and times of change (and, for single files, of their first and last bytes).
+    With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
     Raises ReverieError where there is nothing to read.
     """
-    source = _find(spec, options)
+    if options.pair:
+        from reverie.data import pairs
+
+        return pairs.open_pairs(spec, options, cache, progress)
+    return open_source(spec, find(spec, options), options, cache, progress)
+
+
+def open_source(
+    spec: str, source: Source, options: DataOptions, cache: Path | None, progress: build.Progress | None
+) -> Packed:
+    """All pictures of a source, out of its pack, which is made where there is none."""
     key = (pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit)
     path = (cache or pack.cache_folder()) / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
     opened = pack.open_pack(path)
@@ -141,7 +198,9 @@ def open_dataset(
             raise ReverieError(
                 f"The cache at {path.parent} does not keep what is written; set REVERIE_CACHE to another folder."
             )
-    return Dataset(spec, options, opened, np.arange(len(opened.index["names"])), _found(opened.index, options), "all")
+    rows, notes = divide(opened.index, options)
+    division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, notes, opened.index["content"])
+    return Packed(spec, options, opened, division, _found(opened.index, division))
 
 
 def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
@@ -171,27 +230,30 @@ def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDA
     return rows, notes
 
 
-def _found(index: dict[str, Any], options: DataOptions) -> dict[str, Any]:
-    rows, notes = divide(index, options)
-    counts = np.bincount(index["labels"] or [], minlength=len(index["classes"]))
+def _found(index: dict[str, Any], division: Division) -> dict[str, Any]:
+    rows = division.rows["all"]
+    labels = np.array(index["labels"] or [], np.int64)
+    counts = np.bincount(labels[rows] if len(labels) else labels, minlength=len(index["classes"]))
     return {
-        "pictures": len(index["names"]),
+        "pictures": len(rows),
         **index["found"],
         "unreadable": len(index["unreadable"]),
         "classes": {name: int(count) for name, count in zip(index["classes"], counts, strict=True)},
-        "splits": {name: len(members) for name, members in rows.items()},
-        "notes": notes,
+        "splits": {name: len(division.rows[name]) for name in SPLITS},
+        "notes": division.notes,
     }
 
 
-def _is_faces(spec: str) -> bool:
+def is_faces(spec: str) -> bool:
+    """Whether a spec means the built-in faces."""
     return spec == "faces" or spec.startswith("faces:")
 
 
-def _find(spec: str, options: DataOptions) -> Source:
+def find(spec: str, options: DataOptions) -> Source:
+    """What a spec means. Raises ReverieError where that is nothing."""
     if spec == "digits":
         return Source("digits", lambda: nullcontext(arrays.from_digits()))
-    if _is_faces(spec):
+    if is_faces(spec):
         return _faces(spec, options)
     if spec.startswith("hf:"):
         from reverie.data import hub

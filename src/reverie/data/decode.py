@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
+Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
 
 # What Pillow decodes by itself. A closed list: some of its other formats run programs (EPS starts Ghostscript).
 FORMATS = (
@@ -56,40 +57,46 @@ class Plan:
         return self.channels, self.height, self.width
 
 
-def look(data: bytes) -> Seen:
+def look(data: bytes, half: Half = "") -> Seen:
     """Reads the header only. Raises Unreadable."""
     try:
-        image = _open(data)
+        image = opened(data)
         # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        return _seen(image, turned=asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8))
+        seen = _seen(image, turned=asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8))
+        return replace(seen, width=len(_columns(seen.width, half)))
     except Unreadable:
         raise
     except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
-        raise Unreadable(_reason(why)) from why
+        raise Unreadable(damage(why)) from why
 
 
-def decode(data: bytes, plan: Plan) -> tuple[Pixels, Seen]:
-    """The upright picture, fitted to the plan, uint8 (C, H, W). Raises Unreadable."""
+def decode(data: bytes, plan: Plan, half: Half = "") -> tuple[Pixels, Seen]:
+    """The upright picture or a half of it, fitted to the plan, uint8 (C, H, W). Raises Unreadable.
+
+    A half is cut from the pixels as they are in the file: nothing of the other half gets in.
+    """
     from PIL import ImageOps
 
     try:
-        image = _open(data)
-        whole, bits = image.size, _bits(image)
-        if image.format == "JPEG":  # a large photo is decoded at a fraction of its size, at least twice the target
+        image = opened(data)
+        whole, bits = image.size, depth(image)
+        # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
+        if image.format == "JPEG" and not half:
             image.draft(None, (2 * max(plan.height, plan.width),) * 2)
         image.load()
         drafted = image.size != whole
         turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         ImageOps.exif_transpose(image, in_place=True)
-        seen = _seen(image, turned=False)
         width, height = (whole[::-1] if turned else whole) if drafted else image.size
-        seen = Seen(seen.mode, seen.channels, height, width, bits)
-        return pixels(_fit(_to_channels(image, plan.channels), plan)), seen
+        columns = _columns(width, half)
+        cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
+        seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits)
+        return pixels(_fit(_to_channels(cut, plan.channels), plan)), seen
     except Unreadable:
         raise
     except Exception as why:  # as above
-        raise Unreadable(_reason(why)) from why
+        raise Unreadable(damage(why)) from why
 
 
 def refit(picture: Pixels, plan: Plan) -> Pixels:
@@ -123,7 +130,8 @@ def encode(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """The picture by its header, its pixels not yet read; Unreadable where it is none, or larger than the limit."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -145,12 +153,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)  # Pillow can be built without some
 
 
-def _reason(why: Exception) -> str:
+def damage(why: Exception) -> str:
+    """What Pillow or numpy said of a file, as a reason to give."""
     text = " ".join(str(why).split())
     return f"damaged: {text or type(why).__name__}"
 
 
-def _bits(image: Image.Image) -> int:
+def _columns(width: int, half: Half) -> range:
+    """Where a half of a picture lies."""
+    if half and width % 2:
+        raise Unreadable(f"{width} pixels wide, and only an even width has two halves")
+    return range(width // 2 if half == "right" else 0, width // 2 if half == "left" else width)
+
+
+def depth(image: Image.Image) -> int:
+    """Bits of a value in the file, before it is loaded: 1, 8 or 16."""
     if image.mode == "1":
         return 1
     return 16 if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
@@ -160,20 +177,15 @@ def _seen(image: Image.Image, turned: bool) -> Seen:
     alpha = image.has_transparency_data
     grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
     width, height = image.size[::-1] if turned else image.size
-    return Seen(image.mode, (1 if grey else 3) + alpha, height, width, _bits(image))
+    return Seen(image.mode, (1 if grey else 3) + alpha, height, width, depth(image))
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     """In the mode of that many channels. Alpha that is not wanted lets white shine through; missing alpha is opaque."""
     from PIL import Image
 
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        if image.mode == "I":  # how older Pillows open a PNG of 16 bits
-            if values.min() < 0 or values.max() > 65535:
-                raise Unreadable(f"integers from {values.min()} to {values.max()}; only 8 and 16 bits are understood")
-            values = values.astype(np.uint16)
-        image = Image.fromarray(to_bytes(values))
+    if is_deep(image):
+        image = Image.fromarray(to_bytes(deep_values(image)))
     alpha = image.has_transparency_data
     if alpha and channels in (1, 3):
         over = image.convert("RGBA")
@@ -183,6 +195,21 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     return (
         image if image.mode == MODES[channels] and "transparency" not in image.info else image.convert(MODES[channels])
     )
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether Pillow gives more than 8 bits, which it does for grey alone."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def deep_values(image: Image.Image) -> NDArray[Any]:
+    """(H, W) of a picture of which `is_deep` holds, uint16 or floats. Raises Unreadable for larger integers."""
+    values = np.asarray(image)
+    if image.mode == "I":  # how older Pillows open a PNG of 16 bits
+        if values.min() < 0 or values.max() > 65535:
+            raise Unreadable(f"integers from {values.min()} to {values.max()}; only 8 and 16 bits are understood")
+        values = values.astype(np.uint16)
+    return values
 
 
 def to_bytes(values: NDArray[Any]) -> Pixels:

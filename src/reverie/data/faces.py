@@ -1,7 +1,8 @@
 """Cartoon faces, drawn from named factors: an endless data set whose ground truth is known.
 
 A face is a row of :data:`FACTORS`. :func:`draw_factors` makes the row of any index by hashing, so there is no state and
-no end; :func:`render` draws rows as pictures of any size, of shapes from :mod:`reverie.data.paint`.
+no end; :func:`render` draws rows as pictures of any size, of shapes from :mod:`reverie.data.paint`, and
+:func:`render_labels` as maps of their :data:`PARTS`.
 
 Two rules keep a picture a function of its row alone, bit for bit: arithmetic on arrays keeps to the operations which
 that module names, and a shape covers nothing outside its window.
@@ -10,7 +11,7 @@ that module names, and a shape covers nothing outside its window.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,12 @@ _COLUMN = {factor.name: column for column, factor in enumerate(FACTORS)}
 
 SMALLEST = 8  # pixels per side; below this a face has no eyes
 
+PARTS = ("background", "hair", "body", "face", "nose", "mouth", "eyes", "glasses", "brows")
+# (len(PARTS), 3): the corners of the cube of colours and its middle, each as far from the others as can be.
+PART_COLOURS: npt.NDArray[np.uint8] = rgb(
+    *("0000ff", "ff0000", "00ff00", "ffff00", "ff00ff", "000000", "ffffff", "00ffff", "808080")
+).astype(np.uint8)
+
 
 def draw_factors(indices: npt.NDArray[Any], seed: int = 0) -> Array:
     """The factors of the faces ``indices`` (integers, shape (N,)): (N, len(FACTORS)), a function of (seed, index)."""
@@ -95,6 +102,20 @@ def render(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np
 
     The face fits the shorter side; backdrop and shirt fill the rest of a picture that is not square.
     """
+    return _drawn(factors, height, width, _draw)
+
+
+def render_labels(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Which part each pixel of `render`'s pictures shows: (N, 3, height, width), every pixel one of `PART_COLOURS`.
+
+    A part owns the pixels it covers by half or more. Glasses are their frame alone; ears and cheeks belong to the face.
+    """
+    return _drawn(factors, height, width, _draw_labels)
+
+
+def _drawn(
+    factors: npt.NDArray[Any], height: int, width: int, draw: Callable[[Array, int, int], npt.NDArray[np.uint8]]
+) -> npt.NDArray[np.uint8]:
     if min(height, width) < SMALLEST:
         raise ReverieError(f"a face needs at least {SMALLEST} pixels per side, not {height} x {width}")
     rows = np.asarray(factors, dtype=np.float32)
@@ -104,7 +125,7 @@ def render(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np
         raise ReverieError("factors must be finite numbers")
     pictures = np.empty((len(rows), 3, height, width), dtype=np.uint8)
     for chosen in _alike(rows, max(1, _CHUNK_PIXELS // (height * width))):
-        pictures[chosen] = _draw(rows[chosen], height, width)
+        pictures[chosen] = draw(rows[chosen], height, width)
     return pictures
 
 
@@ -211,20 +232,20 @@ def _draw(rows: Array, height: int, width: int) -> npt.NDArray[np.uint8]:
     """Draw rows of one hair style, all with glasses or all without, back to front: (N, 3, height, width)."""
     scene = _Scene(rows, height, width)
     _backdrop(scene)
-    _hair_behind(scene)
-    _body(scene)
-    _head(scene)
-    _cheeks(scene)
-    _nose(scene)
-    _mouth(scene)
-    for side in (-1, 1):
-        _eye(scene, side)
-    if scene.glasses:
-        _spectacles(scene)
-    _hair_before(scene)
-    for side in (-1, 1):
-        _brow(scene, side)
+    for _, painter in _LAYERS:
+        painter(scene)
     scene.colours += 0.5
+    return scene.colours.astype(np.uint8)
+
+
+def _draw_labels(rows: Array, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """As `_draw`, with each part in its own flat colour."""
+    scene = _Scene(rows, height, width)
+    colours = dict(zip(PARTS, PART_COLOURS.astype(np.float32), strict=True))
+    scene.colours[:] = colours["background"][:, None, None]
+    for part, painter in _LAYERS:
+        scene.flat = colours[part]
+        painter(scene)
     return scene.colours.astype(np.uint8)
 
 
@@ -321,6 +342,11 @@ def _mouth(scene: _Scene) -> None:
     patch.paint(inside * patch.cover(under - 0.36 * grin), _CREAM)
 
 
+def _eyes(scene: _Scene) -> None:
+    for side in (-1, 1):
+        _eye(scene, side)
+
+
 def _eye(scene: _Scene, side: int) -> None:
     """Lids that close come to rest on a smiling arc."""
     spot = scene.spot(side * 0.43, 0.03)
@@ -343,6 +369,11 @@ def _eye(scene: _Scene, side: int) -> None:
     patch.paint(ball * patch.cover(ellipse(x - 0.42 * round_x, y - 0.042, 0.015, 0.016)), _WHITE, 0.8)
 
 
+def _brows(scene: _Scene) -> None:
+    for side in (-1, 1):
+        _brow(scene, side)
+
+
 def _brow(scene: _Scene, side: int) -> None:
     """An arch in the hair's colour: raised by a grin, its inner end lifted by a frown."""
     spot = scene.spot(side * 0.45, -0.34)
@@ -359,6 +390,8 @@ def _brow(scene: _Scene, side: int) -> None:
 
 def _spectacles(scene: _Scene) -> None:
     """Round frames with a glint, a bridge, and arms that run to the ears."""
+    if not scene.glasses:
+        return
     left, right = scene.spot(-0.43, 0.05, reach=1.06), scene.spot(0.43, 0.05, reach=1.06)
     patch = scene.around(left, 1.3, 0.30)
     y = patch.y - left.y
@@ -473,3 +506,18 @@ def _hair_before(scene: _Scene) -> None:
         shine *= positive(1 - np.square((patch.x - scene.head_x + 0.14) * (1 / 0.34))) * (down < 0)
         shine *= cover
         patch.paint(shine, scene.hair_shine, 0.8)
+
+
+# What lies before the backdrop, back to front, and the part that each painter's strokes belong to.
+_LAYERS: tuple[tuple[str, Callable[[_Scene], None]], ...] = (
+    ("hair", _hair_behind),
+    ("body", _body),
+    ("face", _head),
+    ("face", _cheeks),
+    ("nose", _nose),
+    ("mouth", _mouth),
+    ("eyes", _eyes),
+    ("glasses", _spectacles),
+    ("hair", _hair_before),
+    ("brows", _brows),
+)

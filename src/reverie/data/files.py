@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from reverie.data.decode import Half
 from reverie.errors import ReverieError
 
 PICTURES = frozenset(
@@ -36,6 +37,7 @@ class Entry:
     read: Callable[[], bytes]
     split: int = -1
     label: str | None = None
+    half: Half = ""
 
 
 @dataclass
@@ -87,6 +89,36 @@ def arrange(names: Sequence[str]) -> tuple[list[int], list[str | None]]:
     if all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) > 1:
         return splits, [path[0] for path in paths]
     return splits, [None] * len(paths)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file lies in a source that has a folder for each side of pairs."""
+
+    side: str  # the side's folder; "" where the file lies in none
+    split: int  # as in `Entry`
+    key: str  # the path without the side and the extension: what two partners have in common
+
+
+def places(names: Sequence[str]) -> list[Place]:
+    """The side, split and key of files from their paths; any number of folders may come out as sides.
+
+    Folders that wrap everything are passed over, as in `arrange`. The folder of a side may lie above those of splits
+    (A/train), below them (train/A), or be one with them (trainA).
+    """
+    paths = _unwrapped([name.split("/") for name in names])
+    tops = {path[0].lower() for path in paths}
+    if all(top in SPLITS for top in tops):
+        paths = [[path[1], path[0].lower(), *path[2:]] if len(path) > 2 else ["", *path] for path in paths]
+    elif all(top[-1:] in ("a", "b") and top[:-1] in SPLITS for top in tops):
+        paths = [[path[0][-1].upper(), path[0][:-1].lower(), *path[1:]] for path in paths]
+    else:
+        paths = [path if len(path) > 1 else ["", *path] for path in paths]
+    divided = all(len(path) > 2 and path[1].lower() in SPLITS for path in paths)
+    return [
+        Place(path[0], SPLITS[path[1].lower()] if divided else -1, os.path.splitext("/".join(path[1:]))[0])
+        for path in paths
+    ]
 
 
 def _unwrapped(paths: list[list[str]]) -> list[list[str]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from reverie.errors import ReverieError, nearest
 
 FITS = ("crop", "pad", "stretch")
+SOURCES = ("halves", "folders", "unpaired")  # pairs that the source has; the others are made from single pictures
+OPERATORS = ("edges", "grey", "blur", "mask", "downscale", "night", "invert", "colour", "labels")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 LARGEST_SIDE = 16384
 MOST_CHANNELS = 16
@@ -26,10 +28,18 @@ class DataOptions:
     limit: int = 0  # use only so many pictures, spread over the whole source; 0 = all
     validation: float = 0.05  # fraction held out where the source has no validation split of its own
     test: float = 0.05  # likewise for the test split
+    pair: str = (
+        ""  # two sides, for translation: halves | folders | unpaired | or an operator's picture and the original
+    )
+    swap: bool = False  # exchange the sides A and B
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}")
+        if self.pair and self.pair not in (*SOURCES, *OPERATORS):
+            raise ReverieError(f"data.pair={self.pair} is unknown{nearest(self.pair, (*SOURCES, *OPERATORS))}")
+        if self.swap and not self.pair:
+            raise ReverieError("data.swap exchanges the sides of pairs; say with data.pair how they are made.")
         self.fixed_size()
         self.fixed_channels()
         for name, low in (("shift", 0), ("count", 1), ("limit", 0)):

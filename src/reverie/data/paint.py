@@ -54,6 +54,7 @@ class Patch:
     y: Array
     view: Array
     pixel: float
+    flat: Array | None = None  # of a stencil: (3,), the only colour it paints
 
     def cover(self, distance: Array, blur: float = 0.0) -> Array:
         """How much of each pixel a shape covers, 0..1: a ramp as wide as a pixel, or as ``blur`` if that is wider."""
@@ -64,7 +65,14 @@ class Patch:
         return cover
 
     def paint(self, cover: Array, colour: Array, opacity: float = 1.0) -> None:
-        """Lay a colour, (N or 1, 3) or (N, 3, h, w or 1), over the patch where cover (N, h, w) says."""
+        """Lay a colour, (N or 1, 3) or (N, 3, h, w or 1), over the patch where cover (N, h, w) says.
+
+        A stencil paints its own colour, whole, on pixels that are covered by half or more, and nothing see-through.
+        """
+        if self.flat is not None:
+            if opacity == 1.0:
+                np.copyto(self.view, self.flat[:, None, None], where=(cover >= 0.5)[:, None])
+            return
         if opacity != 1.0:
             cover = cover * opacity
         change = (colour[:, :, None, None] if colour.ndim == 2 else colour) - self.view
@@ -108,6 +116,8 @@ def clamp(x: Array) -> Array:
 class Canvas:
     """Pictures in the making: their colours (N, 3, h, w), and x (1, 1, w) and y (1, h, 1) of their pixels."""
 
+    flat: Array | None = None  # a colour (3,) makes stencils of the patches
+
     def __init__(self, count: int, height: int, width: int) -> None:
         self.colours = np.empty((count, 3, height, width), dtype=np.float32)
         self.pixel = 2 / min(height, width)
@@ -118,7 +128,8 @@ class Canvas:
         """The window of the pixels that a shape within these bounds may touch."""
         columns = slice(*np.searchsorted(self.x[0, 0], [left - self.pixel, right + self.pixel]))
         lines = slice(*np.searchsorted(self.y[0, :, 0], [top - self.pixel, bottom + self.pixel]))
-        return Patch(self.x[:, :, columns], self.y[:, lines], self.colours[:, :, lines, columns], self.pixel)
+        view = self.colours[:, :, lines, columns]
+        return Patch(self.x[:, :, columns], self.y[:, lines], view, self.pixel, self.flat)
 
     def around(self, spot: Spot, reach_x: float, reach_y: float) -> Patch:
         """The window of everything so near to the spot, in any of the pictures."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reverie.data.decode import Pixels
 from reverie.errors import ReverieError
@@ -54,6 +55,18 @@ def grid(pixels: Pixels, columns: int) -> Image.Image:
     return Image.fromarray(canvas[:, :, 0] if shown == 1 else canvas)
 
 
+def coloured(images: Tensor) -> Tensor:
+    """(N, C, H, W) in [-1, 1] as RGB, (N, 3, H, W): grey repeated, alpha over white, of other channels the first three.
+
+    So that pictures with different channels can stand in one grid.
+    """
+    channels = images.shape[1]
+    if channels in (2, 4):
+        alpha = (images[:, -1:] + 1) / 2
+        images = (images[:, :-1] + 1) * alpha - 1 + 2 * (1 - alpha)
+    return images[:, :1].expand(-1, 3, -1, -1) if channels < 3 else images[:, :3]
+
+
 def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
     """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
     if isinstance(images, np.ndarray):
@@ -99,10 +112,24 @@ def _mp4(frames: list[Image.Image], path: Path, rate: float) -> None:
 
 
 def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
-    """A grid of up to rows x columns pictures spread over the data set; with labels, as many of each class in turn."""
-    cells = min(rows * columns, len(dataset))
+    """A grid of up to rows x columns pictures spread over the data set; with labels, as many of each class in turn.
+
+    Of pairs, side A stands on the left of side B, both in RGB.
+    """
+    sides = dataset.facts.sides
+    across = max(1, columns // len(sides)) if sides else columns
+    pixels = dataset.batch(_spread(dataset, rows * across))
+    if sides:
+        parts = np.split(pixels, np.cumsum(sides)[:-1], 1)
+        pixels = np.stack([to_uint8(coloured(to_tensor(part))) for part in parts], 1).reshape(-1, 3, *pixels.shape[2:])
+    return grid(pixels, across * max(1, len(sides)))
+
+
+def _spread(dataset: Dataset, most: int) -> NDArray[np.int64]:
+    """Indices of up to so many pictures, at equal distances; with labels, as many of each class in turn."""
+    cells = min(most, len(dataset))
     if dataset.labels is None:
-        return grid(dataset.batch(np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)), columns)
+        return np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)
     members = [np.flatnonzero(dataset.labels == number) for number in range(len(dataset.facts.classes))]
     counts = [0] * len(members)
     while sum(counts) < cells:  # one more of each class in turn, of those that have one left
@@ -112,4 +139,4 @@ def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
         available[np.linspace(0, len(available) - 1, count).round().astype(np.int64)]
         for available, count in zip(members, counts, strict=True)
     ]
-    return grid(dataset.batch(np.concatenate(picks)), columns)
+    return np.concatenate(picks)

@@ -9,7 +9,7 @@ from typing import Any
 from reverie.engine.phase import Defaults
 from reverie.errors import ReverieError
 
-SCHEDULES = ("constant", "cosine", "linear")
+SCHEDULES = ("constant", "cosine", "linear", "late-linear")
 LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
 
 
@@ -24,7 +24,7 @@ class Plan:
     batch_size: int | None = None  # pictures a step, over all ranks
     microbatches: int = 1  # gradients are accumulated over this many parts of each rank's batch
     lr: float | None = None  # replaces the learning rate of every optimizer of the model
-    lr_schedule: str | None = None  # constant | cosine | linear
+    lr_schedule: str | None = None  # constant | cosine | linear | late-linear (constant for the first half)
     warmup: float | None = None  # fraction of training over which the learning rate rises from zero
     ema: float | None = None  # decay per step of the averaged weights; 0 = none
     clip: float | None = None  # largest gradient norm; 0 = no clipping
@@ -105,4 +105,6 @@ class ResolvedPlan:
                 return 0.5 * (1 + math.cos(math.pi * left))
             case "linear":
                 return 1 - left
+            case "late-linear":
+                return min(1.0, 2 * (1 - left))
         return 1.0

@@ -17,12 +17,17 @@ Logs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model must know of its data: its shape, and the names of its classes (empty without labels)."""
+    """What a model must know of its data: its shape, and the names of its classes (empty without labels).
+
+    A pair of pictures is one picture whose first channels are side A and whose last are side B: ``sides`` says how many
+    channels each has, and is empty where pictures are single.
+    """
 
     channels: int
     height: int
     width: int
     classes: tuple[str, ...] = ()
+    sides: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,7 +97,7 @@ class Defaults:
     """What a model asks of the loop when the user does not say otherwise."""
 
     batch_size: int = 128
-    lr_schedule: str = "constant"  # constant | cosine | linear
+    lr_schedule: str = "constant"  # constant | cosine | linear | late-linear
     warmup: float = 0.0  # fraction of training over which the learning rate rises from zero
     ema: float = 0.0  # decay per step of the exponential moving average of the weights; 0 = none
     clip: float = 0.0  # gradient norm above which gradients are scaled down; 0 = never

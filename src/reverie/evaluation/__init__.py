@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from reverie.capabilities import Bounds, Encodes, Reconstructs, Samples
+from reverie.capabilities import Bounds, Encodes, Reconstructs, Samples, Translates
+from reverie.data.pairs import Pairs
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.generation import LEAST, judge, report
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
+from reverie.evaluation.translation import referee
 from reverie.tasks.embed import embed
 from reverie.tasks.pictures import Pictures, some
 
@@ -90,11 +92,21 @@ def _quality(model: Samples, plan: Plan) -> Figures:
     return report(model, judged, held_out, plan.generated)
 
 
+def _translation(model: Translates, plan: Plan) -> Figures:
+    if not isinstance(plan.dataset, Pairs):
+        raise ReverieError("Translations are measured on pairs; say with data.pair how the data makes them.")
+    training = plan.training if isinstance(plan.training, Pairs) else plan.dataset
+    judged = referee(model, training, plan.dataset, plan.features, len(plan.indices), plan.seed, plan.device)
+    protocol = {way: each.protocol for way, each in judged.judges.items()}
+    return {**judged.figures(model), "floor": judged.floor(), "protocol": protocol}
+
+
 METRICS = {
     "reconstruction": Metric(Reconstructs, "an encoder with a decoder", _reconstruction),
     "likelihood": Metric(Bounds, "a bound on log p(x), which variational autoencoders have", _likelihood),
     "latent": Metric(Encodes, "an encoder", _latent),
     "quality": Metric(Samples, "a prior to draw new pictures from", _quality),
+    "translation": Metric(Translates, "two sides to translate between", _translation),
 }
 
 

@@ -13,6 +13,7 @@ version and a hash of the numbers it computes with, and every figure is stored b
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from reverie.tasks.pictures import Pictures, some
 
 KINDS = ("pixels", "classifier", "encoder", "inception")
 COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
+NUMBERS = 2**27  # that those pictures may have together, 1 GiB as float64: of large ones, fewer are taken
 INCEPTION = "6726825d"  # the SHA-256 of the weights that torch-fidelity distributes begins so
 BATCH = 256
 
@@ -80,13 +82,13 @@ def labelled(dataset: Pictures) -> bool:
 
 
 def _pixels(training: Pictures) -> Extractor:
-    indices = some(training, FITTED)
+    indices = some(training, min(FITTED, NUMBERS // math.prod(training.facts.shape)))
     if len(indices) < 2:
         raise ReverieError("Principal components need at least 2 pictures.")
     flat = to_tensor(training.batch(indices)).flatten(1).double()
     mean = flat.mean(0)
     components = min(COMPONENTS, *flat.shape)
-    axes = torch.linalg.eigh((flat - mean).T @ (flat - mean)).eigenvectors.flip(1)[:, :components]
+    axes = _principal(flat - mean)[:, :components]
 
     def compute(images: Tensor) -> Tensor:
         projected: Tensor = (images.cpu().flatten(1).double() - mean) @ axes
@@ -94,6 +96,17 @@ def _pixels(training: Pictures) -> Extractor:
 
     facts = {"components": components, "fitted_on": len(indices)}
     return Extractor(compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
+
+
+def _principal(centred: Tensor) -> Tensor:
+    """Principal axes of points (N, d) as columns, (d, min(N, d)), by whichever of d x d and N x N is smaller."""
+    wide = centred.shape[0] < centred.shape[1]
+    gram = centred @ centred.T if wide else centred.T @ centred
+    axes: Tensor = torch.linalg.eigh(gram).eigenvectors.flip(1)
+    if wide:
+        axes = centred.T @ axes
+    lengths: Tensor = axes.norm(dim=0)
+    return axes / lengths.clamp_min(torch.finfo(axes.dtype).tiny)
 
 
 def _classifier(training: Pictures, test: Pictures | None, device: torch.device | str) -> Extractor:

@@ -1,0 +1,354 @@
+"""Pairs of pictures, for translation from one side to the other.
+
+The source has both sides (two halves of each picture, or two folders, or two classes), or has single pictures, of which
+an operator makes the other side when they are asked for. A side is a `Dataset` of its own, with its own pack or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverie.data import build, operators
+from reverie.data.arrays import Arrays
+from reverie.data.dataset import Dataset, Division, Packed, Source, Split, divide, find, is_faces, open_source
+from reverie.data.decode import Half, Pixels
+from reverie.data.files import Entry, Files, places
+from reverie.data.options import OPERATORS, DataOptions
+from reverie.errors import ReverieError, nearest
+
+if TYPE_CHECKING:
+    from reverie.engine.phase import Facts
+
+Content = Files | Arrays
+Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # from a data set and indices (n,) to a batch (n, C, H, W)
+
+HALVES: tuple[Half, Half] = ("left", "right")
+ALONE = "has no partner on the other side"
+PORTION = 256  # pictures that an operator works on at a time, in numbers of four bytes
+
+
+class Pairs(Dataset):
+    """Two sides: each picture is a picture of side A and one of side B, their channels one after the other.
+
+    Where nothing pairs them (``paired`` is False) the shorter side begins anew at its end: picture i is A[i % len(A)]
+    and B[i % len(B)]. That harms no model which, as CycleGAN, never compares the two.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        options: DataOptions,
+        found: dict[str, Any],
+        unreadable: list[tuple[str, str]],
+        a: Dataset,
+        b: Dataset,
+    ) -> None:
+        super().__init__(spec, options, found, unreadable)
+        self.paired = options.pair != "unpaired"
+        self._a, self._b = a, b
+
+    def __len__(self) -> int:
+        return max(len(self._a), len(self._b))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Of both sides together; ``sides`` are the channels of each."""
+        from reverie.engine.phase import Facts
+
+        a, b = self._a.facts, self._b.facts
+        return Facts(a.channels + b.channels, b.height, b.width, b.classes, (a.channels, b.channels))
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        return self._b.labels
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Of both sides, where they differ."""
+        a, b = self._a.names, self._b.names
+        both = ((a[i % len(a)], b[i % len(b)]) for i in range(len(self)))
+        return [one if one == other else f"{one} and {other}" for one, other in both]
+
+    @property
+    def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
+        return self._b.factors if self.paired else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return _hash(self._a.fingerprint, self._b.fingerprint)
+
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
+        """uint8 (n, channels of A + channels of B, H, W), a copy."""
+        return np.concatenate([side.batch(indices % len(side)) for side in (self._a, self._b)], 1)
+
+    def split(self, which: Split) -> Pairs:
+        a, b = self._a.split(which), self._b.split(which)
+        return Pairs(self.spec, self.options, self.found, self.unreadable, a, b)
+
+    def side(self, which: str) -> Dataset:
+        """The pictures of one side, "a" or "b", alone: as many as it has."""
+        sides = {"a": self._a, "b": self._b}
+        if which not in sides:
+            raise ReverieError(f"There is no side '{which}'{nearest(which, sides)}")
+        return sides[which]
+
+
+class Made(Dataset):
+    """What an operator makes of each picture of a data set, when it is asked for; the rest is as there."""
+
+    def __init__(self, source: Packed, operator: str, make: Make) -> None:
+        super().__init__(source.spec, source.options, source.found, source.unreadable)
+        self._source, self._operator, self._make = source, operator, make
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @cached_property
+    def facts(self) -> Facts:
+        channels = self.batch(np.arange(0)).shape[1]
+        return replace(self._source.facts, channels=channels)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        return self._source.labels
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self._source.names
+
+    @property
+    def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
+        return self._source.factors
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return _hash(self._operator, self._source.fingerprint)
+
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
+        portions = np.split(indices, range(PORTION, len(indices), PORTION))
+        return np.concatenate([self._make(self._source, portion) for portion in portions])
+
+    def split(self, which: Split) -> Made:
+        return Made(self._source.split(which), self._operator, self._make)
+
+
+def open_pairs(spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None) -> Pairs:
+    """The pairs of a source; what `open_dataset` does where ``options.pair`` is set.
+
+    Where the source has both sides, each is packed for itself; "auto" brings both to the size that suits side B, and
+    ``options.limit`` bounds each side. Pairs are divided into splits by the content of side B (see `divide`), or where
+    nothing pairs the pictures, each side by its own. ``options.swap`` comes last: it moves no pair to another split.
+    """
+    sides = _made if options.pair in OPERATORS else _held
+    a, b, unreadable = sides(spec, options, cache, progress)
+    if options.swap:
+        a, b = b, a
+    found = b.found if options.pair in OPERATORS else _found(a, b, len(unreadable))
+    return Pairs(spec, options, found, unreadable, a, b)
+
+
+def _single(options: DataOptions) -> DataOptions:
+    return replace(options, pair="", swap=False)
+
+
+def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
+    sides = {"A": a.found, "B": b.found}
+    notes: list[str] = a.found["notes"]
+    if notes != b.found["notes"]:
+        notes = [f"side {name}: {note}" for name, found in sides.items() for note in found["notes"]]
+    return {
+        "pictures": max(len(a), len(b)),
+        **{f"{key} of {name}": found[key] for key in ("sizes", "modes", "bits") for name, found in sides.items()},
+        "not pictures": b.found["not pictures"],
+        "unreadable": unreadable,
+        "classes": b.found["classes"],
+        "splits": {name: max(count, b.found["splits"][name]) for name, count in a.found["splits"].items()},
+        "notes": notes,
+    }
+
+
+# Sides that are made
+
+
+def _made(
+    spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None
+) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
+    """Sides A and B of single pictures, and what is unreadable."""
+    name = options.pair
+    if name == "labels" and not is_faces(spec):
+        raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
+    picture = open_source(spec, find(spec, options), _single(options), cache, progress)
+    make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
+    b: Dataset = picture
+    if name in operators.SIDE_B:
+        b = Made(picture, f"{name} of B", partial(_operated, operators.SIDE_B[name]))
+    return Made(picture, name, make_a), b, picture.unreadable
+
+
+def _operated(operator: operators.Operator, source: Packed, indices: NDArray[np.int64]) -> Pixels:
+    return operator(source.batch(indices), source.rows[indices])
+
+
+def _label_maps(source: Packed, indices: NDArray[np.int64]) -> Pixels:
+    from reverie.data import faces
+
+    factors = source.factors
+    assert factors is not None
+    rows = np.stack([factors[factor.name][indices] for factor in faces.FACTORS], 1)
+    return faces.render_labels(rows, *source.pack.plan.shape[1:])
+
+
+# Sides that the source has
+
+
+def _held(
+    spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None
+) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
+    """Sides A and B of the source, and what is unreadable."""
+    source, single = find(spec, options), _single(options)
+    first, second = (
+        Source((source.key, options.pair, number), partial(_side, spec, source, options, number)) for number in (0, 1)
+    )
+    b = open_source(spec, second, single, cache, progress)
+    _, height, width = b.pack.plan.shape
+    a = open_source(spec, first, replace(single, size=f"{height}x{width}"), cache, progress)
+    unreadable = {*a.unreadable, *b.unreadable}
+    if options.pair != "unpaired":
+        a, b, alone = _matched(spec, options, a, b)
+        unreadable |= {(name, ALONE) for name in alone - {name for name, _ in unreadable}}
+    return a, b, sorted(unreadable)
+
+
+def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Packed, Packed, set[str]]:
+    """The pictures that can be read on both sides, in the order of side B, and the names of the others."""
+    keys = [*a.names, *b.names]
+    if options.pair == "folders":
+        keys = [place.key for place in places(keys)]
+    row_a, row_b = ({key: i for i, key in enumerate(part)} for part in (keys[: len(a)], keys[len(a) :]))
+    common = [key for key in row_b if key in row_a]
+    if not common:
+        name, why = (*a.unreadable, *b.unreadable)[0]
+        raise ReverieError(f"No pair in {spec} can be read on both sides; the first unreadable file is {name} ({why}).")
+    rows_a, rows_b = (np.array([row[key] for key in common]) for row in (row_a, row_b))
+    splits, notes = divide({key: np.array(b.pack.index[key])[rows_b] for key in ("splits", "draws")}, options)
+    content = _hash(a.fingerprint, b.fingerprint, rows_a.tolist(), rows_b.tolist())
+
+    def divided(side: Packed, rows: NDArray[np.int64]) -> Packed:
+        members = {name: rows[chosen] for name, chosen in splits.items()}
+        return side.divided(Division({"all": rows, **members}, notes, f"{content} {side.fingerprint}"))
+
+    both = divided(a, rows_a), divided(b, rows_b)
+    alone = {*a.names, *b.names} - {name for side in both for name in side.names}
+    return *both, alone
+
+
+@contextmanager
+def _side(spec: str, source: Source, options: DataOptions, number: int) -> Iterator[Content]:
+    """What the source holds of side A (0) or B (1)."""
+    with source.read() as content:
+        if options.pair == "halves":
+            yield _half(spec, content, HALVES[number])
+        elif isinstance(content, Arrays):
+            yield _class_of_arrays(spec, content, options.pair, number)
+        elif not content.entries:
+            yield content  # for `build_files` to say so
+        elif options.pair == "unpaired":
+            yield _unpaired(spec, content, number)
+        else:
+            yield _folder(spec, content, options.limit, number)
+
+
+def _half(spec: str, content: Content, half: Half) -> Content:
+    if isinstance(content, Files):
+        return replace(content, entries=[replace(entry, half=half) for entry in content.entries])
+    if content.shape[2] % 2:
+        raise ReverieError(f"{spec} has pictures that are {content.shape[2]} pixels wide; halves need an even width.")
+    return content.half(half)
+
+
+def _class_of_arrays(spec: str, arrays: Arrays, pair: str, number: int) -> Arrays:
+    if pair == "folders":
+        raise ReverieError(f"{spec} has no folders to pair; data.pair=folders takes a folder or an archive of two.")
+    _check_two(spec, 0 if arrays.labels is None else len(np.unique(arrays.labels)))
+    return arrays.of_class(number)
+
+
+def _check_two(spec: str, classes: int) -> None:
+    if classes != 2:
+        raise ReverieError(
+            f"data.pair=unpaired takes two folders or exactly two classes, one for each side; {spec} has "
+            f"{classes or 'no'} class{'es' * (classes != 1)}."
+        )
+
+
+def _unpaired(spec: str, files: Files, number: int) -> Files:
+    """The files of one of two folders, or else of one of two classes."""
+    folders = _folders(files)
+    if _are_two(folders):
+        return replace(files, entries=[entry for _, entry in folders[sorted(folders)[number]]])
+    labels = {entry.label for entry in files.entries if entry.label is not None}
+    _check_two(spec, len(labels))
+    wanted = sorted(labels, key=files.classes.index if files.classes else None)[number]
+    return replace(files, entries=[replace(entry, label=None) for entry in files.entries if entry.label == wanted])
+
+
+def _folder(spec: str, files: Files, limit: int, number: int) -> Files:
+    """The files of one of two folders that have a partner in the other; the others count as unreadable."""
+    folders = _folders(files)
+    if not _are_two(folders):
+        raise ReverieError(
+            f"data.pair=folders takes pictures in exactly two folders, one for each side; {_told(spec, folders)}."
+        )
+    first, second = sorted(folders)
+    own: dict[str, Entry] = {}
+    unreadable = list(files.unreadable)
+    for key, entry in folders[(first, second)[number]]:
+        if own.setdefault(key, entry) is not entry:
+            unreadable.append((entry.name, f"differs from {own[key].name} in its extension alone"))
+    partners = {key for key, _ in folders[(second, first)[number]]}
+    common = [key for key in own if key in partners]
+    if not common:
+        examples = " and ".join(folders[name][0][1].name for name in (first, second))
+        raise ReverieError(
+            f"No picture in {first} has the name of one in {second}, as partners must have; in {spec} there are "
+            f"{examples}."
+        )
+    unreadable += [(entry.name, ALONE) for key, entry in own.items() if key not in partners]
+    return replace(files, entries=[own[key] for key in build.spread(common, common, limit)], unreadable=unreadable)
+
+
+def _folders(files: Files) -> dict[str, list[tuple[str, Entry]]]:
+    """Keys and entries of each folder that may be a side, "" for those in none; see `places`."""
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    for entry, place in zip(files.entries, places([entry.name for entry in files.entries]), strict=True):
+        found.setdefault(place.side, []).append((place.key, replace(entry, split=place.split, label=None)))
+    return found
+
+
+def _are_two(folders: dict[str, list[tuple[str, Entry]]]) -> bool:
+    return len(folders) == 2 and "" not in folders
+
+
+def _told(spec: str, folders: dict[str, list[tuple[str, Entry]]]) -> str:
+    names = sorted(folders.keys() - {""})
+    if len(names) > 2:
+        return f"{spec} has {len(names)}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+    example = folders[""][0][1].name if "" in folders else folders[names[0]][0][1].name
+    return (
+        f"{example} in {spec} lies in neither"
+        if len(names) == 2
+        else f"those in {spec}, such as {example}, lie in no such two"
+    )
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()

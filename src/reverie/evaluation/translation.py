@@ -1,0 +1,161 @@
+"""How good translations are: near the truth where there are pairs, like the other side as a set, and there and back.
+
+Pictures are compared on the scale [0, 1]. For each direction, on held-out pictures:
+
+- ``l1``, ``psnr``, ``ssim`` (where the data has pairs): against the picture that belongs to the input.
+- ``frechet``, ``kid``, ``precision``, ``recall`` ...: the translations as a set against training pictures of the side
+  they should look like (generation.py); ``label_accuracy``, where the data has classes: how many are read as the class
+  of their input.
+- ``pixel_accuracy``, ``class_iou`` (where the side is label maps, and there are pairs): pixels with the right label,
+  and intersection over union, its mean over the labels that are there. A side is taken for label maps where it has
+  colours, and few of them make up nearly all of its pixels, to the very value (JPEG files do not: save label maps as
+  PNG); a pixel counts as the nearest of them.
+- ``cycle_l1``, ``cycle_psnr`` (where the model goes both ways): the input against its translation there and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Translates
+from reverie.data.pairs import Pairs
+from reverie.data.pictures import to_tensor, to_uint8
+from reverie.errors import ReverieError
+from reverie.evaluation.generation import Judge, judge
+from reverie.evaluation.reconstruction import psnr, ssim
+from reverie.tasks.pictures import Pictures, device_of, some
+
+BATCH = 16
+MOST_LABELS, LABELLED = 32, 0.95  # a label map's colours, and the share of pixels that they must make up
+PALETTE_FROM = 50  # pictures
+ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}
+
+
+@dataclass
+class Referee:
+    """Measures translations of held-out pictures; made once, used often."""
+
+    test: Pairs
+    count: int  # pictures of each side that are translated
+    seed: int
+    judges: dict[str, Judge]  # of each direction, of the side it leads to
+    palettes: dict[str, Tensor | None]  # (L, C) uint8 colours of each direction's label maps
+
+    def figures(self, model: Translates) -> dict[str, Any]:
+        """The figures of one direction; of two, each with the direction as its name's end, and their mean distance."""
+        each = {way: self._direction(model, way) for way in model.directions}
+        if len(each) == 1:
+            return next(iter(each.values()))
+        mean = sum(found["frechet"] for found in each.values()) / len(each)
+        return {"frechet": mean} | {f"{key}_{way}": v for way, found in each.items() for key, v in found.items()}
+
+    def floor(self) -> dict[str, Any]:
+        """The held-out pictures of each side themselves, against its training pictures: what cannot be beaten."""
+        found = {}
+        for way, judged in self.judges.items():
+            real = self.test.side(ENDS[way][1])
+            chosen = some(real, self.count, self.seed)
+            found[way] = judged.figures(to_tensor(real.batch(chosen)))
+        return found
+
+    def _direction(self, model: Translates, way: str) -> dict[str, Any]:
+        source = self.test.side(ENDS[way][0])
+        chosen = some(source, self.count, self.seed)
+        parts, outputs = [], []
+        other = {"ab": "ba", "ba": "ab"}[way]
+        for given, wanted in self._batches(source, way, chosen):
+            given = given.to(device_of(model))
+            with torch.no_grad():
+                output = model.translate(given, way)
+                part = {}
+                if wanted is not None:
+                    part = compared(output, wanted.to(output), self.palettes[way])
+                if other in model.directions:
+                    back = model.translate(output, other)
+                    part |= {"cycle_l1": error(back, given), "cycle_psnr": psnr(back, given)}
+            outputs.append(output.float().cpu())
+            parts.append({key: value.double().cpu() for key, value in part.items()})
+        found: dict[str, Any] = {}
+        for key in parts[0]:
+            values = torch.cat([part[key] for part in parts])
+            if values.dim() == 1:
+                found[key] = float(values.mean())
+            else:  # counts of each label: in the intersection, in the union
+                met, together = values.sum(0).unbind(1)
+                found[key] = float((met / together)[together > 0].mean())
+        judged = self.judges[way]
+        labels = None if judged.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
+        return found | judged.figures(torch.cat(outputs), labels)
+
+    def _batches(
+        self, source: Pictures, way: str, chosen: np.ndarray[Any, np.dtype[np.int64]]
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        target = self.test.side(ENDS[way][1]) if self.test.paired else None
+        for start in range(0, len(chosen), BATCH):
+            part = chosen[start : start + BATCH]
+            yield to_tensor(source.batch(part)), None if target is None else to_tensor(target.batch(part))
+
+
+def referee(
+    model: Translates,
+    training: Pairs,
+    test: Pairs,
+    features: str = "auto",
+    count: int = 5000,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Referee:
+    """A referee for ``count`` held-out pictures of each side, by the named features of the side they turn into."""
+    if len(test) == 0:
+        raise ReverieError("There are no held-out pictures to translate.")
+    judges = {}
+    for way in model.directions:
+        end = ENDS[way][1]
+        judges[way] = judge(training.side(end), test.side(end), features, count, seed, device)
+    palettes = {way: palette(training.side(ENDS[way][1])) for way in model.directions}
+    return Referee(test, count, seed, judges, palettes)
+
+
+def compared(output: Tensor, wanted: Tensor, colours: Tensor | None = None) -> dict[str, Tensor]:
+    """Figures of each picture, (N,), of outputs against truths (N, C, H, W) in [-1, 1].
+
+    With the ``colours`` of label maps, (L, C) uint8, also the share of pixels with the right label, and the pixels of
+    each label in intersection and union, (N, L, 2).
+    """
+    found = {"l1": error(output, wanted), "psnr": psnr(output, wanted), "ssim": ssim(output, wanted)}
+    if colours is not None:
+        read, true = nearest_label(output, colours), nearest_label(wanted, colours)
+        found["pixel_accuracy"] = (read == true).double().mean((1, 2))
+        ones = [torch.nn.functional.one_hot(each.flatten(1), len(colours)).bool() for each in (read, true)]
+        found["class_iou"] = torch.stack([(ones[0] & ones[1]).sum(1), (ones[0] | ones[1]).sum(1)], 2)
+    return found
+
+
+def error(output: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute error of each picture, (N,), of pictures in [-1, 1], in units of [0, 1]."""
+    return (output.clamp(-1, 1) - wanted.clamp(-1, 1)).abs().mean((1, 2, 3)) / 2
+
+
+def palette(side: Pictures) -> Tensor | None:
+    """The colours (L, C) of label maps, the most frequent first; None where the pictures are none."""
+    if len(side) == 0 or side.facts.channels < 3:
+        return None
+    pixels = side.batch(some(side, PALETTE_FROM))
+    colours, counts = np.unique(pixels.transpose(0, 2, 3, 1).reshape(-1, pixels.shape[1]), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MOST_LABELS]
+    shares = np.cumsum(counts[order]) / counts.sum()
+    if shares[-1] < LABELLED or len(order) < 2:
+        return None
+    return torch.from_numpy(colours[order[counts[order] / counts.sum() > 1e-4]])
+
+
+def nearest_label(images: Tensor, colours: Tensor) -> Tensor:
+    """The number of the nearest colour at each pixel, (N, H, W), of pictures (N, C, H, W) in [-1, 1]."""
+    pixels = torch.from_numpy(to_uint8(images)).permute(0, 2, 3, 1).float()
+    return torch.cdist(pixels.flatten(1, 2), colours.float()).argmin(2).view(pixels.shape[:3])

@@ -1,0 +1,146 @@
+"""Pix2Pix: Isola et al. (2017), "Image-to-image translation with conditional adversarial networks".
+
+A generator G turns a picture a into b', as near as it can to the b that belongs to a; a discriminator of patches sees a
+beside b or b' and judges whether the pair is real. The absolute error sees to what is where, the discriminator to
+sharpness: where many b fit one a, the error alone would have the blurred mean of them. One step is two phases:
+
+    generator       minimise  game.generator(D(a, b')) + lambda |b - b'|      moves G
+    discriminator   minimise  game.discriminator(D(a, b), D(a, b'))           moves D
+
+b' is computed once a step, in the first phase, and handed to the second. What differs: the small preset ``pix2pix``
+(a shallow U-Net with residual blocks in its middle, whose every operation is local) learns 128 pixels on a CPU;
+``pix2pix-256`` is the paper's net. No batch statistics anywhere, so a picture's translation depends on that picture
+alone, while training as afterwards; batches may be larger than one; pictures are drawn by averaged weights. Dropout,
+which is the paper's only noise, is on while training; later only where it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reverie.capabilities import Translates, needed_sides
+from reverie.config import check_choices, check_ranges
+from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError
+from reverie.losses.adversarial import OBJECTIVES
+from reverie.networks.norm import NORMS
+from reverie.networks.patchgan import PatchDiscriminator
+from reverie.networks.translators import NETWORKS, translator
+
+GAMES = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)
+
+
+@dataclass(frozen=True)
+class TranslatorConfig:
+    """Settings that models of two sides share."""
+
+    network: str = "unet"  # unet | resnet
+    width: int = 24  # channels of the generator's finest stage
+    depth: int = 3  # how often the unet halves; 0 = down to one pixel, the paper's
+    blocks: int = 4  # residual blocks in the generator's middle
+    norm: str = "pixel"  # instance (of a whole picture) | pixel (of each pixel's channels: parts equal the whole)
+    objective: str = "non-saturating"  # non-saturating | lsgan | hinge | minimax
+    patches: int = 3  # strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3
+    width_d: int = 24  # channels of the discriminator's finest stage
+    lr: float = 5e-4  # Adam's, of the generator
+    lr_d: float = 5e-4  # Adam's, of the discriminator
+    beta1: float = 0.5  # Adam's
+
+    def __post_init__(self) -> None:
+        check_choices(self, "model", network=NETWORKS, norm=NORMS, objective=GAMES)
+        check_ranges(self, "model", width=(1, 4096), width_d=(1, 4096), depth=(0, 14), blocks=(0, 64), patches=(1, 8))
+        check_ranges(self, "model", lr=(1e-12, 1e3), lr_d=(1e-12, 1e3), beta1=(0, 0.9999))
+
+    def optimizers(self, generators: tuple[str, ...], discriminators: tuple[str, ...]) -> dict[str, OptimizerSpec]:
+        """Adam for the two players."""
+        betas = (self.beta1, 0.999)
+        return {
+            "g": OptimizerSpec(generators, lr=self.lr, betas=betas),
+            "d": OptimizerSpec(discriminators, lr=self.lr_d, betas=betas),
+        }
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig(TranslatorConfig):
+    dropout: float = 0.0  # share of the features that is dropped in the innermost stages of the way back
+    l1: float = 100.0  # lambda, the weight of the absolute error, which is a mean over pixels in [-1, 1]
+    adversarial: float = 1.0  # weight of the game; 0 is the absolute error alone, without a discriminator's turn
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, "model", dropout=(0, 0.95), l1=(0, 1e9), adversarial=(0, 1e9))
+        if not (self.l1 or self.adversarial):
+            raise ReverieError("model.l1 and model.adversarial can't both be 0: there would be nothing to learn from.")
+
+
+class Pix2Pix(Model, Translates):
+    """Paired translation, from side A to side B."""
+
+    Config = Pix2PixConfig
+    config: Pix2PixConfig
+    taxonomy = "implicit"
+    paper = "Isola et al. 2017"
+    defaults = Defaults(batch_size=4, lr_schedule="late-linear", ema=0.999)
+    directions = ("ab",)
+    learns_pairs = True
+
+    def __init__(self, config: Pix2PixConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        a, b = needed_sides(facts, "pix2pix")
+        self.objective = OBJECTIVES[config.objective]
+        self.generator = translator(
+            config.network,
+            a,
+            b,
+            (facts.height, facts.width),
+            width=config.width,
+            depth=config.depth,
+            blocks=config.blocks,
+            kind=config.norm,
+            dropout=config.dropout,
+        )
+        self.discriminator = PatchDiscriminator(a + b, config.width_d, config.patches)
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return self.config.optimizers(("generator",), ("discriminator",))
+
+    def phases(self) -> list[Phase]:
+        turns = [Phase("generator", "g", self.paint), Phase("discriminator", "d", self.tell_apart)]
+        return turns if self.config.adversarial else turns[:1]
+
+    def paint(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The generator's turn."""
+        config = self.config
+        a, b = batch.images.split(self.facts.sides, 1)
+        fake = self.generator(a, batch.draw)
+        carry["fake"] = fake.detach()
+        error = (fake - b).abs().mean()
+        loss, logs = config.l1 * error, {"l1": error.detach()}
+        if config.adversarial:
+            d_fake = self.discriminator(torch.cat([a, fake], 1))
+            fooled = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
+            loss, logs = loss + config.adversarial * fooled, logs | {"loss_g": fooled.detach()}
+        return loss, logs
+
+    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The discriminator's turn."""
+        a = batch.images[:, : self.facts.sides[0]]
+        fake = torch.cat([a, carry["fake"]], 1)
+        d_real, d_fake = self.discriminator(torch.cat([batch.images, fake])).chunk(2)
+        loss = self.objective.discriminator(d_real, d_fake).mean()
+        logs = {"loss_d": loss, "d_real": d_real.mean(), "d_fake": d_fake.mean()}
+        return loss, {name: value.detach() for name, value in logs.items()}
+
+    # Capabilities
+
+    def translator(self, direction: str) -> nn.Module:
+        return self.generator
+
+    def translate(self, images: Tensor, direction: str = "ab", draw: Draw | None = None) -> Tensor:
+        picture: Tensor = self.generator(images, draw)
+        return picture

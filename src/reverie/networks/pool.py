@@ -1,0 +1,50 @@
+"""A pool of past pictures, so that a discriminator does not forget what the generator did before."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reverie.engine.randomness import Draw
+
+
+class Pool(nn.Module):
+    """Shrivastava et al. (2017), section 2.3: half of the pictures shown are from earlier steps.
+
+    The slots are dealt out to the places in the batch: a picture can only be exchanged with those of its own place.
+    So a part of a batch, be it a microbatch or a rank's, needs only its own slots, and two ranks see what one would
+    have seen. Pictures are kept in eight bits, like those of the data; a batch larger than the pool leaves its last
+    places without slots, whose pictures are shown as they come.
+    """
+
+    pictures: Tensor
+    used: Tensor
+
+    def __init__(self, slots: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.register_buffer("pictures", torch.zeros(slots, *shape, dtype=torch.uint8))
+        self.register_buffer("used", torch.zeros(slots, dtype=torch.bool))
+
+    @torch.no_grad()
+    def exchange(self, images: Tensor, draw: Draw) -> Tensor:
+        """Pictures (N, C, H, W) in [-1, 1] -> as many, each new or, with probability one half, an old one it replaces.
+
+        Until its slots are full, a place shows what is new and stores it.
+        """
+        place = torch.arange(draw.first, draw.first + len(images), device=images.device)
+        held = max(1, len(self.used) // draw.total)  # slots of a place
+        coins, picks = draw.uniform(), draw.integers(held)
+        mine = place < len(self.used)
+        place, coins, picks = place[mine], coins[mine], picks[mine]
+        new = images[mine]
+        count = torch.stack([self.used[place + k * draw.total] for k in range(held)]).sum(0)
+        full = count == held
+        slot = place + draw.total * torch.where(full, picks, count)
+        old = full & (coins < 0.5)
+        kept = self.pictures[slot].to(images.dtype) / 127.5 - 1
+        shown = images.clone()
+        shown[mine] = torch.where(old[:, None, None, None], kept, new)
+        written = old | ~full
+        self.pictures[slot[written]] = ((new[written] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        self.used[slot[written]] = True
+        return shown

@@ -1,0 +1,82 @@
+"""The U-Net that turns pictures into pictures: Isola et al. (2017), section 6.1.1.
+
+Strided convolutions with kernels of 4 walk down, transposed ones walk back, and each size on the way back also sees
+what the way down made of it, so that edges need not pass through the narrow middle. What differs: any height and width
+(mirrored to what the depth needs, and cropped back); residual blocks in the middle where asked for, with which a
+shallow net sees far; normalisation that never looks at the batch, which with the paper's batches of one is the paper's;
+dropout that is asked for, by numbers from outside, rather than by the train mode.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reverie.engine.randomness import Draw
+from reverie.networks.norm import norm
+from reverie.networks.padding import mirrored
+
+DEEPEST = 8  # halvings of the paper's net for 256 pixels
+WIDEST = 8  # channels stop doubling at this multiple of the width
+DROPPED = 3  # innermost stages of the way back that have dropout
+SPREAD = 0.02  # standard deviation of every weight at the start
+
+
+class UNet(nn.Module):
+    """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1)."""
+
+    def __init__(
+        self, before: int, after: int, width: int, depth: int, blocks: int, kind: str, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.grain = 2**depth
+        wide = [width * min(2**level, WIDEST) for level in range(depth)]
+        self.down, self.up, self.dropout = nn.ModuleList(), nn.ModuleList(), dropout
+        for level, channels in enumerate(wide):
+            layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
+            # The first sees pixels, and the innermost of a deep net a single one: neither is normalised.
+            plain = level in (0, depth - 1)
+            layers.append(nn.Conv2d(wide[level - 1] if level else before, channels, 4, 2, 1, bias=plain))
+            self.down.append(nn.Sequential(*layers, *([] if plain else [norm(kind, channels)])))
+        self.middle = nn.Sequential(*(Block(wide[-1], kind) for _ in range(blocks)))
+        for level in reversed(range(depth)):
+            joined = wide[level] * (1 if level == depth - 1 else 2)
+            out = wide[level - 1] if level else after
+            conv = nn.ConvTranspose2d(joined, out, 4, 2, 1, bias=level == 0)
+            self.up.append(nn.Sequential(nn.ReLU(), conv, norm(kind, out) if level else nn.Tanh()))
+        started(self)
+
+    def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
+        height, width = x.shape[2:]
+        skips = [mirrored(x, self.grain)]
+        for step in self.down:
+            skips.append(step(skips[-1]))
+        y: Tensor = self.middle(skips.pop())
+        for number, step in enumerate(self.up):
+            y = step(torch.cat([y, skips.pop()], 1) if number else y)
+            if draw is not None and self.dropout and number < DROPPED and number < len(self.up) - 1:
+                kept = (draw.uniform(*y.shape[1:]) >= self.dropout).to(y.dtype)
+                y = y * kept / (1 - self.dropout)
+        return y[:, :, :height, :width]
+
+
+class Block(nn.Module):
+    """x + norm(W2 relu(norm(W1 relu(x)))), both 3x3; (N, channels, H, W) -> same."""
+
+    def __init__(self, channels: int, kind: str) -> None:
+        super().__init__()
+        first, last = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
+        self.body = nn.Sequential(nn.ReLU(), first, norm(kind, channels), nn.ReLU(), last, norm(kind, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+def started(network: nn.Module) -> None:
+    """N(0, 0.02) for the weights of every convolution, zero for biases."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=SPREAD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,38 @@
+"""Translations of held-out pictures beside what went in, for people to look at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Translates
+from reverie.data.pairs import Pairs
+from reverie.data.pictures import coloured, to_tensor
+from reverie.tasks.pictures import some
+from reverie.tasks.translate import translate
+
+ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}
+
+
+def translations(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:
+    """Pictures (N, 3, H, W) in the order of a grid with ``columns`` columns, in ``groups`` groups of rows.
+
+    A group is a row of inputs, a row of what the model makes of them, where the model goes both ways a row of what it
+    makes of those, and where the data has pairs a row of what belongs to the inputs.
+    """
+    source = pairs.side(ENDS[direction][0])
+    indices = some(source, columns * groups)
+    inputs = to_tensor(source.batch(indices))
+    outputs = translate(model, inputs, direction)
+    rows = [inputs, outputs]
+    back = {"ab": "ba", "ba": "ab"}[direction]
+    if back in model.directions:
+        rows.append(translate(model, outputs, back))
+    if pairs.paired:
+        rows.append(to_tensor(pairs.side(ENDS[direction][1]).batch(indices)))
+    missing = -len(indices) % columns
+    tall = []
+    for row in map(coloured, rows):
+        filled = torch.cat([row, row.new_ones(missing, *row.shape[1:])])
+        tall.append(filled.unflatten(0, (-1, columns)))
+    return torch.stack(tall, 1).flatten(0, 2)
