@@ -23,7 +23,7 @@ from reverie.errors import ReverieError
 from reverie.evaluation import classifier as classifiers
 from reverie.evaluation import evaluate
 from reverie.evaluation.classifier import accuracy, classifier
-from reverie.evaluation.features import extractor
+from reverie.evaluation.features import _principal, extractor, textures
 from reverie.evaluation.frechet import frechet
 from reverie.evaluation.generation import judge, quality, report
 from reverie.training import train
@@ -89,6 +89,36 @@ def test_the_classifier_reads_held_out_digits_and_is_kept(digits: Dataset, tmp_p
     other = reverie.open_dataset("digits", DataOptions(limit=300)).split("train")
     classifier(other, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_textures_see_blur_where_it_is_and_pixels_hardly_do() -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 2, 24, 32, generator=random) * 2 - 1
+    features = textures(images)
+    octaves = 24 // 8  # 24, 12 and 6 pixels: the last is too small
+    assert features.shape == (3, 2 * 16 * octaves) == (3, 96)
+    detail = features.unflatten(1, (3, 2, 4, 4))
+    # By hand: the finest octave of one cell.
+    coarse = images[1, 0].unflatten(1, (16, 2)).unflatten(0, (12, 2)).mean((1, 3))
+    again = torch.nn.functional.interpolate(coarse[None, None], (24, 32), mode="bilinear")[0, 0]
+    cell = (images[1, 0] - again)[6:12, 24:32]
+    torch.testing.assert_close(detail[1, 0, 0, 1, 3], cell.square().mean().sqrt())
+    # What is blurred in the right half loses detail there, keeps it on the left, and keeps its mean.
+    blurred = images.clone()
+    blurred[..., 16:] = torch.nn.functional.avg_pool2d(images, 3, 1, 1)[..., 16:]
+    change = textures(blurred).unflatten(1, (3, 2, 4, 4)) / detail
+    assert change[:, 0, :, :, 2:].max() < 0.6
+    torch.testing.assert_close(change[:, 0, :, :, 0], torch.ones(3, 2, 4))
+
+
+def test_principal_axes_are_the_same_by_either_matrix() -> None:
+    points = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    centred = points - points.mean(0)
+    axes = _principal(centred)[:, :5]
+    torch.testing.assert_close(axes.T @ axes, torch.eye(5, dtype=torch.float64))
+    wanted = torch.linalg.svd(centred).S[:5]
+    torch.testing.assert_close((centred @ axes).norm(dim=0), wanted)
+    torch.testing.assert_close((centred.T @ _principal(centred.T)[:, :5]).norm(dim=0), wanted)
 
 
 def test_pixels_are_principal_components(digits: Dataset) -> None:

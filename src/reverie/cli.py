@@ -269,7 +269,7 @@ def neighbours(
     count: Annotated[int, Parameter(converter=_whole, help="Drawn pictures.")] = 8,
     nearest: Annotated[int, Parameter(converter=_whole, help="Training pictures shown for each.")] = 5,
     features: Annotated[
-        str, Parameter(help="What near means: pixels, classifier, encoder:RUN or inception[:FILE].")
+        str, Parameter(help="What near means: pixels, textures, classifier, encoder:RUN or inception[:FILE].")
     ] = "pixels",
     data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
     out: Path = Path("neighbours.png"),
@@ -343,7 +343,8 @@ def evaluate(
     ] = 500,
     limit: Annotated[int, Parameter(converter=_whole, help="Use this many pictures; 0 = all.")] = 0,
     features: Annotated[
-        str, Parameter(help="Space of the quality figures: auto, pixels, classifier, encoder:RUN or inception[:FILE].")
+        str,
+        Parameter(help="Space of quality: auto, pixels, textures, classifier, encoder:RUN or inception[:FILE]."),
     ] = "auto",
     generated: Annotated[
         int, Parameter(converter=_whole, help="New pictures that the quality figures are taken on.")

@@ -31,7 +31,9 @@ class Plan:
     log_every: int = 50  # steps
     sample_every: int | None = None  # steps; None = ten times over the training
     evaluate_every: int = 0  # pictures seen between measurements of samples' quality, which add time; 0 = none
-    features: str = "auto"  # the space quality is measured in: auto, pixels, classifier, encoder:RUN, inception:FILE
+    features: str = (
+        "auto"  # the space quality is measured in: auto, pixels, textures, classifier, encoder:RUN, inception
+    )
     checkpoint_every: int | None = None  # steps; None = every two minutes
     workers: int = 0  # threads that prepare batches ahead
     tensorboard: bool = False  # also write the metrics for TensorBoard

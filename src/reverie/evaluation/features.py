@@ -4,6 +4,7 @@ A distance between sets of pictures means nothing without the space it was taken
 version and a hash of the numbers it computes with, and every figure is stored beside them.
 
     pixels          principal components of training pictures; needs nothing else, and sees no shapes
+    textures        how strong each octave of detail is in each part of the picture; needs nothing else, and sees blur
     classifier      the features of a small classifier that reverie trains once on a labelled data set (classifier.py)
     encoder:RUN     the codes of a run with an encoder
     inception:FILE  Inception's of 2015 (Heusel et al. 2017), from that file of weights or, without FILE, a download;
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from reverie.capabilities import Conditions, Encodes
@@ -29,10 +31,11 @@ from reverie.errors import ReverieError, nearest
 from reverie.evaluation.classifier import SEED, VERSION, Classifier, accuracy, classifier
 from reverie.tasks.pictures import Pictures, some
 
-KINDS = ("pixels", "classifier", "encoder", "inception")
+KINDS = ("pixels", "textures", "classifier", "encoder", "inception")
 COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
 NUMBERS = 2**27  # that those pictures may have together, 1 GiB as float64: of large ones, fewer are taken
 INCEPTION = "6726825d"  # the SHA-256 of the weights that torch-fidelity distributes begins so
+CELLS, SMALLEST = 4, 8  # of textures: a side of the grid; pixels of the shorter side below which no octave is taken
 BATCH = 256
 
 
@@ -67,12 +70,14 @@ def extractor(
     kind, _, what = word.partition(":")
     if kind not in KINDS:
         raise ReverieError(f"There are no features '{kind}'{nearest(kind, KINDS)}")
-    if what and kind in ("pixels", "classifier"):
+    if what and kind in ("pixels", "textures", "classifier"):
         raise ReverieError(f"The features '{kind}' take nothing after a colon, and got '{what}'.")
     if kind == "encoder":
         return _encoder(what, training, device)
     if kind == "inception":
         return _inception(what, device)
+    if kind == "textures":
+        return Extractor(textures, _facts("textures", 1, {}) | {"cells": CELLS, "smallest": SMALLEST})
     return _pixels(training) if kind == "pixels" else _classifier(training, test, device)
 
 
@@ -96,6 +101,22 @@ def _pixels(training: Pictures) -> Extractor:
 
     facts = {"components": components, "fitted_on": len(indices)}
     return Extractor(compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
+
+
+def textures(images: Tensor) -> Tensor:
+    """Pictures (N, C, H, W) -> (N, d): of each channel in a grid of cells, the strength of each octave, and the mean.
+
+    An octave is what is lost when a picture is halved and doubled again, as in a Laplacian pyramid (Burt & Adelson
+    1983); its strength is the root mean square.
+    """
+    found = []
+    while min(images.shape[2:]) >= SMALLEST:
+        coarse = F.avg_pool2d(images, 2, ceil_mode=True)
+        detail = images - F.interpolate(coarse, images.shape[2:], mode="bilinear")
+        found.append(F.adaptive_avg_pool2d(detail.square(), CELLS).sqrt())
+        images = coarse
+    found.append(F.adaptive_avg_pool2d(images, CELLS))
+    return torch.cat([part.flatten(1) for part in found], 1)
 
 
 def _principal(centred: Tensor) -> Tensor:
