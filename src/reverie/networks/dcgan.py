@@ -1,8 +1,8 @@
 """The networks of DCGAN for pictures of any size and any number of channels, told the class where there are classes.
 
 Radford et al. (2016): strided convolutions with kernels of 4, batch normalisation except at the ends, ReLU in the
-generator and leaky ReLU in the discriminator, weights N(0, 0.02). Sizes that are no power of two are walked as in
-`reverie.networks.conv`: halved rounding up, and cropped on the way back.
+generator and leaky ReLU in the discriminator, weights N(0, 0.02), down to a grid of 4 x 4. Sizes that are no power of
+two are walked as in `reverie.networks.conv`: halved rounding up, and cropped on the way back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reverie.networks.conv import Stage, Up, plan
 
+SMALLEST = 4  # sides are halved while longer than this; a discriminator that stops at 7 x 7 sees no whole digit
 SPREAD = 0.02  # standard deviation of every weight at the start
 # The statistics that evaluation uses follow the last hundred steps or so rather than the last ten: they stand beside
 # averaged weights, which change slowly.
@@ -39,7 +40,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int, classes: int = 0) -> None:
         super().__init__()
-        stages = plan(shape, width)
+        stages = plan(shape, width, SMALLEST)
         last = stages[-1]
         self.embedding = nn.Embedding(classes, latent) if classes else None
         self.grid = (last.deep, *last.inner)
@@ -71,7 +72,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         joined = classes > 0 and how == "concatenation"
         self.plane = nn.Embedding(classes, shape[1] * shape[2]) if joined else None
-        stages = plan((shape[0] + joined, *shape[1:]), width)
+        stages = plan((shape[0] + joined, *shape[1:]), width, SMALLEST)
         layers: list[nn.Module] = [Down(stages[0], bias=True), nn.LeakyReLU(0.2)]
         for stage in stages[1:]:
             layers += [Down(stage, bias=False), _norm(stage.deep), nn.LeakyReLU(0.2)]
