@@ -18,7 +18,7 @@ from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]
 BATCH_STATISTICS = ("dcgan", "cgan")  # batch normalisation: equal within rounding, not to the bit
-SMALL: dict[str, Any] = {"width": 4, "latent": 3, "width_d": 4, "pool": 5}
+SMALL: dict[str, Any] = {"width": 4, "latent": 3}
 FACTS = Facts(1, 8, 8, ("cat", "dog", "owl"))
 TRANSLATORS = [name for name in registry.names() if issubclass(registry.load_class(name), Translates)]
 
@@ -30,7 +30,7 @@ def settings_for(name: str, **wanted: Any) -> dict[str, Any]:
     known = {f.name for f in dataclasses.fields(registry.load_class(name).Config)}
     if name in TRANSLATORS:
         known -= {"network"}  # theirs are other ones than the coders'
-    return {k: v for k, v in (SMALL | wanted).items() if k in known}
+    return {k: v for k, v in (SMALL | {"width_d": 4, "pool": 5} | wanted).items() if k in known}
 
 
 def facts_for(name: str, facts: Facts = FACTS) -> Facts:

@@ -86,7 +86,7 @@ def test_two_ranks_equal_one(name: str, two_ranks: Path) -> None:
             assert torch.equal(rank[f"model.{key}"], ranks[0][f"model.{key}"])
             torch.testing.assert_close(rank[f"model.{key}"], value.detach(), rtol=tolerance, atol=tolerance)
         moved = max(moved, float((value.detach() - start[key]).abs().max()))
-    assert moved > 1e-3  # far above the tolerance: a gradient summed wrongly would be seen
+    assert moved > 5e-4  # far above the tolerance: a gradient summed wrongly would be seen
     means = loop.means()
     found = [json.loads((two_ranks / f"{name}-{r}.json").read_text()) for r in range(2)]
     assert found[0] == found[1]

@@ -27,14 +27,14 @@ from reverie.capabilities import Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.errors import ReverieError
-from reverie.evaluation.generation import Judge, judge
+from reverie.evaluation.generation import LEAST, Judge, judge
 from reverie.evaluation.reconstruction import psnr, ssim
 from reverie.tasks.pictures import Pictures, device_of, some
+from reverie.tasks.translations import BACK, ENDS
 
 BATCH = 16
 MOST_LABELS, LABELLED = 32, 0.95  # a label map's colours, and the share of pixels that they must make up
 PALETTE_FROM = 50  # pictures
-ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Referee:
         source = self.test.side(ENDS[way][0])
         chosen = some(source, self.count, self.seed)
         parts, outputs = [], []
-        other = {"ab": "ba", "ba": "ab"}[way]
+        other = BACK[way]
         for given, wanted in self._batches(source, way, chosen):
             given = given.to(device_of(model))
             with torch.no_grad():
@@ -112,8 +112,11 @@ def referee(
     device: torch.device | str = "cpu",
 ) -> Referee:
     """A referee for ``count`` held-out pictures of each side, by the named features of the side they turn into."""
-    if len(test) == 0:
-        raise ReverieError("There are no held-out pictures to translate.")
+    least = min(len(side) for way in model.directions for side in map(test.side, ENDS[way]))
+    if min(least, count) < LEAST:
+        raise ReverieError(
+            f"Translations are measured on at least {LEAST} held-out pictures of each side, not {least}."
+        )
     judges = {}
     for way in model.directions:
         end = ENDS[way][1]

@@ -11,7 +11,8 @@ from reverie.data.pictures import coloured, to_tensor
 from reverie.tasks.pictures import some
 from reverie.tasks.translate import translate
 
-ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}
+ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
+BACK = {"ab": "ba", "ba": "ab"}
 
 
 def translations(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:
@@ -25,7 +26,7 @@ def translations(model: Translates, pairs: Pairs, direction: str, columns: int, 
     inputs = to_tensor(source.batch(indices))
     outputs = translate(model, inputs, direction)
     rows = [inputs, outputs]
-    back = {"ab": "ba", "ba": "ab"}[direction]
+    back = BACK[direction]
     if back in model.directions:
         rows.append(translate(model, outputs, back))
     if pairs.paired:
