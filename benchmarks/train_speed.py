@@ -60,7 +60,13 @@ def bare(spec: str, settings: dict[str, Any]) -> Callable[[], None]:
 
 
 def compare(
-    name: str, spec: str, settings: dict[str, Any], plan: dict[str, Any], step: Callable[[], None], seconds: float
+    name: str,
+    spec: str,
+    settings: dict[str, Any],
+    plan: dict[str, Any],
+    step: Callable[[], None],
+    seconds: float,
+    data: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Alternate blocks of bare steps with blocks of what `train` does with the model ``name``."""
     batch = plan["batch_size"]
@@ -92,7 +98,7 @@ def compare(
     Loop.advance = alternating
     try:
         with tempfile.TemporaryDirectory() as folder:
-            chosen = {"train": plan | {"steps": total}, "model": settings}
+            chosen = {"train": plan | {"steps": total}, "model": settings, "data": data or {}}
             train(name, spec, Path(folder) / "run", settings=chosen, quiet=True, device="cpu")
     finally:
         Loop.advance = advance
