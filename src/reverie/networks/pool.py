@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.randomness import Draw
+
+class Chance(Protocol):
+    """Random numbers of a part of a batch, and where it lies there: see `reverie.engine.randomness.Draw`."""
+
+    first: int  # the part's first place in the batch
+    total: int  # places of the batch
+
+    def uniform(self, *shape: int) -> Tensor:
+        """U[0, 1), (N, *shape)."""
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Uniform in [0, high), (N, *shape)."""
 
 
 class Pool(nn.Module):
@@ -26,7 +39,7 @@ class Pool(nn.Module):
         self.register_buffer("used", torch.zeros(slots, dtype=torch.bool))
 
     @torch.no_grad()
-    def exchange(self, images: Tensor, draw: Draw) -> Tensor:
+    def exchange(self, images: Tensor, draw: Chance) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] -> as many, each new or, with probability one half, an old one it replaces.
 
         Until its slots are full, a place shows what is new and stores it.

@@ -9,10 +9,11 @@ dropout that is asked for, by numbers from outside, rather than by the train mod
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.randomness import Draw
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
 
@@ -20,6 +21,13 @@ DEEPEST = 8  # halvings of the paper's net for 256 pixels
 WIDEST = 8  # channels stop doubling at this multiple of the width
 DROPPED = 3  # innermost stages of the way back that have dropout
 SPREAD = 0.02  # standard deviation of every weight at the start
+
+
+class Chance(Protocol):
+    """Where dropout's random numbers come from: see `reverie.engine.randomness.Draw`."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """U[0, 1), (N, *shape)."""
 
 
 class UNet(nn.Module):
@@ -46,7 +54,7 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(nn.ReLU(), conv, norm(kind, out) if level else nn.Tanh()))
         started(self)
 
-    def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
+    def forward(self, x: Tensor, draw: Chance | None = None) -> Tensor:
         height, width = x.shape[2:]
         skips = [mirrored(x, self.grain)]
         for step in self.down:
