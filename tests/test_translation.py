@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,29 @@ def test_evaluate_measures_pairs_only() -> None:
     assert found["translation"]["protocol"]["ab"]["features"]["name"] == "pixels"
     with pytest.raises(ReverieError, match=r"measured on pairs; say with data\.pair"):
         reverie.evaluate(Inverter(), reverie.open_dataset("digits"), features="pixels")
+
+
+def test_lpips_is_asked_for_and_gets_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = pairs().split("test")
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(ReverieError, match=r"needs an extra: pip install 'reverie\[eval-ref\]'"):
+        reverie.evaluate(Inverter(), test, ["lpips"])
+
+    class LPIPS(nn.Module):
+        def __init__(self, net: str, verbose: bool) -> None:
+            super().__init__()
+            assert net == "alex"
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            assert a.shape == b.shape == (len(a), 3, 8, 8)
+            return (a - b).abs().mean((1, 2, 3), keepdim=True)
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
+    found = reverie.evaluate(Inverter(), test, ["lpips"])["lpips"]
+    assert found == pytest.approx({"ab": 0, "ba": 0}, abs=1e-6)
+    assert reverie.evaluate(Inverter(0.2), test, ["lpips"])["lpips"]["ab"] > 0.05
+    with pytest.raises(ReverieError, match="has no pairs"):
+        reverie.evaluate(Inverter(), pairs("faces:16", pair="unpaired", count=100, limit=0), ["lpips"])
 
 
 # The grid

@@ -18,7 +18,7 @@ from reverie.evaluation.generation import LEAST, judge, report
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
-from reverie.evaluation.translation import referee
+from reverie.evaluation.translation import perceptual, referee
 from reverie.tasks.embed import embed
 from reverie.tasks.pictures import Pictures, some
 
@@ -46,6 +46,7 @@ class Metric:
     capability: type
     needs: str
     measure: Callable[[Any, Plan], Figures]
+    unasked: bool = True  # measured where no metrics are named; not so what needs an extra
 
 
 def _reconstruction(model: Reconstructs, plan: Plan) -> Figures:
@@ -101,12 +102,19 @@ def _translation(model: Translates, plan: Plan) -> Figures:
     return {**judged.figures(model), "floor": judged.floor(), "protocol": protocol}
 
 
+def _lpips(model: Translates, plan: Plan) -> Figures:
+    if not isinstance(plan.dataset, Pairs) or not plan.dataset.paired:
+        raise ReverieError("LPIPS compares translations with what belongs to them, and this data has no pairs.")
+    return perceptual(model, plan.dataset, plan.indices, plan.device)
+
+
 METRICS = {
     "reconstruction": Metric(Reconstructs, "an encoder with a decoder", _reconstruction),
     "likelihood": Metric(Bounds, "a bound on log p(x), which variational autoencoders have", _likelihood),
     "latent": Metric(Encodes, "an encoder", _latent),
     "quality": Metric(Samples, "a prior to draw new pictures from", _quality),
     "translation": Metric(Translates, "two sides to translate between", _translation),
+    "lpips": Metric(Translates, "two sides to translate between", _lpips, unasked=False),
 }
 
 
@@ -124,10 +132,10 @@ def evaluate(
 ) -> Figures:
     """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
 
-    ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit. ``samples`` is the number of
-    importance samples for each picture. ``limit`` measures on that many pictures, drawn by ``seed``; 0 is all.
-    The model is moved to ``device``. Fewer than 6 pictures (generated, or to compare with) have no quality as a set;
-    where no metrics are named it is then left out.
+    ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit without an extra.
+    ``samples`` is the number of importance samples for each picture. ``limit`` measures on that many pictures, drawn by
+    ``seed``; 0 is all. The model is moved to ``device``. Fewer than 6 pictures (generated, or to compare with) have no
+    quality as a set; where no metrics are named it is then left out.
 
     ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
     (`reverie.evaluation.features`); pictures of ``dataset`` compared in the same way are the floor. Without
@@ -158,5 +166,5 @@ def evaluate(
 
 
 def metrics_of(model: object) -> list[str]:
-    """The metrics that the capabilities of ``model`` permit."""
-    return [name for name, metric in METRICS.items() if isinstance(model, metric.capability)]
+    """The metrics that the capabilities of ``model`` permit, and no extra is needed for."""
+    return [name for name, metric in METRICS.items() if metric.unasked and isinstance(model, metric.capability)]

@@ -125,6 +125,34 @@ def referee(
     return Referee(test, count, seed, judges, palettes)
 
 
+def perceptual(
+    model: Translates, test: Pairs, indices: np.ndarray[Any, np.dtype[np.int64]], device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """LPIPS (Zhang et al. 2018, AlexNet) of translations against what belongs to them, the mean of each direction.
+
+    Sides of 1 or 3 channels; needs `pip install 'reverie[eval-ref]'`, which fetches weights at its first use.
+    """
+    try:
+        import lpips
+    except (ImportError, RuntimeError) as why:  # torchvision that does not fit torch raises the latter
+        raise ReverieError("LPIPS needs an extra: pip install 'reverie[eval-ref]'.") from why
+    distance = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
+    found = {}
+    for way in model.directions:
+        source, target = (test.side(end) for end in ENDS[way])
+        if target.facts.channels not in (1, 3):
+            raise ReverieError(f"LPIPS takes pictures of 1 or 3 channels, not {target.facts.channels}.")
+        parts = []
+        for start in range(0, len(indices), BATCH):
+            part = indices[start : start + BATCH]
+            given, wanted = (to_tensor(side.batch(part)).to(device) for side in (source, target))
+            with torch.no_grad():
+                output = model.translate(given, way).clamp(-1, 1)
+                parts.append(distance(output.expand(-1, 3, -1, -1), wanted.expand(-1, 3, -1, -1)).flatten())
+        found[way] = float(torch.cat(parts).double().mean())
+    return found
+
+
 def compared(output: Tensor, wanted: Tensor, colours: Tensor | None = None) -> dict[str, Tensor]:
     """Figures of each picture, (N,), of outputs against truths (N, C, H, W) in [-1, 1].
 
