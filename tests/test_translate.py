@@ -731,7 +731,7 @@ def test_words_of_the_command_that_are_wrong(model: Toy, folder: Path, capsys: p
         "Unknown option --nois": ["in", "--nois", "3"],
         "Unknown option --tile": ["in", "--out", "--tile"],
         "--noise takes a whole number": ["in", "--noise", "x"],
-        "too small for an overlap of 128": ["in", "--tile", "128"],
+        "too small for an overlap of 384": ["in", "--tile", "128"],
         "--direction": ["in", "--direction", "up"],
         "no pictures in the folder empty": ["empty"],
         "a file is in the way": ["in", "--out", "in/notes.txt/x"],

@@ -303,7 +303,7 @@ def translate(
         Path, Parameter(help="A folder; for one picture also a file, or - for stdout.", allow_leading_hyphen=True)
     ] = Path("translated"),
     tile: Annotated[int, Parameter(converter=_whole, help="Larger pictures go through in tiles; 0: never.")] = 1024,
-    overlap: Annotated[int, Parameter(converter=_whole, help="Pixels that neighbouring tiles share.")] = 128,
+    overlap: Annotated[int, Parameter(converter=_whole, help="Pixels that neighbouring tiles share.")] = 384,
     noise: Annotated[int | None, Parameter(converter=_whole, help="Keep dropout on, with this seed.")] = None,
     device: Device = "auto",
 ) -> None:

@@ -27,6 +27,7 @@ from reverie.files import check_folder, replacing
 from reverie.networks.norm import InstanceNorm, Moments
 from reverie.tasks.pictures import device_of
 
+OVERLAP = 384  # pixels: four times as far as the small preset of pix2pix sees, so that its tiles equal the whole
 STANDARD = Path("-")  # standard input or output, where a file is named
 
 
@@ -38,7 +39,7 @@ def translate(
     noise: int | None = None,
     batch: int = 16,
     tile: int = 0,
-    overlap: int = 64,
+    overlap: int = OVERLAP,
     passes: int | None = None,
 ) -> Tensor:
     """``images`` (N, C, H, W) in [-1, 1] of one side as pictures (N, C', H, W) of the other, on the CPU.
@@ -336,7 +337,7 @@ def translate_file(
     *,
     noise: int | None = None,
     tile: int = 1024,
-    overlap: int = 128,
+    overlap: int = OVERLAP,
 ) -> tuple[bytes, list[str]]:
     """The bytes of a picture file as those of its translation, a file of that ending, and notes on what was not kept.
 
@@ -360,7 +361,7 @@ def translate_files(
     *,
     noise: int | None = None,
     tile: int = 1024,
-    overlap: int = 128,
+    overlap: int = OVERLAP,
 ) -> Translated:
     """Translates picture files, and all those below folders, into the folder ``out``, where they keep their names.
 
