@@ -356,6 +356,7 @@ def evaluate(
     """Measure a run on held-out pictures and print the figures as JSON."""
     import reverie.evaluation
     from reverie.files import replacing
+    from reverie.training import pick_device
 
     _at_least("--samples", samples, 1)
     _at_least("--limit", limit, 0)
@@ -369,6 +370,7 @@ def evaluate(
         samples=samples,
         limit=limit,
         seed=seed,
+        device=pick_device(device),
         training=whole.split("train") if split == "test" else None,
         features=features,
         generated=generated,
