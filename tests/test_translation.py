@@ -41,8 +41,8 @@ class Inverter(Model, Translates):
     directions = ("ab", "ba")
     learns_pairs = True
 
-    def __init__(self, off: float = 0.0, ways: tuple[str, ...] = ("ab", "ba")) -> None:
-        super().__init__(None, Facts(2, 8, 8, sides=(1, 1)))
+    def __init__(self, off: float = 0.0, ways: tuple[str, ...] = ("ab", "ba"), channels: int = 1) -> None:
+        super().__init__(None, Facts(2 * channels, 8, 8, sides=(channels, channels)))
         self.off, self.directions = off, ways
 
     grain = 1
@@ -141,13 +141,14 @@ def test_classes_are_read_off_translations(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_unpaired_sides_have_no_truth_to_be_near() -> None:
     whole = pairs("faces:16", pair="unpaired", count=200, limit=0)
-    judged = referee(Inverter(), whole.split("train"), whole.split("test"), "pixels", 50)
-    assert not any(key.startswith(("l1", "ssim", "psnr")) for key in judged.figures(Inverter()))
+    model = Inverter(channels=3)
+    judged = referee(model, whole.split("train"), whole.split("test"), "pixels", 50)
+    assert not any(key.startswith(("l1", "ssim", "psnr")) for key in judged.figures(model))
 
 
 def test_a_handful_of_pictures_is_no_set() -> None:
     whole = pairs()
-    with pytest.raises(ReverieError, match="at least 6 held-out pictures of each side"):
+    with pytest.raises(ReverieError, match="at least 6 held-out pictures of each side, not 5"):
         referee(Inverter(), whole.split("train"), whole.split("test"), "pixels", 5)
 
 
@@ -157,6 +158,10 @@ def test_evaluate_measures_pairs_only() -> None:
     assert found["translation"]["l1_ab"] == pytest.approx(0, abs=1e-6)
     assert set(found["translation"]["floor"]) == {"ab", "ba"}
     assert found["translation"]["protocol"]["ab"]["features"]["name"] == "pixels"
+    assert "floor" not in reverie.evaluate(Inverter(), whole.split("test"), features="pixels")["translation"]
+    swapped = pairs("faces:16", pair="grey", count=200, limit=0, swap=True)
+    with pytest.raises(ReverieError, match=r"sides have \(3, 1\) channels, the model was trained on \(1, 1\)"):
+        reverie.evaluate(Inverter(), swapped.split("test"), features="pixels")
     with pytest.raises(ReverieError, match=r"measured on pairs; say with data\.pair"):
         reverie.evaluate(Inverter(), reverie.open_dataset("digits"), features="pixels")
 
@@ -237,6 +242,10 @@ def test_a_run_shows_and_measures_translations(model: str, ways: list[str], tmp_
     assert "pipeline_tag: image-to-image" in card
     assert f"samples/{6:09d}-ab.png" in card
     assert "reverie translate" in card
+    script = card.split("```python\n")[1].split("```")[0]
+    found: dict[str, Any] = {}
+    exec(script, found)  # what the card says works
+    assert found["translated"].shape[1:] == (1, 8, 8)
 
 
 def test_sides_of_different_channels_and_no_partner(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
 from reverie.networks.padding import mirrored
 from reverie.networks.pool import Pool
+from reverie.networks.translators import _Block as RBlock
 from reverie.networks.translators import translator
+from reverie.networks.unet import Block as UBlock
+from reverie.registry import load_class, preset
 
 NETS = ("unet", "resnet")
 
@@ -240,6 +243,68 @@ def test_directions_lead_from_side_to_side() -> None:
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
+def test_directions_are_told_apart_where_the_sides_are_alike() -> None:
+    model: Any = tiny("cyclegan", Facts(4, 8, 8, sides=(2, 2)))
+    images = torch.rand(2, 2, 8, 8)
+    assert torch.equal(model.translate(images, "ba"), model.ba(images))
+    assert torch.equal(model.translate(images, "ab"), model.ab(images))
+    assert not torch.equal(model.ab(images), model.ba(images))
+
+
+def test_pix2pix_learns_with_dropout_and_translates_without() -> None:
+    model: Any = tiny("pix2pix", dropout=0.4, depth=3)
+    given = batch(model.facts)
+    other = Batch(given.images, None, Draw(1, "test", count=4), 0.5)
+    losses = [float(model.paint(b, {})[0]) for b in (given, batch(model.facts), other)]
+    assert losses[0] == losses[1] != losses[2]
+    a = given.images[:, :1]
+    plain = model.translate(a)
+    assert torch.equal(plain, model.translate(a))
+    assert not torch.equal(plain, model.translate(a, draw=DrawEach("noise", samples=range(4))))
+    with pytest.raises(ReverieError, match=r"dropout is the unet's; leave it out"):
+        tiny("pix2pix", dropout=0.4, network="resnet")
+
+
+def test_the_presets_are_the_papers_networks() -> None:
+    """As many numbers as the reference implementations have, to within their biases and normalisations."""
+    facts = Facts(6, 256, 256, sides=(3, 3))
+    for name, part, millions in (("pix2pix-256", "generator", 54.41), ("cyclegan-256", "ab", 11.38)):
+        with torch.device("meta"):
+            kind = load_class(name)
+            model = kind(kind.Config(**preset(name)), facts)
+        count = sum(p.numel() for p in model.get_submodule(part).parameters())
+        assert count / 1e6 == pytest.approx(millions, abs=0.02), name
+
+
+def test_blocks_and_skips_pass_their_input_on() -> None:
+    for block in (UBlock(3, "pixel"), RBlock(3, "pixel")):
+        for layer in block.body:
+            if isinstance(layer, (PixelNorm,)):
+                torch.nn.init.zeros_(layer.gain)
+        x = torch.rand(1, 3, 4, 4)
+        torch.testing.assert_close(block(x), x)
+    built: Any = net(depth=2, size=16, kind="pixel", blocks=0)
+    for parameter in built.down[-1].parameters():
+        torch.nn.init.zeros_(parameter)  # nothing passes through the middle; the skip is all there is
+    x = torch.rand(1, 2, 16, 16, dtype=torch.float64)
+    assert float((built(x) - built(-x)).abs().max().detach()) > 1e-3
+
+
+def test_dropout_keeps_the_mean() -> None:
+    built: Any = net(dropout=0.2, depth=2, size=8, blocks=0)
+    seen: list[Tensor] = []
+    built.up[-1].register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    x = torch.rand(1, 2, 8, 8, dtype=torch.float64).expand(4000, -1, -1, -1)
+    with torch.no_grad():
+        built(x[:1])
+        built(x, Draw(0, "noise", count=4000))
+    plain, noisy = seen[0][0], seen[1].mean(0)
+    assert float(plain.abs().max()) > 0.05
+    torch.testing.assert_close(noisy, plain, rtol=0.1, atol=0.02)
+    dropped = (seen[1][:, : built.up[0][1].out_channels] == 0).double().mean()
+    assert float(dropped) == pytest.approx(0.2, abs=0.02)
+
+
 def test_single_pictures_are_refused(name: str) -> None:
     from reverie.artifact import build_model
 

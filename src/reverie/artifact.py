@@ -23,6 +23,7 @@ from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.files import replacing, savable
+from reverie.networks.pool import Pool
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -95,9 +96,13 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def write_weights(folder: Path, model: Model) -> None:
-    """Write model.safetensors."""
+    """Write model.safetensors. Pools of pictures stay at home: in them are zeros, as before training."""
+    tensors = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, Pool):
+            tensors |= {f"{name}.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(savable(model.state_dict()), temporary)
+        save_file(savable(tensors), temporary)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

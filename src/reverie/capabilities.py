@@ -130,7 +130,7 @@ class Translates(ABC):
         """Pictures (N, C', H, W) in [-1, 1] from pictures (N, C, H, W), of any height and width.
 
         Deterministic, and each picture alone. With ``draw``, a model that learned with dropout keeps it on: the noise
-        of Isola et al. (2017), one variant for each call.
+        of Isola et al. (2017); another model does what it does without.
         """
 
 

@@ -44,13 +44,19 @@ def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str
 
 def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     """Lines of Python that use the run, as its model's capabilities permit."""
-    lines = ["import reverie", "", f"run = reverie.load({run!r})"]
+    a, b = config["facts"].get("sides") or (0, 0)
+    lines = ["import numpy as np"] if _is(kind, Translates) else []
+    lines += ["import reverie", "", f"run = reverie.load({run!r})"]
     if _is(kind, Samples):
         c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
         lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w})")
     if _is(kind, Translates):
-        c = config["facts"]["sides"][0]
-        lines.append(f"translated = reverie.translate(run.model, pictures)  # (N, {c}, H, W) in [-1, 1], any size")
+        lines += [
+            'options = reverie.DataOptions(**run.config["settings"]["data"])',
+            'data = reverie.open_dataset(run.config["data"]["spec"], options).split("test").side("a")',
+            "pictures = reverie.to_tensor(data.batch(np.arange(min(8, len(data)))))",
+            f"translated = reverie.translate(run.model, pictures)  # from {a} to {b} channels, any size",
+        ]
     if _is(kind, Encodes):
         lines += [
             'options = reverie.DataOptions(**run.config["settings"]["data"])',
@@ -102,8 +108,7 @@ def _what(folder: Path, config: dict[str, Any]) -> str:
     text = (
         f"# {config['model']} on {code(config['data'].get('spec', 'pictures'))}\n\n"
         f"{entry.summary} ({entry.paper}), {kind.taxonomy} density, for pictures of "
-        f"{facts['height']} × {facts['width']} pixels in {facts['channels']} "
-        f"channel{'s' if facts['channels'] > 1 else ''}. Trained with reverie {config['reverie']}."
+        f"{facts['height']} × {facts['width']} pixels {_channels(facts)}. Trained with reverie {config['reverie']}."
     )
     text = text.replace("not probabilistic density", "not probabilistic")
     drawn = max((folder / "samples").glob("[0-9]*[0-9].png"), default=None)
@@ -113,6 +118,12 @@ def _what(folder: Path, config: dict[str, Any]) -> str:
     elif translated:
         text += f"\n\n![Held-out pictures above their translations](samples/{translated.name})"
     return text + "\n\nCurves, the latent space and more: [report.html](report.html)."
+
+
+def _channels(facts: dict[str, Any]) -> str:
+    if facts.get("sides"):
+        return f"in {facts['sides'][0]} channels on side A and {facts['sides'][1]} on side B"
+    return f"in {facts['channels']} channel{'s' if facts['channels'] > 1 else ''}"
 
 
 def _data(config: dict[str, Any]) -> str:
@@ -153,7 +164,10 @@ def _quality(folder: Path) -> list[str]:
     keys = [k for k, v in last.items() if isinstance(v, (int, float)) and k not in ("step", "images")]
     rows = [f"| {code(k)} | {number(best[k])} | {number(last[k])} |" for k in keys if k in best]
     head = ["## Quality", "", f"| figure | best, step {best['step']:,} | last, step {last['step']:,} |"]
-    note = "Against training pictures. The best weights, by the Frechet distance, are a run of their own: `best/`."
+    note = (
+        "Of the set against training pictures; of translations also against what belongs to them. The best weights, by "
+        "the Frechet distance, are a run of their own: `best/`."
+    )
     return ["\n".join([*head, "|---|---:|---:|", *rows, "", note])]
 
 

@@ -110,8 +110,8 @@ def train(
 
     run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
     if os.environ.get("RANK", "0") == "0":
-        verb = "translate" if run.facts.sides else "sample"
-        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {verb} {run.path}")
+        further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
+        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
 
 
 @app.command
@@ -515,6 +515,10 @@ def _dataset_like(loaded: Any, spec: str) -> Any:
         raise ReverieError(
             f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
             f"the run was trained on {facts.shape}."
+        )
+    if dataset.facts.sides != facts.sides:
+        raise ReverieError(
+            f"{spec} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange them."
         )
     return dataset
 

@@ -7,6 +7,7 @@ and what a format or Pillow cannot keep is told in a note. Pillow reads and writ
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,9 @@ KINDS = {
 def read_exact(data: bytes) -> Exact:
     """The picture of a file, or of a .npy array (C, H, W), (H, W, C) or (H, W). Raises Unreadable."""
     try:
-        return _from_array(data) if data.startswith(b"\x93NUMPY") else _from_picture(opened(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's of odd files; what matters is raised, or a note
+            return _from_array(data) if data.startswith(b"\x93NUMPY") else _from_picture(opened(data))
     except Unreadable:
         raise
     except Exception as why:  # Pillow and numpy raise nearly every type there is on files that are broken

@@ -26,6 +26,7 @@ from torch import Tensor
 from reverie.capabilities import Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
+from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.evaluation.generation import LEAST, Judge, judge
 from reverie.evaluation.reconstruction import psnr, ssim
@@ -112,8 +113,9 @@ def referee(
     device: torch.device | str = "cpu",
 ) -> Referee:
     """A referee for ``count`` held-out pictures of each side, by the named features of the side they turn into."""
-    least = min(len(side) for way in model.directions for side in map(test.side, ENDS[way]))
-    if min(least, count) < LEAST:
+    _check(model, test)
+    least = min(count, *(len(side) for way in model.directions for side in map(test.side, ENDS[way])))
+    if least < LEAST:
         raise ReverieError(
             f"Translations are measured on at least {LEAST} held-out pictures of each side, not {least}."
         )
@@ -123,6 +125,15 @@ def referee(
         judges[way] = judge(training.side(end), test.side(end), features, count, seed, device)
     palettes = {way: palette(training.side(ENDS[way][1])) for way in model.directions}
     return Referee(test, count, seed, judges, palettes)
+
+
+def _check(model: Translates, test: Pairs) -> None:
+    """ReverieError where the sides of the pictures are not those the model learned."""
+    known = model.facts.sides if isinstance(model, Model) else ()
+    if known != test.facts.sides:
+        raise ReverieError(
+            f"The sides have {test.facts.sides} channels, the model was trained on {known}; exchange them by data.swap."
+        )
 
 
 def perceptual(
@@ -136,6 +147,7 @@ def perceptual(
         import lpips
     except (ImportError, RuntimeError) as why:  # torchvision that does not fit torch raises the latter
         raise ReverieError("LPIPS needs an extra: pip install 'reverie[eval-ref]'.") from why
+    _check(model, test)
     distance = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
     found = {}
     for way in model.directions:

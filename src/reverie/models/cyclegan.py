@@ -9,8 +9,9 @@ generators from painting any picture of the other side. One step is two phases:
     discriminators  minimise  game.discriminator(D_B(b), D_B(G(a))) + game.discriminator(D_A(a), D_A(F(b)))
 
 with least squares as the game, and the discriminators' fakes half from a pool of past ones (networks/pool.py). What
-differs: the identity part is left out where the sides differ in their channels; the small preset ``cyclegan`` learns 64
-to 128 pixels on a CPU by shallow U-Nets; ``cyclegan-256`` is the paper's. Pictures are drawn by averaged weights.
+differs: the game is half of the paper's (losses/adversarial.py), and so is lambda; the identity part is left out where
+the sides differ in their channels; the small preset ``cyclegan`` learns 64 to 128 pixels on a CPU by shallow U-Nets;
+``cyclegan-256`` is the paper's. Pictures are drawn by averaged weights.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from reverie.networks.translators import translator
 class CycleGANConfig(TranslatorConfig):
     objective: str = "lsgan"  # lsgan | non-saturating | hinge | minimax
     norm: str = "instance"  # instance (of a whole picture) | pixel (of each pixel's channels: parts equal the whole)
-    cycle: float = 10.0  # lambda, the weight of there and back
+    cycle: float = 5.0  # lambda, the weight of there and back; the paper's 10, for lsgan is half of its game here
     identity: float = 0.5  # weight of leaving alone what is of the other side already, times lambda
     pool: int = 50  # past fakes kept of each side
 

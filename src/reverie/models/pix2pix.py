@@ -74,6 +74,8 @@ class Pix2PixConfig(TranslatorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, "model", dropout=(0, 0.95), l1=(0, 1e9), adversarial=(0, 1e9))
+        if self.dropout and self.network != "unet":
+            raise ReverieError(f"model.dropout is the unet's; leave it out with model.network={self.network}.")
         if not (self.l1 or self.adversarial):
             raise ReverieError("model.l1 and model.adversarial can't both be 0: there would be nothing to learn from.")
 
