@@ -88,7 +88,7 @@ def _importance_weighted(model: Bounds, given: Given) -> Measure:
 
 
 def _complexity(model: Bounds, given: Given) -> Measure:
-    """Minus the ELBO, minus the length of the picture as a PNG in nats (Serra et al. 2020, eq. 2).
+    """Minus the ELBO, minus the length of the picture as a PNG in nats (Serra et al. 2020).
 
     A likelihood alone finds simple pictures (smooth, dark) likelier than the ones it learned from, whatever they show
     (Nalisnick et al. 2019); what a general compressor needs for a picture tells how simple it is.
@@ -98,7 +98,7 @@ def _complexity(model: Bounds, given: Given) -> Measure:
 
 
 def _ratio(model: Bounds, given: Given) -> Measure:
-    """The ELBO of a background model less this model's (Ren et al. 2019, eq. 4).
+    """The ELBO of a background model less this model's (Ren et al. 2019, section 3).
 
     The background model has learned what is common to all pictures, say from perturbed ones; it cancels out.
     """
@@ -205,7 +205,8 @@ class Detector:
             theirs, mine = ("x".join(map(str, shape)) for shape in (pictures.facts.shape, self.shape))
             raise ReverieError(f"The pictures are {theirs} (channels x height x width), and the detector takes {mine}.")
         parts = [self.measure(part) for part in _parts(self.model, pictures, self.samples)]
-        return np.nan_to_num(np.concatenate([np.empty(0), *parts]), nan=np.inf, posinf=np.inf, neginf=-np.inf)
+        scores = np.concatenate([np.empty(0), *parts])
+        return np.where(np.isnan(scores), np.inf, scores)
 
     def odd(self, scores: Scores) -> NDArray[np.bool_]:
         """(N,): whether each score is above the threshold. The same as p_values(scores) <= rate."""
