@@ -156,9 +156,9 @@ def test_complexity_takes_the_length_of_the_png_off_the_bound(channels: int) -> 
     difference = finder.scores(normal) - detector(model, normal, "bound").scores(normal)
     lengths = -difference / math.log(2) / 8
     np.testing.assert_allclose(lengths, lengths.round(), atol=1e-6)
-    if channels == 3:
+    if channels in (1, 3):
         file = io.BytesIO()
-        Image.fromarray(normal.pixels[0].transpose(1, 2, 0)).save(file, "PNG", optimize=True)
+        Image.fromarray(normal.pixels[0].transpose(1, 2, 0).squeeze()).save(file, "PNG", optimize=True)
         assert lengths[0] == pytest.approx(len(file.getvalue()))
 
 
@@ -175,6 +175,16 @@ def test_density_and_codes_know_where_codes_are_usual() -> None:
     density = detector(model, normal, "density").scores(new)
     np.testing.assert_allclose(density, -model.mixture.log_prob(new.images.view(3, 3)[:, :2]).numpy(), rtol=1e-5)
     assert density[0] < density[1] < density[2]
+
+
+def test_codes_count_along_the_directions_in_which_they_vary() -> None:
+    random = np.random.default_rng(0)
+    along, across = random.normal(0, 30, (400, 1)), random.normal(0, 3, (400, 1))
+    pixels = (np.concatenate([along, along / 2 + across], 1) + 128).round().clip(0, 255).astype(np.uint8)
+    new = Set(np.array([[168, 148], [168, 108]], np.uint8)[:, None, None])  # equally far, with the slope and against it
+    usual, strange = detector(Eye(), Set(pixels[:, None, None]), "codes").scores(new)
+    assert usual == pytest.approx(40 / 30, abs=0.3)
+    assert 4 * usual < strange < math.hypot(40 / 30, 40 / 3)  # shrinking the covariance widens the narrow direction
 
 
 def test_codes_that_do_not_vary_do_no_harm() -> None:
@@ -352,6 +362,7 @@ def test_the_heat_is_where_the_damage_is() -> None:
     torch.testing.assert_close(heat[2], torch.full((32, 48), 0.5), atol=1e-4, rtol=0)  # edges too
     torch.testing.assert_close(heat_map(Grey(-1.0), torch.ones(1, 1, 1, 1)), torch.ones(1, 1, 1))
     torch.testing.assert_close(heat_map(Grey(), images[1:2]), heat[1:2])
+    assert heat_map(Grey(3.0), images[2:]).max() == 0  # shown, it is as white
     assert heat_map(Grey(), images[:0]).shape == (0, 32, 48)
     with pytest.raises(ReverieError, match="Eye cannot reconstruct"):
         heat_map(Eye(), images)
@@ -365,6 +376,8 @@ def test_an_overlay_is_red_where_it_is_hot() -> None:
     assert shown.shape == (2, 3, 4, 5)
     torch.testing.assert_close(shown[0], images[0])
     assert shown[1, :, 2, 3].tolist() == [1, -1, -1]
+    green = overlay(torch.tensor([-1.0, 1.0, -1.0]).view(1, 3, 1, 1).expand(2, 3, 4, 5), heat)
+    torch.testing.assert_close(green[0], torch.full((3, 4, 5), -1 / 3))  # so that red means heat alone
     assert overlay(images[:, :1], heat).shape == (2, 3, 4, 5)
     with pytest.raises(ReverieError, match="cannot be"):
         overlay(images, heat[:1])
@@ -372,7 +385,7 @@ def test_an_overlay_is_red_where_it_is_hot() -> None:
 
 # Files
 
-SCORES, P_VALUES, ODD = np.array([0.1, 12.5, np.inf, -3.0]), np.array([0.5, 0.05, 0.01, 1.0]), np.arange(4) % 3 > 0
+SCORES, P_VALUES, ODD = np.array([1 / 3, 12.5, np.inf, -3.0]), np.array([1 / 7, 0.05, 0.01, 1.0]), np.arange(4) % 3 > 0
 NAMES = ["a.png", 'with, comma "and" quote.png', "<script>alert(1)</script>", "line\nbreak ü.png"]
 
 
