@@ -1,0 +1,96 @@
+"""A conditional VAE as a classifier that was never trained as one: its accuracy by Bayes' rule, and what it refuses.
+
+python benchmarks/bayes.py --run RUN --data mnist.npz [--outliers SPEC ...] [--pictures 2000] [--samples 50] [--seed 0]
+
+RUN is a trained cvae. Of the test pictures, ``--pictures`` calibrate the threshold that refuses 5% of normal pictures
+at most, and as many others are classified: ``refused`` is the share of those below it, ``accuracy`` counts all,
+``accuracy_kept`` those that are not refused. ``calibration`` is the mean probability of the predicted class, which a
+calibrated posterior has equal to the accuracy. As many test pictures of each set of ``--outliers``, brought to the
+shape of the run's pictures, are to be refused. Leaves benchmarks/results/bayes_DATA.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from results import save
+
+import reverie
+from reverie.config import configure
+from reverie.data import DataOptions, Dataset
+from reverie.tasks.classify import calibrate, classify
+from reverie.tasks.pictures import model_labels, some
+
+RATE = 0.05  # of false refusals that is promised
+
+
+class Chosen:
+    """Some pictures of a data set, in the order given."""
+
+    def __init__(self, dataset: Dataset, rows: NDArray[np.int64]) -> None:
+        self.dataset, self.rows, self.facts = dataset, rows, dataset.facts
+        self.labels = None if dataset.labels is None else dataset.labels[rows]
+        self.names = [dataset.names[row] for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.dataset.batch(self.rows[indices])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--outliers", nargs="+", default=[], help="other data sets, whose pictures are to be refused")
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    run = reverie.load(given.run)
+    options = configure(DataOptions, run.config["settings"]["data"], "data")
+    channels, height, width = run.facts.shape
+    options = replace(options, size=f"{height}x{width}", channels=str(channels))
+    test = reverie.open_dataset(given.data, options).split("test")
+    rows = np.random.default_rng(given.seed).permutation(len(test))
+    held_out, shown = Chosen(test, rows[: given.pictures]), Chosen(test, rows[given.pictures : 2 * given.pictures])
+    bounds = {"samples": given.samples, "seed": given.seed}
+    rejection = calibrate(run.model, held_out, RATE, **bounds)
+    found = classify(run.model, shown, reject=rejection, **bounds)
+    right = found.predicted == model_labels(run.model, shown)
+    outliers = {}
+    for spec in given.outliers:
+        others = reverie.open_dataset(spec, options).split("test")
+        strange = Chosen(others, some(others, given.pictures, given.seed))
+        outliers[Path(spec).name] = {
+            "refused": float(classify(run.model, strange, reject=rejection, **bounds).rejected.mean()),
+            "pictures": len(strange),
+        }
+    figures = {
+        "model": run.name,
+        "settings": run.config["settings"],
+        "samples": given.samples,
+        "pictures": len(shown),
+        "calibrated_on": rejection.pictures,
+        "accuracy": float(right.mean()),
+        "accuracy_kept": float(right[~found.rejected].mean()),
+        "calibration": float(found.posterior.max(1).mean()),
+        "rate": RATE,
+        "refused": float(found.rejected.mean()),
+        "threshold": rejection.threshold,
+        "outliers": outliers,
+    }
+    name = Path(given.data).stem if "/" in given.data else given.data.partition(".")[0]
+    save(f"bayes_{name}", figures, seed=given.seed, data=Path(given.data).name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Which class a picture is of, by Bayes' rule: p(y|x) = p(x|y) p(y) / p(x), with p(x) = sum_y p(x|y) p(y).
+
+A conditional model with a bound on log p(x|y) is a classifier that was never trained as one, and that knows what it
+does not know: where log p(x) is low, the picture is of none of the classes. log p(x|y) is the importance-weighted bound
+(Burda et al. 2016, eq. 8), which tightens with samples; p(y|x) is exact where the bound is tight. How low is too low is
+read off held-out normal pictures by conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world").
+Likelihoods can find simple pictures of something else likelier than what was learned (Nalisnick et al. 2019), and then
+refuse fewer of them than one would hope; `reverie.tasks.anomaly` has scores that do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reverie.capabilities import Bounds, Conditions
+from reverie.data.pictures import to_tensor
+from reverie.errors import ReverieError
+from reverie.evaluation.likelihood import CHUNK, SampleDraw
+from reverie.tasks.labels import classes_of
+from reverie.tasks.pictures import Pictures, Read, device_of
+
+SAMPLES = 50  # draws of z for each picture and class
+
+Weights = Sequence[float] | NDArray[np.float64] | Tensor  # (classes,), non-negative, in proportion to p(y)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The log p(x) in nats below which a picture is of none of the classes; made by `calibrate`."""
+
+    threshold: float
+    rate: float  # of normal pictures that are refused, at most
+    pictures: int  # that it was calibrated on
+    samples: int  # the bounds it was found with, which are the ones it holds for
+    log_prior: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What Bayes' rule says of N pictures; nats throughout."""
+
+    classes: tuple[str, ...]
+    log_joint: NDArray[np.float64]  # (N, classes): log p(x|y) + log p(y), minus infinity where it is no number
+    log_prior: NDArray[np.float64]  # (classes,)
+    threshold: float | None = None  # of log p(x); None refuses nothing
+
+    @property
+    def log_evidence(self) -> NDArray[np.float64]:
+        """log p(x) = log sum_y p(x|y) p(y), (N,)."""
+        return np.asarray(np.logaddexp.reduce(self.log_joint, axis=1))
+
+    @property
+    def posterior(self) -> NDArray[np.float64]:
+        """p(y|x), (N, classes), rows that sum to one; the prior where the model gives a picture no chance at all."""
+        evidence = self.log_evidence[:, None]
+        known = np.isfinite(evidence)
+        return np.exp(np.where(known, self.log_joint - np.where(known, evidence, 0), self.log_prior))
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The number of the most probable class, (N,), also of pictures that are refused."""
+        return np.asarray(self.posterior.argmax(1), np.int64)
+
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """Whether each picture is of none of the classes, (N,)."""
+        low = -math.inf if self.threshold is None else self.threshold
+        return np.asarray(self.log_evidence < low, np.bool_)
+
+
+def log_joint(
+    model: object, images: Tensor, samples: int = SAMPLES, seed: int = 0, prior: Weights | None = None
+) -> Tensor:
+    """log p(x|y) + log p(y) of pictures (N, C, H, W) in [-1, 1] for each class: (N, classes) float64, on the CPU.
+
+    log p(x|y) is the importance-weighted bound of ``samples`` draws of z. Every picture under every class sees the same
+    random numbers, those of ``seed``: a picture's row depends on the picture alone, and what the draws add to the
+    bounds of two classes cancels for the most part when they are compared. ``prior`` is in proportion to p(y), uniform
+    by default. Raises ReverieError for a model without labels or without a bound.
+    """
+    able, log_prior = _able(model, samples), _log_prior(prior, classes_of(model))
+    device = device_of(model)
+    parts = [torch.empty(0, len(log_prior), dtype=torch.float64)]
+    rows = max(1, CHUNK // samples)
+    for start in range(0, len(images), rows):
+        part = images[start : start + rows].to(device)
+        bounds = [_bound(able, part, number, samples, seed) for number in range(len(log_prior))]
+        parts.append(torch.stack(bounds, 1).cpu())
+    return torch.cat(parts) + torch.from_numpy(log_prior)
+
+
+def classify(
+    model: object,
+    pictures: Pictures,
+    *,
+    samples: int = SAMPLES,
+    prior: Weights | None = None,
+    seed: int = 0,
+    reject: Rejection | None = None,
+) -> Classified:
+    """The probability of each class for every picture, whose own labels, if any, are not looked at.
+
+    Classes are the model's, in its numbering. ``reject`` is a threshold found by `calibrate` with the same samples,
+    prior and seed, since it holds for no other bounds; without it no picture is refused. See `log_joint`.
+    """
+    _able(model, samples)
+    classes = classes_of(model)
+    log_prior = _log_prior(prior, classes)
+    if reject is not None and (reject.samples, reject.seed) != (samples, seed):
+        raise ReverieError(
+            f"The threshold was calibrated with {reject.samples} samples and seed {reject.seed}; classify with the "
+            "same, or calibrate anew."
+        )
+    if reject is not None and not np.array_equal(reject.log_prior, log_prior):
+        raise ReverieError("The threshold was calibrated with another prior over classes; calibrate anew.")
+    found = [log_joint(model, images, samples, seed, prior).numpy() for images in _batches(pictures, samples)]
+    joint = np.concatenate([np.empty((0, len(classes))), *found])
+    joint = np.where(np.isfinite(joint), joint, -np.inf)
+    return Classified(classes, joint, log_prior, None if reject is None else reject.threshold)
+
+
+def calibrate(
+    model: object,
+    normal: Pictures,
+    rate: float = 0.05,
+    *,
+    samples: int = SAMPLES,
+    prior: Weights | None = None,
+    seed: int = 0,
+) -> Rejection:
+    """The threshold that refuses at most ``rate`` of new normal pictures: the conformal quantile of log p(x).
+
+    ``normal`` are pictures of the model's classes that it has not learned from; on its training pictures the bound is
+    higher, and the rate would not hold. Of n of them the threshold is the k-th smallest log p(x), k the whole part of
+    (n + 1) rate: a new one is below it with probability k / (n + 1) or less.
+    """
+    if not 0 < rate < 1:
+        raise ReverieError(f"The rate of false refusals must lie between 0 and 1, not {rate:g}.")
+    rank = math.floor((len(normal) + 1) * rate + 1e-9)  # 0.05 * 20 is to count as 1
+    if rank < 1:
+        raise ReverieError(
+            f"A rate of {rate:g} needs at least {math.ceil(1 / rate - 1e-9) - 1} normal pictures to calibrate on, and "
+            f"there are {len(normal)}; give more, or a higher rate."
+        )
+    found = classify(model, normal, samples=samples, prior=prior, seed=seed)
+    evidence = np.sort(found.log_evidence)
+    if not np.isfinite(evidence).all():
+        raise ReverieError("log p(x) of some normal pictures is not a finite number; the model has diverged.")
+    return Rejection(float(evidence[rank - 1]), rate, len(normal), samples, tuple(found.log_prior.tolist()), seed)
+
+
+def _able(model: object, samples: int) -> Bounds:
+    if not isinstance(model, Bounds) or not isinstance(model, Conditions):
+        raise ReverieError(
+            f"{type(model).__name__} cannot classify by Bayes' rule: that takes labels and a bound on log p(x|y), "
+            f"which {_models()} has."
+        )
+    if samples < 1:
+        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
+    return model
+
+
+def _models() -> str:
+    """The registered models that can classify."""
+    from reverie import registry
+
+    found = [(name, registry.load_class(name)) for name in registry.names()]
+    return " or ".join(name for name, kind in found if issubclass(kind, Bounds) and issubclass(kind, Conditions))
+
+
+def _log_prior(prior: Weights | None, classes: Sequence[str]) -> NDArray[np.float64]:
+    """log p(y), (classes,)."""
+    given = np.ones(len(classes)) if prior is None else np.asarray(prior, np.float64)
+    if given.shape != (len(classes),):
+        raise ReverieError(f"The prior needs a number for each of the {len(classes)} classes, not {given.size}.")
+    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise ReverieError("The prior over classes needs numbers of at least 0, one of them above 0.")
+    with np.errstate(divide="ignore"):  # a class that cannot be has minus infinity
+        return np.asarray(np.log(given / given.sum()))
+
+
+def _batches(pictures: Pictures, samples: int) -> Iterator[Tensor]:
+    """Not `read`, which would ask for labels."""
+    rows = max(1, CHUNK // samples)
+    for start in range(0, len(pictures), rows):
+        yield to_tensor(pictures.batch(np.arange(start, min(start + rows, len(pictures)))))
+
+
+def _bound(model: Bounds, images: Tensor, number: int, samples: int, seed: int) -> Tensor:
+    """The importance-weighted bound of each picture under one class, (n,) float64."""
+    labels = torch.full((len(images),), number, dtype=torch.int64, device=images.device)
+    # Every picture has number 0, so that its draws do not depend on its place.
+    draw = SampleDraw(seed, Read(np.zeros(len(images), np.int64), images, labels))
+    log_sum = torch.full((len(images),), -math.inf, dtype=torch.float64, device=images.device)
+    for first in range(0, samples, CHUNK):
+        draw.again()
+        with torch.no_grad():
+            weights = model.log_weights(images, min(CHUNK, samples - first), draw, labels)
+        log_sum = torch.logaddexp(log_sum, weights.double().logsumexp(1))
+    return log_sum - math.log(samples)

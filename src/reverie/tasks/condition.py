@@ -1,0 +1,263 @@
+"""Pictures of one class from a model that knows no classes: p(x|y) from a generator of p(x) and a classifier's p(y|x).
+
+By Bayes' rule p(z|y) is in proportion to p(z) p(y|G(z)). ``resample`` draws latents from p(z), weights each one by
+p(y|G(z)) and draws from them again (Rubin 1988, "Using the SIR algorithm"). ``langevin`` then moves what was drawn by
+Langevin steps towards more of log p(z) + log p(y|G(z)), each accepted by Metropolis' rule, which leaves p(z|y) as it is
+whatever the size of the steps (Roberts and Tweedie 1996): copies of one latent part, and places are found that no draw
+had hit. In the spirit of Nguyen et al. (2017), "Plug & play generative networks", but with the correction.
+Both are only as good as p(y|x): a classifier that is sure of pictures that show nothing is taken at its word.
+
+Steps are taken in the standard normal numbers that the model makes a latent of, not in the latent itself: their density
+is known whatever the model's prior is. For most models they are the latent; for a mixture of Gaussians each latent
+stays in the component that it was drawn in, and how often there is which component is settled by the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reverie.capabilities import Samples
+from reverie.engine.randomness import Draw, DrawEach, derive
+from reverie.errors import ReverieError, nearest
+from reverie.tasks.labels import classes_of
+from reverie.tasks.pictures import device_of
+
+Classifier = Callable[[Tensor], Tensor]  # (N, C, H, W) in [-1, 1] -> logits (N, classes)
+How = Literal["resample", "langevin"]
+
+DRAWS, STEPS, BATCH = 4096, 100, 256
+ACCEPTED = 0.574  # the share of accepted steps that is best in many dimensions (Roberts & Rosenthal 1998)
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Pictures of one class, and how far to trust them."""
+
+    pictures: Tensor  # (count, C, H, W) in [-1, 1], on the CPU
+    probability: Tensor  # (count,): the classifier's p(y|x) of each
+    effective: float  # the effective size of the weighted draws, (sum w)^2 / sum w^2: from 1 to their number
+    share: float  # mean weight: how much of what the model draws is of the class, in the classifier's eyes
+    acceptance: float | None  # the share of steps accepted once their size was settled; None without steps
+
+
+def condition(
+    model: object,
+    classifier: Classifier,
+    label: int,
+    count: int,
+    *,
+    how: How = "resample",
+    draws: int = DRAWS,
+    steps: int = STEPS,
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Conditioned:
+    """``count`` pictures from p(x|y), y being class number ``label`` of ``classifier``.
+
+    ``classifier`` gives logits for pictures on the model's device, each alone (so in eval mode), and for ``langevin``
+    their gradient. ``draws`` latents are weighted; where ``effective`` is not far above ``count``, ``resample`` repeats
+    pictures, and ``langevin`` or more draws help. The size of the Langevin steps adapts to `ACCEPTED` during the first
+    half of ``steps``, and stays. Pictures are a function of all arguments but ``batch``.
+
+    Raises ReverieError for a model that cannot draw, one that takes labels itself, one whose latents are made of no
+    normal numbers (``langevin``), and logits that are none.
+    """
+    if not isinstance(model, Samples):
+        raise ReverieError(f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder.")
+    if classes_of(model):
+        raise ReverieError(f"{type(model).__name__} takes class labels itself; sample with labels instead.")
+    if how not in ("resample", "langevin"):
+        raise ReverieError(f"Pictures cannot be conditioned by '{how}'{nearest(how, ('resample', 'langevin'))}")
+    for what, number in (("pictures", count), ("draws", draws), ("steps", steps)):
+        if number < 1:
+            raise ReverieError(f"The number of {what} must be at least 1, not {number}.")
+    judge = _Judge(model, classifier, label, batch)
+    noise = _Noise.drawn(model, seed, draws)
+    with torch.no_grad():
+        log_weights = judge.log_probability(noise).double()
+    weights = (log_weights - log_weights.logsumexp(0)).exp()
+    chosen = noise.rows(_systematic(weights, count, seed))
+    acceptance = None
+    if how == "langevin":
+        chosen, acceptance = _langevin(judge, chosen, steps, seed)
+    pictures, probability = judge.pictures(chosen)
+    effective, share = float(1 / weights.square().sum()), float(log_weights.exp().mean())
+    return Conditioned(pictures, probability, effective, share, acceptance)
+
+
+class _Noise:
+    """The random numbers that latents are made of: ``normal`` (N, d) can be moved, the rest is kept."""
+
+    def __init__(self, normal: Tensor, numbers: Sequence[Tensor | tuple[int, ...]]) -> None:
+        self.normal = normal
+        self._numbers = numbers  # in the order in which the model asks: what is kept, or the shape of what is normal
+
+    @classmethod
+    def drawn(cls, model: Samples, seed: int, count: int) -> _Noise:
+        """What ``model`` asks for to draw ``count`` latents."""
+        draw = _Recorded(seed, "condition", samples=range(count), device=device_of(model))
+        with torch.no_grad():
+            model.draw_latent(draw)
+        normal = [part.flatten(1) for part in draw.normals]
+        return cls(torch.cat([torch.empty(count, 0, device=draw.device), *normal], 1), draw.numbers)
+
+    def rows(self, which: Tensor | slice) -> _Noise:
+        """Those of some latents."""
+        kept = [n if isinstance(n, tuple) else n[which] for n in self._numbers]
+        return _Noise(self.normal[which], kept)
+
+    def moved(self, normal: Tensor) -> _Noise:
+        """The same with other normal numbers."""
+        return _Noise(normal, self._numbers)
+
+    def latent(self, model: Samples) -> Tensor:
+        """The latents, with their gradient in the normal numbers."""
+        return model.draw_latent(_Given(self.normal, self._numbers))
+
+
+class _Recorded(DrawEach):
+    """Remembers what it drew."""
+
+    def __init__(self, *key: int | str, samples: Sequence[int], device: torch.device) -> None:
+        super().__init__(*key, samples=samples, device=device)
+        self.normals: list[Tensor] = []
+        self.numbers: list[Tensor | tuple[int, ...]] = []
+
+    def normal(self, *shape: int) -> Tensor:
+        self.normals.append(super().normal(*shape))
+        self.numbers.append(shape)
+        return self.normals[-1]
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._kept(super().uniform(*shape))
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        return self._kept(super().integers(high, *shape))
+
+    def _kept(self, numbers: Tensor) -> Tensor:
+        self.numbers.append(numbers)
+        return numbers
+
+
+class _Given(Draw):
+    """Hands out numbers that were drawn before, in their order."""
+
+    def __init__(self, normal: Tensor, numbers: Sequence[Tensor | tuple[int, ...]]) -> None:
+        super().__init__(count=len(normal), device=normal.device)
+        self._normal, self._numbers = normal, iter(numbers)
+
+    def normal(self, *shape: int) -> Tensor:
+        next(self._numbers)
+        size = math.prod(shape)
+        mine, self._normal = self._normal[:, :size], self._normal[:, size:]
+        return mine.reshape(-1, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._kept()
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        return self._kept()
+
+    def _kept(self) -> Tensor:
+        numbers = next(self._numbers)
+        assert isinstance(numbers, Tensor)
+        return numbers
+
+
+class _Judge:
+    """The probability of a class for what a model makes of its noise, ``batch`` pictures at a time."""
+
+    def __init__(self, model: Samples, classifier: Classifier, label: int, batch: int) -> None:
+        self.model, self.classifier, self.label, self.batch = model, classifier, label, batch
+
+    def log_probability(self, noise: _Noise) -> Tensor:
+        """log p(y|G(z)), (N,)."""
+        return torch.cat([self._judged(self.model.decode(part.latent(self.model))) for part in self._parts(noise)])
+
+    def slope(self, noise: _Noise) -> tuple[Tensor, Tensor]:
+        """log p(normal) + log p(y|G(z)) up to a constant, (N,), and its gradient in the normal numbers, (N, d)."""
+        values, slopes = [], []
+        for part in self._parts(noise):
+            normal = part.normal.detach().requires_grad_()
+            with torch.enable_grad():
+                judged = self._judged(self.model.decode(part.moved(normal).latent(self.model)))
+                value = judged - 0.5 * normal.square().sum(1)
+                if not judged.requires_grad:
+                    raise ReverieError("This classifier gives no gradient, which 'langevin' needs; take 'resample'.")
+                (slope,) = torch.autograd.grad(value.sum(), normal)
+            values.append(value.detach())
+            slopes.append(slope)
+        return torch.cat(values), torch.cat(slopes)
+
+    @torch.no_grad()
+    def pictures(self, noise: _Noise) -> tuple[Tensor, Tensor]:
+        """The pictures (N, C, H, W) and p(y|x) of each (N,), on the CPU."""
+        shown, judged = [], []
+        for part in self._parts(noise):
+            images = self.model.decode(part.latent(self.model))
+            judged.append(self._judged(images).exp().float().cpu())
+            shown.append(images.float().cpu())
+        return torch.cat(shown), torch.cat(judged)
+
+    def _parts(self, noise: _Noise) -> list[_Noise]:
+        return [noise.rows(slice(start, start + self.batch)) for start in range(0, len(noise.normal), self.batch)]
+
+    def _judged(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images)
+        if logits.ndim != 2 or len(logits) != len(images):
+            raise ReverieError(
+                f"A classifier gives a row of logits for each picture; for {len(images)} pictures this one gives "
+                f"{' x '.join(map(str, logits.shape))} numbers."
+            )
+        if not 0 <= self.label < logits.shape[1]:
+            raise ReverieError(f"There is no class {self.label}: the classifier's are 0 to {logits.shape[1] - 1}.")
+        if not logits.isfinite().all():
+            raise ReverieError("Some of the classifier's logits are not finite numbers.")
+        return logits.log_softmax(1)[:, self.label]
+
+
+def _systematic(weights: Tensor, count: int, seed: int) -> Tensor:
+    """``count`` rows by weights (N,) that sum to one, (count,): each as often as count w, give or take one.
+
+    Systematic resampling (Kitagawa 1996), in an order of its own, so that the first few are a sample too.
+    """
+    random = torch.Generator().manual_seed(derive(seed, "condition", "resample"))
+    places = (torch.arange(count) + torch.rand((), generator=random, dtype=torch.float64)) / count
+    edges = weights.cpu().cumsum(0)
+    rows = torch.searchsorted(edges, places * edges[-1], right=True).clamp(max=len(edges) - 1)
+    return rows[torch.randperm(count, generator=random)].to(weights.device)
+
+
+def _langevin(judge: _Judge, noise: _Noise, steps: int, seed: int) -> tuple[_Noise, float]:
+    """``noise`` after so many Metropolis-adjusted Langevin steps, and the share of the later half that was accepted."""
+    dimensions = noise.normal.shape[1]
+    if not dimensions:
+        raise ReverieError(
+            f"{type(judge.model).__name__} makes its latents of no normal numbers, which 'langevin' needs; take "
+            "'resample'."
+        )
+    step = dimensions ** (-1 / 6)  # by which it has to shrink (Roberts & Rosenthal 1998)
+    numbers = range(len(noise.normal))
+    here, (value, slope) = noise.normal, judge.slope(noise)
+    accepted = []
+    for number in range(steps):
+        draw = DrawEach(seed, "condition", "step", number, samples=numbers, device=here.device)
+        there = here + 0.5 * step**2 * slope + step * draw.normal(dimensions)
+        new_value, new_slope = judge.slope(noise.moved(there))
+        forth = (there - here - 0.5 * step**2 * slope).square().sum(1)
+        back = (here - there - 0.5 * step**2 * new_slope).square().sum(1)
+        log_ratio = new_value - value + (forth - back) / (2 * step**2)
+        yes = draw.uniform().log() < log_ratio
+        here, slope = torch.where(yes[:, None], there, here), torch.where(yes[:, None], new_slope, slope)
+        value = torch.where(yes, new_value, value)
+        if number < steps // 2:  # ever smaller changes, so that it settles (Robbins & Monro 1951)
+            step *= math.exp((float(log_ratio.clamp(max=0).exp().mean()) - ACCEPTED) / math.sqrt(number + 1))
+        else:
+            accepted.append(float(yes.double().mean()))
+    return noise.moved(here), sum(accepted) / len(accepted)

@@ -1,0 +1,313 @@
+"""The decoder thrown away: a classifier from an encoder that has learned without labels, and few labels.
+
+- ``frozen``: logistic regression on codes; the encoder stays as it is.
+- ``tuned``: encoder and head learn together, from the frozen head (Kumar et al. 2022, "Fine-tuning can distort
+  pretrained features": a head that starts at random would spoil the codes before it can read them).
+- ``scratch``: the same architecture with fresh weights and a head of zeros, trained as ``tuned`` is: what labels alone
+  are worth.
+
+A code is the mean that the encoder gives. The exported classifier is JSON and safetensors, and holds no decoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reverie.capabilities import Encodes
+from reverie.data.pictures import to_tensor
+from reverie.engine.phase import Facts, Model
+from reverie.engine.randomness import DataOrder, derive
+from reverie.errors import ReverieError, nearest
+from reverie.files import replacing, savable
+from reverie.tasks.labels import classes_of, label_number
+from reverie.tasks.pictures import Pictures, device_of
+
+How = Literal["frozen", "tuned", "scratch"]
+HOW = ("frozen", "tuned", "scratch")
+
+FORMAT = 1
+CONFIG, WEIGHTS = "classifier.json", "classifier.safetensors"
+COUNTS = (10, 100, 1000, 10000)  # labels of a `curve`
+SEEN = 256  # pictures at a time where nothing is learned
+BATCH, STEPS, RATE = 64, 1000, 1e-3  # of training a network; RATE is Adam's largest
+SHRINK = 1.0  # weight of |W|^2 / 2 against the sum of cross entropies, codes having unit variance
+ROUNDS = 200  # of LBFGS at most
+
+
+class Exported(nn.Module):
+    """An encoder with a linear head: pictures (N, C, H, W) in [-1, 1] -> logits (N, classes)."""
+
+    def __init__(self, body: Encodes, head: nn.Linear, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.body: Any = body  # a network too, see `_encoder`
+        self.head = head
+        self.classes = tuple(classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(_code(self.body, images))
+        return logits
+
+    def save(self, folder: Path | str) -> None:
+        """Write classifier.json and classifier.safetensors to ``folder``; `load_classifier` reads them.
+
+        Raises ReverieError for an encoder that is not of a registered model, which could not be built again.
+        """
+        config = {"format": FORMAT, "classes": list(self.classes)} | _described(self.body)
+        folder = Path(folder)
+        with replacing(folder / WEIGHTS) as temporary:
+            save_file(savable(self.state_dict()), temporary)
+        with replacing(folder / CONFIG) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A classifier, and how good it is."""
+
+    classifier: Exported  # in eval mode
+    how: How
+    labels: int  # pictures that were learned from
+    tested: int
+    accuracy: float  # the share of the test pictures that got their own class
+
+
+def transfer(
+    model: object,
+    training: Pictures,
+    test: Pictures,
+    *,
+    labels: int = 100,
+    how: How = "frozen",
+    steps: int = STEPS,
+    seed: int = 0,
+) -> Transfer:
+    """A classifier from ``labels`` labelled pictures of ``training`` and the model's encoder, measured on ``test``.
+
+    Which pictures is drawn by ``seed``, as many of each class as can be; larger numbers of labels contain the smaller
+    ones. ``steps`` of `BATCH` pictures are what ``tuned`` and ``scratch`` train. ``model`` is left as it was.
+    Classes of the two sets are matched by name. Raises ReverieError for a model without an encoder, one whose encoder
+    is told the class, sets without labels, and fewer labels than classes.
+    """
+    body = _encoder(model, training.facts.shape)
+    if how not in HOW:
+        raise ReverieError(f"A classifier cannot be made '{how}'{nearest(how, HOW)}")
+    if steps < 1:
+        raise ReverieError(f"Training takes at least 1 step, not {steps}.")
+    classes = training.facts.classes
+    known, wanted = _numbers(training, classes), _numbers(test, classes)
+    if len(test) == 0:
+        raise ReverieError("There are no test pictures to measure accuracy on.")
+    rows = stratified(known, labels, seed)
+    images, numbers = to_tensor(training.batch(rows)), torch.from_numpy(known[rows])
+    if how == "scratch":
+        body = _built(_described(body), derive(seed, "transfer"))
+    codes = _codes(body, images, device_of(model))
+    if how == "scratch":
+        head = _head(codes.new_zeros(len(classes), codes.shape[1]), codes.new_zeros(len(classes)))
+    else:
+        head = _regression(codes, numbers.to(codes.device), len(classes))
+    found = Exported(body, head, classes).to(codes.device).eval()
+    if how != "frozen":
+        _train(found, images, numbers, steps, seed)
+    return Transfer(found.requires_grad_(False), how, len(rows), len(test), _accuracy(found, test, wanted))
+
+
+def curve(
+    model: object,
+    training: Pictures,
+    test: Pictures,
+    *,
+    counts: Sequence[int] = COUNTS,
+    how: How = "frozen",
+    steps: int = STEPS,
+    seed: int = 0,
+) -> list[Transfer]:
+    """`transfer` with each number of labels, in the order given: what a further label is worth."""
+    return [transfer(model, training, test, labels=count, how=how, steps=steps, seed=seed) for count in counts]
+
+
+def stratified(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Indices (count,) of ``labels`` (N,), drawn by ``seed``: as many of each class as can be, one at most apart.
+
+    A class that runs out leaves its places to the others. The first k are what a count of k gives.
+    """
+    present = np.unique(labels)
+    if not len(present) <= count <= len(labels):
+        raise ReverieError(
+            f"The number of labelled pictures must lie between {len(present)}, one for each class, and {len(labels)}, "
+            f"not {count}."
+        )
+    order = np.random.default_rng(derive(seed, "transfer")).permutation(len(labels))
+    place = np.empty(len(labels), np.int64)  # of a picture among those of its class
+    for number in present:
+        members = labels[order] == number
+        place[members] = np.arange(members.sum())
+    chosen: NDArray[np.int64] = order[np.argsort(place, kind="stable")][:count]
+    return chosen
+
+
+def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> Exported:
+    """The classifier in a folder that `Exported.save` wrote, in eval mode; ReverieError for whatever is wrong."""
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise ReverieError(f"{folder / CONFIG} has the format {config['format']!r}; this reverie reads {FORMAT}.")
+        tensors = load_file(folder / WEIGHTS)
+        classes = [str(name) for name in config["classes"]]
+        head = _head(tensors["head.weight"], tensors["head.bias"])
+        if len(classes) != head.out_features:
+            raise ValueError(f"{len(classes)} classes and a head for {head.out_features}")
+        found = Exported(_built(config), head, classes)
+        found.load_state_dict(tensors)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ReverieError(f"{folder} holds no classifier that can be read: {line[:300]}.") from error
+    return found.to(device).eval().requires_grad_(False)
+
+
+# Parts
+
+
+def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
+    """A copy of a model with those children alone that encoding pictures (C, H, W) calls; its weights free to move."""
+    if not isinstance(model, Encodes) or not isinstance(model, nn.Module):
+        raise ReverieError(f"{type(model).__name__} has no encoder that a classifier could be made of.")
+    if classes_of(model):
+        raise ReverieError(
+            f"The encoder of {type(model).__name__} is told the class that a classifier is to find; take a model "
+            "without labels, say vae."
+        )
+    body = copy.deepcopy(model).eval()
+    used: set[nn.Module] = set()
+    hooks = [module.register_forward_hook(lambda called, *_: used.add(called)) for module in body.modules()]
+    with torch.no_grad():
+        body.encode(torch.zeros(1, *shape, device=device_of(body)))
+    for hook in hooks:
+        hook.remove()
+    for name, child in list(body.named_children()):
+        if used.isdisjoint(child.modules()):
+            delattr(body, name)
+    body.requires_grad_(True)
+    return body
+
+
+def _described(body: object) -> dict[str, Any]:
+    """All that it takes to build this network again: a registered name, settings, and what it knows of the data."""
+    from reverie import registry
+
+    names = [name for name in registry.names() if registry.load_class(name) is type(body)]
+    if not names or not isinstance(body, Model):
+        raise ReverieError(f"{type(body).__name__} is no registered model, so its network cannot be built again.")
+    return {"model": names[0], "settings": asdict(body.config), "facts": asdict(body.facts)}  # settings beat presets
+
+
+def _built(described: dict[str, Any], seed: int = 0) -> Encodes:
+    """The encoder of a network that `_described` describes, with fresh weights."""
+    from reverie.artifact import build_model
+
+    facts = described["facts"]
+    shape = (int(facts["channels"]), int(facts["height"]), int(facts["width"]))
+    with torch.random.fork_rng(devices=[]):  # building seeds torch's own generator
+        model = build_model(described["model"], described["settings"], Facts(*shape, tuple(facts["classes"])), seed)
+    return _encoder(model, shape)
+
+
+def _numbers(dataset: Pictures, classes: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) labels of a set in the numbering of ``classes``."""
+    if dataset.labels is None or len(classes) < 2:
+        raise ReverieError("A classifier is made from and measured on pictures of two classes or more, with labels.")
+    table = np.zeros(len(dataset.facts.classes), np.int64)
+    present = np.unique(dataset.labels)
+    table[present] = [label_number(dataset.facts.classes[number], classes) for number in present]
+    return table[dataset.labels]
+
+
+def _code(body: Encodes, images: Tensor) -> Tensor:
+    """(N, d)."""
+    return body.encode(images).mean.flatten(1).float()
+
+
+@torch.no_grad()
+def _codes(body: Any, images: Tensor, device: torch.device) -> Tensor:
+    """The codes (N, d) of pictures, on the device, where the network then is."""
+    body.to(device)
+    codes = torch.cat([_code(body, part.to(device)) for part in images.split(SEEN)])
+    if not codes.isfinite().all():
+        raise ReverieError("Some codes are not finite numbers; the encoder has diverged.")
+    return codes
+
+
+def _head(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A layer of these numbers, (classes, d) and (classes,)."""
+    classes, size = weight.shape
+    head = torch.nn.utils.skip_init(nn.Linear, size, classes)
+    head.load_state_dict({"weight": weight, "bias": bias})
+    found: nn.Linear = head
+    return found
+
+
+def _regression(codes: Tensor, numbers: Tensor, classes: int) -> nn.Linear:
+    """Logistic regression on codes (N, d), to the optimum; the returned head takes codes as they are.
+
+    The loss is the sum of cross entropies + `SHRINK` |W|^2 / 2 where codes are brought to unit variance.
+    """
+    codes = codes.double()
+    center, scale = codes.mean(0), codes.std(0, correction=0)
+    scale = scale.clamp_min(max(1e-3 * float(scale.max()), 1e-6))  # a dead dimension must not be blown up
+    white = (codes - center) / scale
+    weight = white.new_zeros(classes, codes.shape[1], requires_grad=True)
+    bias = white.new_zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ROUNDS, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(white @ weight.T + bias, numbers) + SHRINK / 2 * weight.square().sum() / len(codes)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    with torch.no_grad():
+        return _head((weight / scale).float(), (bias - weight @ (center / scale)).float())
+
+
+def _train(found: Exported, images: Tensor, numbers: Tensor, steps: int, seed: int) -> None:
+    """AdamW under one cycle of the learning rate: a rise over a fifth of the steps, then down to zero."""
+    device, batch = device_of(found), min(BATCH, len(images))
+    order = DataOrder(derive(seed, "transfer", "order"), len(images))
+    optimizer = torch.optim.AdamW(found.parameters(), lr=RATE, weight_decay=1e-2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "transfer", "layers"))  # dropout
+        found.train()
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * min((step + 1) / (0.2 * steps + 1), (1 - step / steps) / 0.8)
+            rows = torch.from_numpy(order.take(step * batch, batch))
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(found(images[rows].to(device)), numbers[rows].to(device)).backward()
+            optimizer.step()
+        found.eval()
+
+
+@torch.no_grad()
+def _accuracy(found: Exported, test: Pictures, wanted: NDArray[np.int64]) -> float:
+    right = 0
+    for start in range(0, len(test), SEEN):
+        part = np.arange(start, min(start + SEEN, len(test)))
+        predicted = found(to_tensor(test.batch(part)).to(device_of(found))).argmax(1)
+        right += int((predicted.cpu().numpy() == wanted[part]).sum())
+    return right / len(test)
