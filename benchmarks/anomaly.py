@@ -30,7 +30,7 @@ from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
 from reverie.tasks.anomaly import aupr, auroc, detector, scores_of
-from reverie.tasks.pictures import Pictures
+from reverie.tasks.pictures import Pictures, Subset
 
 HELD_OUT = 0.2  # of the training pictures
 MUTATED = 0.2  # of the pixels that a background model learns from
@@ -83,23 +83,6 @@ def measured(given: argparse.Namespace, pixels: Pixels, normal: Pictures, odd: P
     return figures
 
 
-class Chosen:
-    """Some pictures of a data set, without labels."""
-
-    labels = None
-
-    def __init__(self, dataset: Dataset, rows: NDArray[np.int64]) -> None:
-        self.dataset, self.rows = dataset, rows
-        self.facts = replace(dataset.facts, classes=())
-        self.names = [dataset.names[row] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        return self.dataset.batch(self.rows[indices])
-
-
 def mean(rows: list[Figures]) -> Figures:
     """Of every figure over the rows."""
     return {name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in rows[0]}
@@ -129,14 +112,14 @@ def main() -> None:
         channels, height, width = dataset.facts.shape
         alike = replace(options, size=f"{height}x{width}", channels=str(channels))
         others = reverie.open_dataset(given.outliers, alike).split("test")
-        cases["all"] = everything, Chosen(test, shown), others
+        cases["all"] = everything, Subset(test, shown), others
     else:
         if training.labels is None or test.labels is None:
             raise SystemExit("One against the rest needs labelled pictures; give --outliers.")
         for number, name in enumerate(dataset.facts.classes):
             if name in (given.classes or dataset.facts.classes):
                 own = test.labels == number
-                sides = (Chosen(test, shown[own]), Chosen(test, shown[~own]))
+                sides = (Subset(test, shown[own]), Subset(test, shown[~own]))
                 cases[name] = everything[training.labels == number], *sides
     if not cases:
         raise SystemExit(f"The classes are {', '.join(dataset.facts.classes)}.")

@@ -17,31 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from results import save
 
 import reverie
 from reverie.config import configure
-from reverie.data import DataOptions, Dataset
+from reverie.data import DataOptions
 from reverie.tasks.classify import calibrate, classify
-from reverie.tasks.pictures import model_labels, some
+from reverie.tasks.pictures import Subset, model_labels, some
 
 RATE = 0.05  # of false refusals that is promised
-
-
-class Chosen:
-    """Some pictures of a data set, in the order given."""
-
-    def __init__(self, dataset: Dataset, rows: NDArray[np.int64]) -> None:
-        self.dataset, self.rows, self.facts = dataset, rows, dataset.facts
-        self.labels = None if dataset.labels is None else dataset.labels[rows]
-        self.names = [dataset.names[row] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.dataset.batch(self.rows[indices])
 
 
 def main() -> None:
@@ -61,7 +45,7 @@ def main() -> None:
     options = replace(options, size=f"{height}x{width}", channels=str(channels))
     test = reverie.open_dataset(given.data, options).split("test")
     rows = np.random.default_rng(given.seed).permutation(len(test))
-    held_out, shown = Chosen(test, rows[: given.pictures]), Chosen(test, rows[given.pictures : 2 * given.pictures])
+    held_out, shown = Subset(test, rows[: given.pictures]), Subset(test, rows[given.pictures : 2 * given.pictures])
     bounds = {"samples": given.samples, "seed": given.seed}
     rejection = calibrate(run.model, held_out, RATE, **bounds)
     found = classify(run.model, shown, reject=rejection, **bounds)
@@ -69,7 +53,7 @@ def main() -> None:
     outliers = {}
     for spec in given.outliers:
         others = reverie.open_dataset(spec, options).split("test")
-        strange = Chosen(others, some(others, given.pictures, given.seed))
+        strange = Subset(others, some(others, given.pictures, given.seed))
         outliers[Path(spec).name] = {
             "refused": float(classify(run.model, strange, reject=rejection, **bounds).rejected.mean()),
             "pictures": len(strange),

@@ -12,80 +12,35 @@ and one of the first direction after about a tenth, a half and all of the traini
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from measured import arguments, measured
 from PIL import Image
-from results import save
 
 import reverie
 from reverie.capabilities import Translates
-from reverie.config import configure, parse_settings
-from reverie.data import DataOptions
+from reverie.data import Pairs
 from reverie.data.pictures import GAP
-from reverie.engine.events import read_metrics, read_quality
 from reverie.tasks.translations import translations
 
-PACED = 0.3  # minutes of the trial that says how many pictures fit the budget
 COLUMNS = 8
+ALONG = ("frechet", "l1", "ssim", "cycle_l1")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True, help="of the task, in the file's name")
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--measurements", type=int, default=6)
-    parser.add_argument("--features", default="auto")
-    parser.add_argument("--set", nargs="+", default=[], help="section.key=value, as reverie train takes it")
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--keep", type=Path, help="keep the run in this folder")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    settings: dict[str, dict[str, Any]] = {k: dict(v) for k, v in parse_settings(given.set).items()}
-    dataset = reverie.open_dataset(given.data, configure(DataOptions, settings["data"], "data"))
-    training, test = dataset.split("train"), dataset.split("test")
-    settings["train"] |= {"minutes": given.minutes, "seed": given.seed, "features": given.features}
-    measure: dict[str, Any] = {"metrics": ["translation"], "training": training, "features": given.features}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = given.keep or Path(temporary) / "run"
-        paced = settings | {"train": settings["train"] | {"minutes": PACED, "evaluate_every": 0}}
-        trial = reverie.train(given.model, given.data, Path(temporary) / "trial", settings=paced, quiet=True)
-        seen = trial.config["settings"]["train"]["steps"] * trial.config["settings"]["train"]["batch_size"]
-        settings["train"]["evaluate_every"] = max(1, int(seen * given.minutes / PACED / given.measurements))
-        run = reverie.train(given.model, given.data, folder, settings=settings)
-        lines, best = read_quality(folder)
-        assert best is not None
-        kept = reverie.load(folder / "best").model
-        figures: dict[str, Any] = {
-            "last": reverie.evaluate(run.model, test, **measure)["translation"],
-            "best": reverie.evaluate(kept, test, **measure)["translation"],
-            "best_at_step": best["step"],
-            "last_at_step": lines[-1]["step"],
-            "along_the_way": [
-                {k: v for k, v in line.items() if k == "step" or k.startswith(("frechet", "l1", "ssim", "cycle_l1"))}
-                for line in lines
-            ],
-            "images_seen": read_metrics(folder)[-1]["images"],
-            "minutes": given.minutes,
-            "threads": given.threads,
-            "settings": run.config["settings"],
-        }
-        model = run.model
+    given = arguments(__doc__, minutes=30).parse_args()
+    with measured(given) as found:
+        figures = found.figures("translation", lambda key: key.startswith(ALONG))
+        model, test = found.run.model, found.dataset.split("test")
         assert isinstance(model, Translates)
+        assert isinstance(test, Pairs)
         picture = given.picture or Path(f"docs/{given.model}-{given.name}.png")
         for way in model.directions:
             out = picture.with_stem(f"{picture.stem}-{way}") if len(model.directions) > 1 else picture
             reverie.save_grid(translations(model, test, way, COLUMNS), out, COLUMNS)
-        over_time(folder, model, dataset, picture.with_stem(f"{picture.stem}-over-time"))
-    data = Path(given.data).name if "/" in given.data else given.data
-    save(f"translation_{given.model}_{given.name}", figures, seed=given.seed, data=data)
+        over_time(found.run.path, model, found.dataset, picture.with_stem(f"{picture.stem}-over-time"))
+        found.save("translation", figures)
 
 
 def over_time(folder: Path, model: Translates, dataset: Any, path: Path) -> None:

@@ -23,10 +23,12 @@ from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.evaluation.likelihood import SampleDraw
 from reverie.networks.mixture import Mixture
 from reverie.tasks import classify as classifying
 from reverie.tasks.classify import Classified, calibrate, classify, log_joint
 from reverie.tasks.condition import condition
+from reverie.tasks.pictures import Read
 from reverie.tasks.transfer import CONFIG, WEIGHTS, curve, load_classifier, stratified, transfer
 
 
@@ -254,7 +256,7 @@ def test_a_registered_model_classifies() -> None:
     assert found.posterior.shape == (5, 3)
     assert np.isfinite(found.log_joint).all()
     labels = torch.full((5,), 2)
-    draw = classifying.SampleDraw(0, classifying.Read(np.zeros(5, np.int64), images_of(pictures), labels))
+    draw = SampleDraw(0, Read(np.zeros(5, np.int64), images_of(pictures), labels))
     bound = model.log_weights(images_of(pictures), 3, draw, labels).double().logsumexp(1) - math.log(3)
     np.testing.assert_allclose(found.log_joint[:, 2], bound.detach().numpy() - math.log(3), atol=1e-4)
 

@@ -23,7 +23,7 @@ from reverie.data.decode import look
 from reverie.data.feed import Feed
 from reverie.data.options import OPERATORS, SOURCES
 from reverie.errors import ReverieError
-from reverie.evaluation.classifier import fingerprint
+from reverie.evaluation.ruler import fingerprint
 
 
 @pytest.fixture

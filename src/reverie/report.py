@@ -7,7 +7,6 @@ classes, specs, warnings) is escaped. A section that has nothing to show is left
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from html import escape
@@ -27,6 +26,7 @@ from reverie.data.pictures import GAP
 from reverie.engine.events import EVENTS, read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
+from reverie.page import page, png
 from reverie.tasks.embed import embed
 from reverie.tasks.latent_map import latent_map
 from reverie.tasks.pictures import some
@@ -66,10 +66,7 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
         _over_time(folder, config),
         _from_mixture(folder),
         _reconstructions(folder, config),
-        *(
-            _translations(folder, config, model, way)
-            for way in (model.directions if isinstance(model, Translates) else ())
-        ),
+        *(_translations(folder, config, model, way) for way in _directions(model)),
         _quality(folder),
         _curves(metrics, rates, isinstance(model, Bounds)),
         _latent(metrics, model, dataset),
@@ -77,11 +74,10 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
         _settings(config, dataset),
     ]
     title = escape(f"{config['model']} on {config['data'].get('spec', 'pictures')}")
-    page = PAGE.format(
-        title=title, style=STYLE, body="\n".join(filter(None, sections)), version=escape(config["reverie"])
-    )
+    foot = f"<footer>Written by reverie {escape(config['reverie'])}. This page loads nothing from elsewhere.</footer>"
+    body = "\n".join(["<main>", "\n".join(filter(None, sections)), "</main>", foot])
     with replacing(folder / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
+        temporary.write_text(page(f"{title} – reverie", STYLE, body), encoding="utf-8", errors="replace")
 
 
 # Sections
@@ -291,22 +287,16 @@ def _image(
     if crop:
         picture = picture.crop((0, 0, min(crop[1], picture.width), min(crop[0], picture.height)))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    data = _png(picture)
+    data = png(picture)
     if len(data) > most:
         picture = picture.convert("RGBA").quantize(256, Image.Quantize.FASTOCTREE)
-        data = _png(picture)
+        data = png(picture)
     crisp = ' class="crisp"' if max(picture.size) <= side // 2 else ""
     source = base64.b64encode(data).decode()
     return (
         f'<img{crisp} width="{picture.width}" height="{picture.height}" alt="{escape(alt)}" '
         f'src="data:image/png;base64,{source}">'
     )
-
-
-def _png(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
 
 
 # The map
@@ -394,25 +384,6 @@ def _read_events(folder: Path) -> list[dict[str, Any]]:
             found.append(event)
     return found
 
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title} – reverie</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<footer>Written by reverie {version}. This page loads nothing from elsewhere.</footer>
-</body>
-</html>
-"""
 
 STYLE = """
 :root { --page: #faf9f6; --card: #fff; --ink: #1d1b26; --soft: #68647a; --line: #e5e2da; --accent: #5146c8;

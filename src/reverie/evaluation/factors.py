@@ -1,38 +1,31 @@
 """A reader of factors: what a picture shows, by a network trained once on pictures whose factors are known.
 
 For the built-in faces, whose ground truth is theirs to give: whether an edit or a translation changed what it should,
-and nothing else, can then be read off pictures that nobody drew. Like the classifier it is a ruler, always of the same
-size, options and seed, and kept in the cache.
+and nothing else, can then be read off pictures that nobody drew. How it is trained and kept, see ruler.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from reverie.data.dataset import Dataset
 from reverie.data.faces import FACTORS
-from reverie.data.pack import cache_folder
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
-from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError
-from reverie.files import replacing, savable
+from reverie.evaluation.ruler import ruler
 from reverie.networks.conv import ConvEncoder
 from reverie.tasks.pictures import device_of
 
 VERSION = 1  # of all that is fixed here
-SEED = 0
-WIDTH, BATCH, RATE = 24, 128, 2e-3
+WIDTH = 24
 SEEN, EPOCHS = 200_000, 40  # pictures seen in training; of small sets each at most so many times
 AT_ONCE = 256
 
@@ -66,19 +59,19 @@ def factor_reader(dataset: Dataset, device: torch.device | str = "cpu", cache: P
 
     Raises ReverieError where the factors of the pictures are not known.
     """
-    if dataset.factors is None:
+    known = dataset.factors
+    if known is None:
         raise ReverieError("A reader of factors needs pictures whose factors are known: the built-in faces.")
-    key = hashlib.blake2b(f"{dataset.fingerprint} {VERSION} {SEEN} {EPOCHS}".encode(), digest_size=16).hexdigest()
-    path = (cache or cache_folder()) / f"{key}.factors.safetensors"
-    network = _fresh(dataset.facts)
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError, ValueError):  # not there, damaged, or of another shape
-        network = _fresh(dataset.facts).to(device)
-        _train(network, dataset)
-        with replacing(path) as temporary:
-            save_file(savable(network.state_dict()), temporary)
-    return network.to(device).eval().requires_grad_(False)
+    targets = torch.from_numpy(np.stack([known[factor.name] for factor in FACTORS], 1))
+
+    def loss(network: FactorReader, indices: NDArray[np.int64]) -> Tensor:
+        """Squared error or cross-entropy, each factor alike."""
+        wanted = targets[torch.from_numpy(indices)].to(device)
+        heads = network(to_tensor(dataset.batch(indices)).to(device))
+        return torch.stack([_error(head, wanted[:, i], i) for i, head in enumerate(heads)]).sum()
+
+    build = partial(FactorReader, dataset.facts)
+    return ruler("factors", dataset, build, loss, version=VERSION, seen=SEEN, epochs=EPOCHS, device=device, cache=cache)
 
 
 def _value(head: Tensor, number: int) -> Tensor:
@@ -86,37 +79,6 @@ def _value(head: Tensor, number: int) -> Tensor:
     if factor.values:
         return head.argmax(1).float()
     return factor.low + (head[:, 0].clamp(-1, 1) + 1) / 2 * (factor.high - factor.low)
-
-
-def _fresh(facts: Facts) -> FactorReader:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(SEED, "factors"))
-        network = FactorReader(facts)
-        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
-        return network
-
-
-def _train(network: FactorReader, dataset: Dataset) -> None:
-    """Adam under one cycle of the learning rate; squared error or cross-entropy, each factor alike."""
-    factors = dataset.factors
-    assert factors is not None
-    targets = torch.from_numpy(np.stack([factors[factor.name] for factor in FACTORS], 1))
-    device, order = device_of(network), DataOrder(derive(SEED, "factors"), len(dataset))
-    batch = min(BATCH, len(dataset))
-    steps = math.ceil(min(SEEN, EPOCHS * len(dataset)) / batch)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2, fused=True)
-    network.train().requires_grad_(True)
-    for step in range(steps):
-        done = step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min((step + 1) / (0.2 * steps + 1), (1 - done) / 0.8)
-        indices = order.take(step * batch, batch)
-        wanted = targets[torch.from_numpy(indices)].to(device)
-        heads = network(to_tensor(dataset.batch(indices)).to(device))
-        loss = torch.stack([_error(head, wanted[:, i], i) for i, head in enumerate(heads)]).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
 
 
 def _error(head: Tensor, wanted: Tensor, number: int) -> Tensor:

@@ -28,7 +28,8 @@ from torch import Tensor
 from reverie.capabilities import Conditions, Encodes
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.classifier import SEED, VERSION, Classifier, accuracy, classifier
+from reverie.evaluation.classifier import VERSION, Classifier, accuracy, classifier
+from reverie.evaluation.ruler import SEED
 from reverie.tasks.pictures import Pictures, some
 
 KINDS = ("pixels", "textures", "classifier", "encoder", "inception")

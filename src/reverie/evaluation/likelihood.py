@@ -98,6 +98,18 @@ class SampleDraw(DrawEach):
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
 
+def alike_bounds(
+    model: Bounds, images: Tensor, labels: Tensor | None, samples: int, seed: int, chunk: int = CHUNK
+) -> Tensor:
+    """ELBO and importance-weighted bound of each picture, (2, n) float64, every picture seeing the draws of number 0.
+
+    So a figure depends on the picture alone, not on its place in a set, and pictures, or classes of one, compare by
+    the same draws.
+    """
+    pictures = Read(np.zeros(len(images), np.int64), images, labels)
+    return _bounds(model, pictures, samples, min(samples, chunk), SampleDraw(seed, pictures))
+
+
 def _bounds(model: Bounds, pictures: Read, samples: int, span: int, draw: SampleDraw) -> Tensor:
     """ELBO and importance-weighted bound of each picture, (2, n) float64, ``span`` samples at a time."""
     count = len(pictures.indices)

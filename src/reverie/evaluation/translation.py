@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Translates
@@ -70,13 +71,12 @@ class Referee:
         chosen = some(source, self.count, self.seed)
         parts, outputs = [], []
         other = BACK[way]
-        for given, wanted in self._batches(source, way, chosen):
-            given = given.to(device_of(model))
+        for given, wanted in _batches(self.test, way, chosen, device_of(model)):
             with torch.no_grad():
                 output = model.translate(given, way)
                 part = {}
                 if wanted is not None:
-                    part = compared(output, wanted.to(output), self.palettes[way])
+                    part = compared(output, wanted, self.palettes[way])
                 if other in model.directions:
                     back = model.translate(output, other)
                     part |= {"cycle_l1": error(back, given), "cycle_psnr": psnr(back, given)}
@@ -93,14 +93,6 @@ class Referee:
         judged = self.judges[way]
         labels = None if judged.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
         return found | judged.figures(torch.cat(outputs), labels)
-
-    def _batches(
-        self, source: Pictures, way: str, chosen: np.ndarray[Any, np.dtype[np.int64]]
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        target = self.test.side(ENDS[way][1]) if self.test.paired else None
-        for start in range(0, len(chosen), BATCH):
-            part = chosen[start : start + BATCH]
-            yield to_tensor(source.batch(part)), None if target is None else to_tensor(target.batch(part))
 
 
 def referee(
@@ -127,6 +119,17 @@ def referee(
     return Referee(test, count, seed, judges, palettes)
 
 
+def _batches(
+    test: Pairs, way: str, chosen: NDArray[np.int64], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Chosen pictures of the side a direction leads from, and what belongs to them where the data has pairs."""
+    source, target = (test.side(end) for end in ENDS[way])
+    for start in range(0, len(chosen), BATCH):
+        part = chosen[start : start + BATCH]
+        wanted = to_tensor(target.batch(part)).to(device) if test.paired else None
+        yield to_tensor(source.batch(part)).to(device), wanted
+
+
 def _check(model: Translates, test: Pairs) -> None:
     """ReverieError where the sides of the pictures are not those the model learned."""
     known = model.facts.sides if isinstance(model, Model) else ()
@@ -137,7 +140,7 @@ def _check(model: Translates, test: Pairs) -> None:
 
 
 def perceptual(
-    model: Translates, test: Pairs, indices: np.ndarray[Any, np.dtype[np.int64]], device: torch.device | str = "cpu"
+    model: Translates, test: Pairs, indices: NDArray[np.int64], device: torch.device | str = "cpu"
 ) -> dict[str, Any]:
     """LPIPS (Zhang et al. 2018, AlexNet) of translations against what belongs to them, the mean of each direction.
 
@@ -151,13 +154,12 @@ def perceptual(
     distance = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
     found = {}
     for way in model.directions:
-        source, target = (test.side(end) for end in ENDS[way])
-        if target.facts.channels not in (1, 3):
-            raise ReverieError(f"LPIPS takes pictures of 1 or 3 channels, not {target.facts.channels}.")
+        channels = test.side(ENDS[way][1]).facts.channels
+        if channels not in (1, 3):
+            raise ReverieError(f"LPIPS takes pictures of 1 or 3 channels, not {channels}.")
         parts = []
-        for start in range(0, len(indices), BATCH):
-            part = indices[start : start + BATCH]
-            given, wanted = (to_tensor(side.batch(part)).to(device) for side in (source, target))
+        for given, wanted in _batches(test, way, indices, device_of(model)):
+            assert wanted is not None
             with torch.no_grad():
                 output = model.translate(given, way).clamp(-1, 1)
                 parts.append(distance(output.expand(-1, 3, -1, -1), wanted.expand(-1, 3, -1, -1)).flatten())

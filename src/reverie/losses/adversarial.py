@@ -83,3 +83,5 @@ OBJECTIVES: dict[str, Objective] = {
     "wgan-gp": Objective(wasserstein, raise_score),
     "relativistic": Objective(relativistic, relativistic_generator, pairs=True),
 }
+# Those in which a generator needs no D(x), and a discriminator no penalty.
+SIMPLE = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)

@@ -27,12 +27,10 @@ from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
-from reverie.losses.adversarial import OBJECTIVES
+from reverie.losses.adversarial import OBJECTIVES, SIMPLE
 from reverie.networks.norm import NORMS
 from reverie.networks.patchgan import PatchDiscriminator
 from reverie.networks.translators import NETWORKS, translator
-
-GAMES = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class TranslatorConfig:
     beta1: float = 0.5  # Adam's
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", network=NETWORKS, norm=NORMS, objective=GAMES)
+        check_choices(self, "model", network=NETWORKS, norm=NORMS, objective=SIMPLE)
         check_ranges(self, "model", width=(1, 4096), width_d=(1, 4096), depth=(0, 14), blocks=(0, 64), patches=(1, 8))
         check_ranges(self, "model", lr=(1e-12, 1e3), lr_d=(1e-12, 1e3), beta1=(0, 0.9999))
 

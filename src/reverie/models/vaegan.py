@@ -29,7 +29,7 @@ from reverie.capabilities import Code, Reconstructs
 from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
-from reverie.losses.adversarial import OBJECTIVES
+from reverie.losses.adversarial import OBJECTIVES, SIMPLE
 from reverie.losses.divergence import gaussian_kl
 from reverie.losses.reconstruction import laplace
 from reverie.networks.coders import NETWORKS, decoder, encoder
@@ -37,7 +37,6 @@ from reverie.networks.mixture import Mixture
 from reverie.networks.patchgan import PatchDiscriminator
 
 LARGEST = 1e4  # of lambda
-GAMES = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class VAEGANConfig:
     lr_d: float = 2e-4  # Adam's, of the discriminator
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", network=NETWORKS, objective=GAMES)
+        check_choices(self, "model", network=NETWORKS, objective=SIMPLE)
         check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), patches=(1, 8))
         check_ranges(
             self, "model", beta=(0, 1e9), adversarial=(0, 1e9), alone=(0, 1), lr=(1e-12, 1e3), lr_d=(1e-12, 1e3)

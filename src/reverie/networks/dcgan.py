@@ -51,7 +51,7 @@ class DCGANGenerator(nn.Module):
             up.conv.bias = None  # batch normalisation has one
             layers += [up, _norm(stage.wide), nn.ReLU()]
         self.body = nn.Sequential(*layers, Up(stages[0], shape[0]), nn.Tanh())
-        _start(self)
+        started(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -80,7 +80,7 @@ class DCGANDiscriminator(nn.Module):
         features = stages[-1].deep * math.prod(stages[-1].inner)
         self.head = nn.Linear(features, 1)
         self.projection = nn.Embedding(classes, features) if classes and not joined else None
-        _start(self)
+        started(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.plane is not None:
@@ -94,7 +94,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, momentum=MOMENTUM)
 
 
-def _start(module: nn.Module) -> None:
+def started(module: nn.Module) -> None:
     """N(0, 0.02) for weights, N(1, 0.02) for the gains of batch normalisation, zero for biases."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):

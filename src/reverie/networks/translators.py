@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from reverie.networks.dcgan import started
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
-from reverie.networks.unet import DEEPEST, Chance, UNet, started
+from reverie.networks.unet import DEEPEST, Chance, UNet
 
 NETWORKS = ("unet", "resnet")
 LEAST = 8  # pixels a side of the residual net: below, there is nothing to reflect

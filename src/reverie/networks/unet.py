@@ -14,13 +14,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from reverie.networks.dcgan import started
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
 
 DEEPEST = 8  # halvings of the paper's net for 256 pixels
 WIDEST = 8  # channels stop doubling at this multiple of the width
 DROPPED = 3  # innermost stages of the way back that have dropout
-SPREAD = 0.02  # standard deviation of every weight at the start
 
 
 class Chance(Protocol):
@@ -79,12 +79,3 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.body(x)
         return y
-
-
-def started(network: nn.Module) -> None:
-    """N(0, 0.02) for the weights of every convolution, zero for biases."""
-    for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, std=SPREAD)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)

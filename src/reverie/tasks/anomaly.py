@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -29,11 +28,13 @@ from reverie.capabilities import Bounds, Encodes, Reconstructs
 from reverie.data.pictures import coloured, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.likelihood import CHUNK, SampleDraw
+from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing
 from reverie.networks.mixture import Mixture
+from reverie.page import page, png
+from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import Labels, classes_of
-from reverie.tasks.pictures import Pictures, Read, device_of, read
+from reverie.tasks.pictures import Pictures, Read, Subset, device_of, read
 from reverie.tasks.reconstruct import reconstruct
 
 BATCH = 256
@@ -79,12 +80,12 @@ def _peak(model: Reconstructs, given: Given) -> Measure:
 
 def _bound(model: Bounds, given: Given) -> Measure:
     """Minus the ELBO in nats."""
-    return lambda part: -_numbers(_log_weights(model, part, given).mean(1))
+    return lambda part: -_numbers(_bounds(model, part, given)[0])
 
 
 def _importance_weighted(model: Bounds, given: Given) -> Measure:
     """Minus the importance-weighted bound in nats (Burda et al. 2016, eq. 8)."""
-    return lambda part: math.log(given.samples) - _numbers(_log_weights(model, part, given).logsumexp(1))
+    return lambda part: -_numbers(_bounds(model, part, given)[1])
 
 
 def _complexity(model: Bounds, given: Given) -> Measure:
@@ -194,7 +195,7 @@ class Detector:
     @property
     def threshold(self) -> float:
         """What is above it is odd: the k-th smallest score of n normal pictures, k = ceil((n + 1) (1 - rate))."""
-        return float(self.normal[_rank(len(self.normal), self.rate) - 1])
+        return float(self.normal[-allowed(len(self.normal), self.rate)])
 
     def scores(self, pictures: Pictures) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
@@ -253,14 +254,14 @@ def detector(
     order = np.random.default_rng(derive(seed, "anomaly")).permutation(len(normal))
     learned = len(normal) // 2 if name == "codes" else 0
     count = len(normal) - learned
-    if _rank(count, rate) > count:
+    if not allowed(count, rate):
         raise ReverieError(
-            f"A rate of {rate:g} needs at least {_least(rate)} normal pictures to calibrate the score '{name}' on, and "
+            f"A rate of {rate:g} needs at least {least(rate)} normal pictures to calibrate the score '{name}' on, and "
             f"there are {count}; give more, or a higher rate."
         )
-    measure = chosen.prepare(model, Given(_Some(normal, np.sort(order[:learned])), background, samples, seed))
+    measure = chosen.prepare(model, Given(Subset(normal, np.sort(order[:learned])), background, samples, seed))
     fresh = Detector(model, name, rate, normal.facts.shape, np.empty(0), samples, measure)
-    scores = fresh.scores(_Some(normal, np.sort(order[learned:])))
+    scores = fresh.scores(Subset(normal, np.sort(order[learned:])))
     if not np.isfinite(scores).all():
         raise ReverieError(f"Some scores '{name}' of normal pictures are not finite numbers; the model has diverged.")
     return replace(fresh, normal=np.sort(scores))
@@ -360,30 +361,12 @@ def write_sheet(
     first = f" The {len(shown):,} oddest are shown." if len(shown) < len(names) else ""
     beside = " Red, on the right, marks what the model did not expect." if heat is not None else ""
     note = f"{count} The oddest come first.{first}{beside}"
-    page = PAGE.format(title=escape(title), note=note, cards="\n".join(cards))
+    body = "\n".join([f"<h1>{escape(title)}</h1>", f"<p>{note}</p>", "<ol>", *cards, "</ol>"])
     with replacing(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
+        temporary.write_text(page(escape(title), STYLE, body), encoding="utf-8", errors="replace")
 
 
 # Parts
-
-
-class _Some:
-    """Some of a set of pictures, as a set."""
-
-    def __init__(self, dataset: Pictures, rows: NDArray[np.int64]) -> None:
-        self.dataset, self.rows, self.facts = dataset, rows, dataset.facts
-        self.labels = None if dataset.labels is None else dataset.labels[rows]
-
-    @property
-    def names(self) -> Sequence[str]:
-        return [self.dataset.names[row] for row in self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.dataset.batch(self.rows[indices])
 
 
 @torch.no_grad()
@@ -396,11 +379,8 @@ def _codes(model: Encodes, part: Read) -> Tensor:
     return model.encode(part.images, part.labels).mean.flatten(1).float()
 
 
-@torch.no_grad()
-def _log_weights(model: Bounds, part: Read, given: Given) -> Tensor:
-    """(n, samples) float64. Every picture has number 0, so that its draws do not depend on its place in the set."""
-    draw = SampleDraw(given.seed, replace(part, indices=np.zeros_like(part.indices)))
-    return model.log_weights(part.images, given.samples, draw, part.labels).double()
+def _bounds(model: Bounds, part: Read, given: Given) -> Tensor:
+    return alike_bounds(model, part.images, part.labels, given.samples, given.seed)
 
 
 def _parts(model: object, pictures: Pictures, samples: int) -> Iterator[Read]:
@@ -436,25 +416,13 @@ def _code_lengths(images: Tensor) -> Scores:
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     channels, _, width = pixels.shape
     array = pixels.transpose(1, 2, 0) if channels in (2, 3, 4) else pixels.reshape(-1, width)
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return png(Image.fromarray(np.ascontiguousarray(array)))
 
 
 def _image(pixels: NDArray[np.uint8]) -> str:
     _, height, width = pixels.shape
     source = base64.b64encode(_png(pixels)).decode()
     return f'<img width="{width}" height="{height}" alt="" src="data:image/png;base64,{source}">'
-
-
-def _rank(count: int, rate: float) -> int:
-    """ceil((count + 1) (1 - rate)), without what rounding adds to whole numbers; above ``count`` where none will do."""
-    return math.ceil((count + 1) * (1 - rate) - 1e-9)
-
-
-def _least(rate: float) -> int:
-    """The fewest normal pictures that a rate can be promised with."""
-    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def _compared(normal: Scores, odd: Scores) -> tuple[Scores, Scores]:
@@ -473,38 +441,20 @@ def _check_lengths(names: Sequence[str], others: Mapping[str, Sized]) -> None:
             raise ReverieError(f"There are {len(names)} names and {len(values)} {what}; give one for each picture.")
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ --page: #faf9f6; --ink: #1d1b26; --soft: #68647a; --line: #e5e2da; --odd: #b3261e; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --page: #131218; --ink: #ece9f4; --soft: #9d98af; --line: #302d3b; --odd: #ff8a80; }}
-}}
-body {{ margin: 0 auto; max-width: 1160px; padding: 32px 24px; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }}
-h1 {{ font: 500 2.4rem/1.1 ui-serif, Georgia, serif; margin: 0 0 8px; overflow-wrap: anywhere; }}
-p {{ margin: 0; color: var(--soft); }}
-ol {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 20px; margin: 28px 0 0;
-  padding: 0; list-style: none; }}
-li {{ border-top: 3px solid var(--line); padding-top: 10px; font-size: .84rem; overflow-wrap: anywhere; }}
-.odd {{ border-color: var(--odd); }}
-.odd p:last-child {{ color: var(--odd); font-weight: 600; }}
-img {{ display: block; width: 100%; height: auto; image-rendering: pixelated; background: var(--line);
-  margin-bottom: 8px; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{note}</p>
-<ol>
-{cards}
-</ol>
-</body>
-</html>
+STYLE = """
+:root { --page: #faf9f6; --ink: #1d1b26; --soft: #68647a; --line: #e5e2da; --odd: #b3261e; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #131218; --ink: #ece9f4; --soft: #9d98af; --line: #302d3b; --odd: #ff8a80; }
+}
+body { margin: 0 auto; max-width: 1160px; padding: 32px 24px; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font: 500 2.4rem/1.1 ui-serif, Georgia, serif; margin: 0 0 8px; overflow-wrap: anywhere; }
+p { margin: 0; color: var(--soft); }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 20px; margin: 28px 0 0;
+  padding: 0; list-style: none; }
+li { border-top: 3px solid var(--line); padding-top: 10px; font-size: .84rem; overflow-wrap: anywhere; }
+.odd { border-color: var(--odd); }
+.odd p:last-child { color: var(--odd); font-weight: 600; }
+img { display: block; width: 100%; height: auto; image-rendering: pixelated; background: var(--line);
+  margin-bottom: 8px; }
 """

@@ -22,9 +22,10 @@ from torch import Tensor
 from reverie.capabilities import Bounds, Conditions
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.evaluation.likelihood import CHUNK, SampleDraw
+from reverie.evaluation.likelihood import CHUNK, alike_bounds
+from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import classes_of
-from reverie.tasks.pictures import Pictures, Read, device_of
+from reverie.tasks.pictures import Pictures, device_of
 
 SAMPLES = 50  # draws of z for each picture and class
 
@@ -92,7 +93,8 @@ def log_joint(
     rows = max(1, CHUNK // samples)
     for start in range(0, len(images), rows):
         part = images[start : start + rows].to(device)
-        bounds = [_bound(able, part, number, samples, seed) for number in range(len(log_prior))]
+        labels = [torch.full((len(part),), number, device=device) for number in range(len(log_prior))]
+        bounds = [alike_bounds(able, part, each, samples, seed, CHUNK)[1] for each in labels]
         parts.append(torch.stack(bounds, 1).cpu())
     return torch.cat(parts) + torch.from_numpy(log_prior)
 
@@ -144,10 +146,10 @@ def calibrate(
     """
     if not 0 < rate < 1:
         raise ReverieError(f"The rate of false refusals must lie between 0 and 1, not {rate:g}.")
-    rank = math.floor((len(normal) + 1) * rate + 1e-9)  # 0.05 * 20 is to count as 1
+    rank = allowed(len(normal), rate)
     if rank < 1:
         raise ReverieError(
-            f"A rate of {rate:g} needs at least {math.ceil(1 / rate - 1e-9) - 1} normal pictures to calibrate on, and "
+            f"A rate of {rate:g} needs at least {least(rate)} normal pictures to calibrate on, and "
             f"there are {len(normal)}; give more, or a higher rate."
         )
     found = classify(model, normal, samples=samples, prior=prior, seed=seed)
@@ -192,17 +194,3 @@ def _batches(pictures: Pictures, samples: int) -> Iterator[Tensor]:
     rows = max(1, CHUNK // samples)
     for start in range(0, len(pictures), rows):
         yield to_tensor(pictures.batch(np.arange(start, min(start + rows, len(pictures)))))
-
-
-def _bound(model: Bounds, images: Tensor, number: int, samples: int, seed: int) -> Tensor:
-    """The importance-weighted bound of each picture under one class, (n,) float64."""
-    labels = torch.full((len(images),), number, dtype=torch.int64, device=images.device)
-    # Every picture has number 0, so that its draws do not depend on its place.
-    draw = SampleDraw(seed, Read(np.zeros(len(images), np.int64), images, labels))
-    log_sum = torch.full((len(images),), -math.inf, dtype=torch.float64, device=images.device)
-    for first in range(0, samples, CHUNK):
-        draw.again()
-        with torch.no_grad():
-            weights = model.log_weights(images, min(CHUNK, samples - first), draw, labels)
-        log_sum = torch.logaddexp(log_sum, weights.double().logsumexp(1))
-    return log_sum - math.log(samples)

@@ -39,6 +39,24 @@ class Pictures(Protocol):
         """Shape and class names."""
 
 
+class Subset:
+    """The pictures ``rows`` (N,) of a set, in that order, as a set."""
+
+    def __init__(self, dataset: Pictures, rows: NDArray[np.int64]) -> None:
+        self.dataset, self.rows, self.facts = dataset, rows, dataset.facts
+        self.labels = None if dataset.labels is None else dataset.labels[rows]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [self.dataset.names[row] for row in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.dataset.batch(self.rows[indices])
+
+
 def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
 

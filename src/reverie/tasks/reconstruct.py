@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,12 @@ def pairs(inputs: Tensor, outputs: Tensor, columns: int) -> Tensor:
     ``inputs`` and ``outputs`` are (N, C, H, W). The last two rows are filled up with white where ``columns`` does not
     divide N.
     """
-    missing = -len(inputs) % columns
-    blank = inputs.new_ones(missing, *inputs.shape[1:])
-    tall = [torch.cat([tensor, blank]).unflatten(0, (-1, columns)) for tensor in (inputs, outputs)]
+    return in_rows([inputs, outputs], columns)
+
+
+def in_rows(sets: Sequence[Tensor], columns: int) -> Tensor:
+    """Sets of pictures (N, C, H, W) as `pairs` has two: a row of each in turn, again and again."""
+    missing = -len(sets[0]) % columns
+    blank = sets[0].new_ones(missing, *sets[0].shape[1:])
+    tall = [torch.cat([tensor, blank]).unflatten(0, (-1, columns)) for tensor in sets]
     return torch.stack(tall, 1).flatten(0, 2)

@@ -32,6 +32,7 @@ from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError, nearest
 from reverie.files import replacing, savable
+from reverie.tasks.fit import fit
 from reverie.tasks.labels import classes_of, label_number
 from reverie.tasks.pictures import Pictures, device_of
 
@@ -286,20 +287,16 @@ def _regression(codes: Tensor, numbers: Tensor, classes: int) -> nn.Linear:
 
 
 def _train(found: Exported, images: Tensor, numbers: Tensor, steps: int, seed: int) -> None:
-    """AdamW under one cycle of the learning rate: a rise over a fifth of the steps, then down to zero."""
-    device, batch = device_of(found), min(BATCH, len(images))
-    order = DataOrder(derive(seed, "transfer", "order"), len(images))
-    optimizer = torch.optim.AdamW(found.parameters(), lr=RATE, weight_decay=1e-2)
+    device, order = device_of(found), DataOrder(derive(seed, "transfer", "order"), len(images))
+
+    def loss(indices: NDArray[np.int64]) -> Tensor:
+        rows = torch.from_numpy(indices)
+        return F.cross_entropy(found(images[rows].to(device)), numbers[rows].to(device))
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "transfer", "layers"))  # dropout
-        found.train()
-        for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * min((step + 1) / (0.2 * steps + 1), (1 - step / steps) / 0.8)
-            rows = torch.from_numpy(order.take(step * batch, batch))
-            optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(found(images[rows].to(device)), numbers[rows].to(device)).backward()
-            optimizer.step()
+        optimizer = torch.optim.AdamW(found.train().parameters(), lr=RATE, weight_decay=1e-2)
+        fit(optimizer, loss, order, steps=steps, batch=min(BATCH, len(images)))
         found.eval()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from reverie.capabilities import Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import coloured, to_tensor
 from reverie.tasks.pictures import some
+from reverie.tasks.reconstruct import in_rows
 from reverie.tasks.translate import translate
 
 ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
@@ -31,9 +31,4 @@ def translations(model: Translates, pairs: Pairs, direction: str, columns: int, 
         rows.append(translate(model, outputs, back))
     if pairs.paired:
         rows.append(to_tensor(pairs.side(ENDS[direction][1]).batch(indices)))
-    missing = -len(indices) % columns
-    tall = []
-    for row in map(coloured, rows):
-        filled = torch.cat([row, row.new_ones(missing, *row.shape[1:])])
-        tall.append(filled.unflatten(0, (-1, columns)))
-    return torch.stack(tall, 1).flatten(0, 2)
+    return in_rows([coloured(row) for row in rows], columns)

@@ -1,0 +1,87 @@
+"""Networks that figures are measured with: trained once for each data set, by reverie itself, and kept in the cache.
+
+A ruler is not a result: always of the same size, options and seed, so that two figures measured by it compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from reverie.data.dataset import Dataset
+from reverie.data.pack import cache_folder
+from reverie.engine.randomness import DataOrder, derive
+from reverie.files import replacing, savable
+from reverie.tasks.fit import fit
+from reverie.tasks.pictures import Pictures
+
+SEED = 0
+BATCH, RATE = 128, 2e-3
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def ruler(
+    name: str,
+    dataset: Pictures,
+    build: Callable[[], N],
+    loss: Callable[[N, NDArray[np.int64]], Tensor],
+    *,
+    version: int,
+    seen: int,
+    epochs: int,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+) -> N:
+    """The network that ``build`` makes, trained on ``dataset`` or taken from the cache; in eval mode.
+
+    It sees ``seen`` pictures in training, each at most ``epochs`` times; ``loss`` is of the pictures of some indices.
+    The cache's key is the data's fingerprint and the numbers here; a file that is damaged is made anew. Equal seeds
+    give equal weights on one machine.
+    """
+    key = f"{fingerprint(dataset)} {version} {seen} {epochs}"
+    digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    path = (cache or cache_folder()) / f"{digest}.{name}.safetensors"
+    network = _fresh(name, build)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError):  # not there, damaged, or of another shape
+        network = _fresh(name, build).to(device).train()
+        batch = min(BATCH, len(dataset))
+        steps = math.ceil(min(seen, epochs * len(dataset)) / batch)
+        order = DataOrder(derive(SEED, name), len(dataset))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2, fused=True)
+        fit(optimizer, lambda rows: loss(network, rows), order, steps=steps, batch=batch)
+        with replacing(path) as temporary:
+            save_file(savable(network.state_dict()), temporary)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def fingerprint(dataset: Pictures) -> str:
+    """Changes with the pictures and their labels."""
+    if isinstance(dataset, Dataset):
+        return dataset.fingerprint
+    content = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(dataset), 1024):
+        content.update(dataset.batch(np.arange(start, min(start + 1024, len(dataset)))).tobytes())
+    labels = None if dataset.labels is None else dataset.labels.tolist()
+    content.update(repr((dataset.facts, labels)).encode())
+    return content.hexdigest()
+
+
+def _fresh(name: str, build: Callable[[], N]) -> N:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(SEED, name))
+        network = build()
+        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        return network
