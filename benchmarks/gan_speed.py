@@ -5,7 +5,7 @@ python benchmarks/gan_speed.py --data MNIST [--models dcgan r3gan ...] [--second
 Blocks of steps of the two alternate in one process (train_speed.py says how and what counts). The bare loops are what
 anybody would write for that one model: pictures in memory as one float tensor, torch's own random numbers, fused Adam,
 no logs, no averaged weights; `train` runs without averaged weights too, once, and with them. Penalties are taken when
-the model takes them. Sampling is timed in turns too, 1,000 pictures each.
+the model takes them; progan is timed fully grown. Sampling is timed in turns too, 1,000 pictures each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,22 @@ from reverie import open_dataset, sample
 from reverie.artifact import build_model
 from reverie.capabilities import Styles
 from reverie.data import DataOptions
+from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.tasks.labels import classes_of
 
 SAMPLED, TURNS = 1000, 7
+SETTINGS: dict[str, dict[str, Any]] = {"progan": {"grow": 1}}  # grown after the first step
+
+
+def built(name: str, facts: Facts) -> tuple[Any, Callable[..., Tensor], Callable[..., Tensor]]:
+    """A model, its generator and its discriminator."""
+    model: Any = build_model(name, SETTINGS.get(name, {}), facts).to(memory_format=torch.channels_last)
+    if name != "progan":
+        return model, model.generator, model.discriminator
+    model.on_progress(1_000_000)
+    whole = {"level": int(model.level), "alpha": float(model.alpha)}
+    return model, partial(model.generator, **whole), partial(model.discriminator, **whole)
 
 
 def toggle(on: nn.Module, off: nn.Module) -> None:
@@ -44,10 +57,10 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
     """One step of a loop for ``name``."""
     data = open_dataset(spec, DataOptions()).split("train")
     images = torch.from_numpy(data.batch(np.arange(len(data)))).float() / 127.5 - 1
-    model: Any = build_model(name, {}, data.facts).to(memory_format=torch.channels_last)
-    g, d, config = model.generator, model.discriminator, model.config
+    model, g, d = built(name, data.facts)
+    config, networks = model.config, (model.generator, model.discriminator)
     adam = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
-    opt_g, opt_d = torch.optim.Adam(g.parameters(), **adam), torch.optim.Adam(d.parameters(), **adam)
+    opt_g, opt_d = (torch.optim.Adam(network.parameters(), **adam) for network in networks)
     classes = torch.from_numpy(data.labels) if classes_of(model) else None
     styled = isinstance(model, Styles)
     mean = torch.zeros(())
@@ -66,7 +79,7 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
             cut = torch.where(torch.rand(batch) < config.mixing, torch.randint(1, model.layers, (batch,)), model.layers)
             mine = torch.arange(model.layers) < cut[:, None]
             w = torch.where(mine[:, :, None], w, model.map(torch.randn(batch, config.latent)))
-        return g.synthesis(w, Draw(0, done, count=batch))
+        return model.generator.synthesis(w, Draw(0, done, count=batch))
 
     def slope(logits: Tensor, x: Tensor) -> Tensor:
         return torch.autograd.grad(logits.sum(), x, create_graph=True)[0].square().sum((1, 2, 3)).mean()
@@ -79,7 +92,7 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
     def step() -> None:
         nonlocal done, mean
         paired, every = config.objective == "relativistic", config.penalty_every
-        toggle(d, g)
+        toggle(*networks[::-1])
         x, labels = real()
         with torch.no_grad():
             y = fake(labels)
@@ -94,7 +107,7 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
         if config.r1 > 0 and every > 1 and done % every == 0:
             x = x.detach().requires_grad_()
             descend(every * config.r1 / 2 * slope(d(x, *labels), x), opt_d)
-        toggle(g, d)
+        toggle(*networks)
         if paired:
             x, labels = real()
             with torch.no_grad():
@@ -105,7 +118,7 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
         descend(loss, opt_g)
         if styled and config.path and done % config.path_every == 0:
             w = model.map(torch.randn(batch // 2, config.latent))
-            y = g.synthesis(w, Draw(0, done, count=batch // 2))
+            y = model.generator.synthesis(w, Draw(0, done, count=batch // 2))
             noise = torch.randn_like(y) / (y.shape[2] * y.shape[3]) ** 0.5
             (j,) = torch.autograd.grad((y * noise).sum(), w, create_graph=True)
             lengths = j.square().sum(2).mean(1).sqrt()
@@ -119,7 +132,8 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
 def sampling(name: str, spec: str) -> dict[str, float]:
     """`sample` against the generator alone, both in batches of 256."""
     facts = open_dataset(spec, DataOptions()).split("train").facts
-    model: Any = build_model(name, {}, facts).to(memory_format=torch.channels_last).eval()
+    model, g, _ = built(name, facts)
+    model.eval()
     classes, styled = classes_of(model), isinstance(model, Styles)
     ours, theirs = [], []
     for turn in range(TURNS):
@@ -132,7 +146,7 @@ def sampling(name: str, spec: str) -> dict[str, float]:
                 count = min(256, SAMPLED - first)
                 labels = (torch.arange(count) % len(classes),) if classes else ()
                 z = torch.randn(count, model.config.latent)
-                (model.generator.synthesis(model.map(z)) if styled else model.generator(z, *labels)).clamp(-1, 1)
+                (model.generator.synthesis(model.map(z)) if styled else g(z, *labels)).clamp(-1, 1)
         theirs.append(time.perf_counter() - start)
     return {
         "sample_images_per_second": round(SAMPLED / statistics.median(ours)),
@@ -143,7 +157,7 @@ def sampling(name: str, spec: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    known = ["gan", "dcgan", "cgan", "r3gan", "cr3gan", "stylegan", "stylegan2"]
+    known = ["gan", "dcgan", "cgan", "r3gan", "cr3gan", "progan", "stylegan", "stylegan2"]
     parser.add_argument("--models", nargs="+", choices=known, default=known)
     parser.add_argument("--seconds", type=float, default=40)
     given = parser.parse_args()
@@ -153,7 +167,9 @@ def main() -> None:
         for ema in (0.0, 0.999):
             batch = 32 if name.endswith("r3gan") else 64
             plan = {"batch_size": batch, "ema": ema, "sample_every": 1_000_000}
-            found = compare(name, given.data, {}, plan, bare(name, given.data, batch), given.seconds)
+            found = compare(
+                name, given.data, SETTINGS.get(name, {}), plan, bare(name, given.data, batch), given.seconds
+            )
             row["ema" if ema else "plain"] = found
         rows.append(row | sampling(name, given.data))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
