@@ -1,4 +1,4 @@
-"""A walk through the latent space, from one drawn picture to the next."""
+"""A walk through the latent space, from one drawn or given picture to the next."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reverie.capabilities import Samples, Styles
-from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, classes_of, labels_in_turn
 from reverie.tasks.pictures import device_of
+from reverie.tasks.space import Name, space_of
 
-Space = Literal["z", "w"]
 How = Literal["lerp", "slerp"]
 
 
@@ -23,47 +21,40 @@ def interpolate(
     stops: int = 4,
     between: int = 8,
     seed: int = 0,
-    space: Space = "z",
+    space: Name = "z",
     how: How | None = None,
     loop: bool = False,
     labels: Labels | None = None,
     batch: int = 256,
+    ends: Tensor | None = None,
 ) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] along a path through ``stops`` latents, each ``between`` steps from the next.
 
-    The stops are the latents of the first pictures that `sample` draws with this seed. Without ``loop`` the path ends
+    The stops are ``ends`` (stops, ...), say what `latents_of` finds for given pictures, or else the latents of the
+    first pictures that `sample` draws with this seed. Without ``loop`` the path ends
     at the last stop, N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the
     first picture, which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which
     keeps their length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines.
     ``labels`` is the one class a conditional model draws all along (default: its first).
     """
-    if not isinstance(model, Samples):
-        raise ReverieError(f"{type(model).__name__} cannot interpolate: it has no prior and decoder.")
-    if space == "w" and not isinstance(model, Styles):
-        raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
+    found = space_of(model, space, "interpolate")
     if space == "w" and how == "slerp":
         raise ReverieError("Styles do not lie on a sphere: in space w the path is straight, lerp.")
+    stops = stops if ends is None else len(ends)
     if stops < 2 or between < 1:
         raise ReverieError("A path needs at least 2 stops and at least 1 step between them.")
     device = device_of(model)
     if labels is not None and classes_of(model) and len(labels) != 1:
         raise ReverieError(f"A path has one class, not {len(labels)}.")
     numbers = labels_in_turn(model, labels, 1)
+
+    def given(count: int) -> Tensor | None:
+        return None if numbers is None else numbers.expand(count).to(device)
+
     with torch.no_grad():
-        draw = DrawEach(seed, "sample", samples=range(stops), device=device)
-        ends = model.draw_latent(draw, None if numbers is None else numbers.expand(stops).to(device))
-        if space == "w" and isinstance(model, Styles):
-            ends = model.map(ends, None if numbers is None else numbers.expand(stops).to(device))
-        straight = how == "lerp" or space == "w"
-        parts = []
-        for part in walk(ends, between, loop, lerp if straight else slerp).split(batch):
-            given = None if numbers is None else numbers.expand(len(part)).to(device)
-            if space == "w" and isinstance(model, Styles):
-                pictures = model.synthesise(part)
-            else:
-                pictures = model.decode(part, given)
-            parts.append(pictures.float().cpu())
-    return torch.cat(parts)
+        through = found.draw(seed, range(stops), given(stops)) if ends is None else ends.to(device)
+        path = walk(through, between, loop, lerp if how == "lerp" or space == "w" else slerp)
+        return torch.cat([found.decode(part, given(len(part))).float().cpu() for part in path.split(batch)])
 
 
 def walk(ends: Tensor, between: int, loop: bool, join: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:

@@ -1,0 +1,89 @@
+"""Vector arithmetic on latents: "smiling - neutral" as a change that can be made to any picture (Radford et al. 2016).
+
+A term is a set of pictures; its latent is the mean of theirs, for that of one picture is noisy (their section 6.3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reverie.errors import ReverieError
+from reverie.tasks.attributes import attribute, attributes_of
+from reverie.tasks.pictures import Pictures, device_of
+from reverie.tasks.space import Name, space_of
+
+LEAST = 3  # pictures in a term
+SHARE = 0.2  # of the pictures have a low, or a high, value of an attribute that is no class
+
+
+@dataclass(frozen=True)
+class Term:
+    """``sign`` times the mean latent of what ``name`` says: an attribute or class, or not ("low"), or a place."""
+
+    sign: int  # 1 or -1
+    name: str
+
+
+def parse(expression: str) -> list[Term]:
+    """The terms of "a - b + c"; signs stand between spaces, so that names may hold a hyphen."""
+    words = expression.split()
+    signs = [i for i, word in enumerate(words) if word in ("+", "-")]
+    edges = [*([] if signs[:1] == [0] else [-1]), *signs, len(words)]  # -1: a plus that nobody wrote
+    terms = [
+        Term(-1 if start >= 0 and words[start] == "-" else 1, " ".join(words[start + 1 : end]))
+        for start, end in pairwise(edges)
+    ]
+    if not all(term.name for term in terms):
+        raise ReverieError(f"'{expression}' is no sum; write an expression such as 'smile - smile:low + curly'.")
+    return terms
+
+
+def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np.int64] | None:
+    """Up to ``most`` pictures of a set with the attribute ``name``: of a class, or the fifth with its highest values.
+
+    ``name:low`` is the opposite: the others, or the fifth with its lowest. None where the name is no attribute.
+    """
+    plain, _, which = name.partition(":")
+    if plain not in attributes_of(dataset) or which not in ("", "low", "high"):
+        return None
+    values = attribute(dataset, plain)
+    if which == "low":
+        values = -values
+    bound = np.quantile(values, 1 - SHARE)
+    members = np.flatnonzero(values == values.max() if len(np.unique(values)) == 2 else values >= bound)
+    random = np.random.default_rng(seed)
+    return np.sort(random.permutation(members)[:most])
+
+
+def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:
+    """The sum of sign x mean over each term's latents (n, ...): (...). Each needs at least `LEAST` of them."""
+    for _, latents in terms:
+        if len(latents) < LEAST:
+            raise ReverieError(f"Each term needs at least {LEAST} pictures, and one has {len(latents)}.")
+    return torch.stack([sign * latents.mean(0) for sign, latents in terms]).sum(0)
+
+
+def edited(
+    model: object,
+    latents: Tensor,
+    change: Tensor,
+    strength: float = 1.0,
+    space: Name | None = None,
+    labels: Tensor | None = None,
+    batch: int = 256,
+) -> Tensor:
+    """The pictures (N, C, H, W) in [-1, 1] of latents (N, ...) + strength x change (...), on the CPU."""
+    found, device = space_of(model, space, "do arithmetic"), device_of(model)
+    parts = []
+    with torch.no_grad():
+        for rows in torch.arange(len(latents)).split(batch):
+            given = None if labels is None else labels[rows].to(device)
+            parts.append(found.decode((latents[rows] + strength * change).to(device), given).float().cpu())
+    return torch.cat(parts)

@@ -1,0 +1,109 @@
+"""Pictures restored by what a model knows of them: without their noise, their holes, or their coarseness.
+
+A denoising autoencoder has learned to remove noise, and a VAE's reconstruction leaves out what it cannot explain: one
+pass. Any model that draws restores by projection (project.py): the picture which it can draw, and which agrees with
+what is seen. Only so are holes filled (inpainting) and pixels added (super-resolution), as in Bora et al. (2017),
+"Compressed sensing using generative models".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reverie.capabilities import Reconstructs
+from reverie.engine.randomness import DrawEach
+from reverie.errors import ReverieError, nearest
+from reverie.tasks.labels import Labels
+from reverie.tasks.project import Observe, Progress, project
+from reverie.tasks.reconstruct import reconstruct
+
+How = Literal["auto", "reconstruct", "project"]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What was done to pictures (N, C, H, W), and what of them is still seen."""
+
+    damaged: Tensor  # (N, C, H, W) in [-1, 1], to look at; float, beyond the range where noise is
+    observe: Observe | None  # what is seen of a picture; None: all of it
+    sigma: float  # of the noise on what is seen
+
+    @property
+    def seen(self) -> Tensor:
+        """What is seen of the damaged pictures, for `project`."""
+        return self.damaged if self.observe is None else self.observe(self.damaged)
+
+
+def noisy(images: Tensor, sigma: float, seed: int = 0) -> Damage:
+    """Pictures with Gaussian noise of a standard deviation ``sigma`` where they span 0 to 1, as papers count it.
+
+    Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
+    """
+    if not 0 < sigma <= 10:
+        raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
+    noise = DrawEach(seed, "noise", samples=range(len(images))).normal(*images.shape[1:])
+    return Damage(images + 2 * sigma * noise, None, 2 * sigma)
+
+
+def holed(images: Tensor, hole: Tensor) -> Damage:
+    """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
+    if hole.shape != images.shape[2:] or hole.dtype != torch.bool:
+        raise ReverieError(f"A hole for pictures of {tuple(images.shape[2:])} is as large, not {tuple(hole.shape)}.")
+    if bool(hole.all()):
+        raise ReverieError("The hole covers the whole picture, so there is nothing to go by.")
+    kept = ~hole
+    return Damage(images.masked_fill(hole, 0.0), lambda pictures: pictures[:, :, kept.to(pictures.device)], 0.1)
+
+
+def middle(height: int, width: int) -> Tensor:
+    """A hole (H, W) of half the height and half the width, in the middle."""
+    hole = torch.zeros(height, width, dtype=torch.bool)
+    hole[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
+    return hole
+
+
+def coarse(images: Tensor, factor: int) -> Damage:
+    """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
+    if not 2 <= factor <= min(images.shape[2:]):
+        raise ReverieError(f"The factor must lie between 2 and the picture's shorter side, not {factor}.")
+    height, width = images.shape[2:]
+
+    def observe(pictures: Tensor) -> Tensor:
+        return F.avg_pool2d(pictures, factor)
+
+    shown = F.interpolate(observe(images), scale_factor=factor, mode="nearest")
+    rest = (0, width - shown.shape[3], 0, height - shown.shape[2])
+    return Damage(F.pad(shown, rest, mode="replicate"), observe, 0.1)
+
+
+def restore(
+    model: object,
+    damage: Damage,
+    labels: Labels | None = None,
+    *,
+    how: How = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The pictures (N, C, H, W) in [-1, 1] behind the damaged ones, on the CPU.
+
+    "auto" reconstructs what is noisy where the model has an encoder, and projects everything else. ``sigma`` of the
+    damage is then how much the observed pixels are trusted against the prior.
+    """
+    if how not in ("auto", "reconstruct", "project"):
+        raise ReverieError(f"Pictures cannot be restored by '{how}'{nearest(how, ('reconstruct', 'project'))}")
+    if how == "auto":
+        how = "reconstruct" if isinstance(model, Reconstructs) and damage.observe is None else "project"
+    if how == "reconstruct":
+        if damage.observe is not None:
+            raise ReverieError("An encoder needs whole pictures; holes and coarse pictures are restored by 'project'.")
+        return reconstruct(model, damage.damaged, labels).clamp(-1, 1)
+    found = project(
+        model, damage.seen, labels, sigma=damage.sigma, observe=damage.observe, seed=seed, progress=progress
+    )
+    return found.pictures

@@ -1,0 +1,155 @@
+"""Directions in a latent space: what a step along each of them changes in the picture.
+
+Unsupervised, two ways. ``principal`` are the principal components of drawn latents (Haerkoenen et al. 2020,
+"GANSpace"); for a prior that is alike in every direction they mean nothing, but the codes of an encoder and the styles
+of a StyleGAN have some. ``sensitive`` are those along which the picture changes most: the eigenvectors of E[J^T J], J
+being the generator's derivative. Shen and Zhou (2021, "Closed-form factorization of latent semantics") take those of
+the weights of the generator's first layer; this is the same of the whole generator, and so for any of them.
+
+Supervised, `effects` is the multiple regression of latents on the attributes of their pictures: how the latents differ
+as one attribute differs while the others are the same, that is, with the others projected out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reverie.errors import ReverieError
+from reverie.tasks.labels import Labels, labels_in_turn
+from reverie.tasks.pictures import device_of
+from reverie.tasks.space import Name, space_of
+
+DRAWS = 2048  # latents
+PROBED = 32  # of them, at which the derivative is taken
+SMALL = 0.02  # step of the difference that stands for it, in standard deviations of the latents
+ATTRIBUTES = 64  # at most, in a regression
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions of a space, the most important first."""
+
+    vectors: Tensor  # (k, ...), a latent each; a step of 1 is one standard deviation, or one of the attribute's
+    strength: NDArray[np.float64]  # (k,): share of the variance, of the sensitivity, or of the latents explained
+    names: list[str]  # (k,)
+
+
+def principal(latents: Tensor, count: int = 10) -> Directions:
+    """The first ``count`` principal components of latents (N, ...), each as long as its standard deviation."""
+    flat = latents.flatten(1).double()
+    if len(flat) < 3:
+        raise ReverieError("Principal components need at least 3 latents.")
+    centred = flat - flat.mean(0)
+    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+    variance = singular.square() / (len(flat) - 1)
+    count = min(count, int((variance > 1e-9 * float(variance[0])).sum()))
+    vectors = _signed(axes[:count]) * variance[:count].sqrt()[:, None]
+    share = (variance / variance.sum().clamp_min(1e-30))[:count].numpy()
+    names = [f"component {i + 1}" for i in range(count)]
+    return Directions(vectors.float().view(count, *latents.shape[1:]), share, names)
+
+
+def drawn(model: object, space: Name | None = None, labels: Labels | None = None, seed: int = 0) -> Tensor:
+    """`DRAWS` latents from the prior, (N, ...), on the CPU; in the styles' space, styles."""
+    found = space_of(model, space, "have directions")
+    numbers = labels_in_turn(model, labels, DRAWS)
+    with torch.no_grad():
+        given = None if numbers is None else numbers.to(device_of(model))
+        return found.draw(seed, range(DRAWS), given).cpu()
+
+
+def sensitive(
+    model: object, count: int = 10, space: Name | None = None, labels: Labels | None = None, seed: int = 0
+) -> Directions:
+    """The ``count`` directions along which pictures change most, each one standard deviation of the draws long.
+
+    The derivative is a central difference along every dimension of the latent, at `PROBED` drawn latents. Directions
+    of styles move all layers alike.
+    """
+    found = space_of(model, space, "have directions")
+    latents = drawn(model, found.name, labels, seed)
+    device, numbers = device_of(model), labels_in_turn(model, labels, PROBED)
+    styles = found.name == "w"
+    rows = latents[:, 0] if styles else latents.flatten(1)
+    deviation = rows.std(0).clamp_min(1e-6)
+    size = rows.shape[1]
+    total = torch.zeros(size, size, dtype=torch.float64)
+    steps = torch.diag(SMALL * deviation)
+    steps = steps[:, None].expand(-1, latents.shape[1], -1) if styles else steps.view(size, *latents.shape[1:])
+    with torch.no_grad():
+        for i in range(PROBED):
+            given = None if numbers is None else numbers[i].expand(size).to(device)
+            ahead, behind = (found.decode((latents[i] + sign * steps).to(device), given) for sign in (1, -1))
+            slope = ((ahead - behind).flatten(1) / (2 * SMALL)).double().cpu()  # (d, pixels), for one deviation
+            total += slope @ slope.T / PROBED
+    values, axes = torch.linalg.eigh(total)
+    count = min(count, size)
+    vectors = _signed(axes.T.flip(0)[:count]).float() * deviation
+    vectors = vectors[:, None].expand(-1, latents.shape[1], -1).clone() if styles else vectors
+    share = (values.flip(0)[:count] / values.sum().clamp_min(1e-30)).numpy()
+    return Directions(vectors.view(count, *latents.shape[1:]), share, [f"direction {i + 1}" for i in range(count)])
+
+
+def effects(latents: Tensor, attributes: Mapping[str, NDArray[np.float64]]) -> Directions:
+    """How latents (N, ...) change with each attribute (N,), the others being equal: one standard deviation a step.
+
+    By least squares. ``strength`` is the share of the latents' variance that the attribute explains beyond the others.
+    Raises ReverieError for an attribute that does not vary, and for two that say the same.
+    """
+    names = list(attributes)
+    flat = latents.flatten(1).double()
+    values = torch.tensor(np.stack([attributes[name] for name in names], 1), dtype=torch.float64)  # (N, k)
+    if len(values) != len(flat):
+        raise ReverieError(f"{len(flat)} latents need as many values of each attribute, not {len(values)}.")
+    if not len(names) < len(flat) or len(names) > ATTRIBUTES:
+        raise ReverieError(f"{len(names)} attributes need more than so many pictures, and are at most {ATTRIBUTES}.")
+    centred = values - values.mean(0)
+    deviation = centred.std(0)
+    for name, spread in zip(names, deviation.tolist(), strict=True):
+        if not spread > 1e-9:
+            raise ReverieError(f"All pictures have the same '{name}', so nothing can be learned about it.")
+    scaled = centred / deviation
+    gram = scaled.T @ scaled
+    if float(torch.linalg.eigvalsh(gram)[0]) < 1e-6 * len(flat):
+        raise ReverieError(f"Two of the attributes say the same of every picture: {', '.join(names)}; leave one out.")
+    apart = flat - flat.mean(0)
+    vectors = torch.linalg.solve(gram, scaled.T @ apart)  # (k, d)
+    # What an attribute has to itself: its residual on the others has the variance 1 / (gram^-1)_ii.
+    alone = 1 / torch.linalg.inv(gram).diagonal()
+    strength = vectors.square().sum(1) * alone / apart.square().sum().clamp_min(1e-30)
+    return Directions(vectors.float().view(len(names), *latents.shape[1:]), strength.numpy(), names)
+
+
+def along(
+    model: object,
+    latents: Tensor,
+    direction: Tensor,
+    steps: Tensor,
+    space: Name | None = None,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Pictures (N, s, C, H, W) of latents (N, ...) moved by each of ``steps`` (s,) along a direction (...), on the CPU.
+
+    ``labels`` (N,) are numbers, for a conditional model.
+    """
+    found = space_of(model, space, "follow a direction")
+    device = device_of(model)
+    rows = []
+    with torch.no_grad():
+        for i, latent in enumerate(latents):
+            moved = latent + steps.view(-1, *[1] * direction.dim()) * direction
+            given = None if labels is None else labels[i].expand(len(steps)).to(device)
+            rows.append(found.decode(moved.to(device), given).float().cpu())
+    return torch.stack(rows)
+
+
+def _signed(axes: Tensor) -> Tensor:
+    """Axes (k, d) with the sign that makes the largest number of each positive."""
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    return axes * torch.where(largest < 0, -1.0, 1.0)

@@ -1,0 +1,52 @@
+"""The latent spaces of a model as tasks see them: latents to draw and to move about, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from reverie.capabilities import Samples, Styles
+from reverie.engine.randomness import DrawEach
+from reverie.errors import ReverieError
+from reverie.tasks.pictures import device_of
+
+Name = Literal["z", "w"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Latents ``z`` of any model that draws, (N, ...), or styles ``w``, (N, layers, size); see `space_of`.
+
+    Labels (N,) are on the model's device, exactly where the model takes labels. Styles know their class already: it is
+    ignored where they are decoded.
+    """
+
+    model: Samples
+    name: Name
+
+    def draw(self, seed: int, samples: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        """The latents of the pictures that `sample` draws with this seed under these numbers."""
+        z = self.model.draw_latent(DrawEach(seed, "sample", samples=samples, device=device_of(self.model)), labels)
+        # A copy, for styles are one row seen once a layer: they could not be changed apart.
+        return self.model.map(z, labels).clone() if self.name == "w" and isinstance(self.model, Styles) else z
+
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Pictures (N, C, H, W) in [-1, 1], each of its latent alone, with their gradient."""
+        if self.name == "w" and isinstance(self.model, Styles):
+            return self.model.synthesise(latents)
+        return self.model.decode(latents, labels)
+
+
+def space_of(model: object, name: Name | None = None, doing: str = "do this") -> Space:
+    """The space of a model; by default its styles where it has them, else its latents.
+
+    Raises ReverieError, with what was to be done, for a model that cannot draw, and for styles where there are none.
+    """
+    if not isinstance(model, Samples):
+        raise ReverieError(f"{type(model).__name__} cannot {doing}: it has no prior and decoder.")
+    if name == "w" and not isinstance(model, Styles):
+        raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
+    return Space(model, name or ("w" if isinstance(model, Styles) else "z"))
