@@ -12,16 +12,14 @@ shape of the run's pictures, are to be refused. Leaves benchmarks/results/bayes_
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from measured import alike
 from results import save
 
 import reverie
-from reverie.config import configure
-from reverie.data import DataOptions
 from reverie.tasks.classify import calibrate, classify
 from reverie.tasks.pictures import Subset, model_labels, some
 
@@ -40,10 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     run = reverie.load(given.run)
-    options = configure(DataOptions, run.config["settings"]["data"], "data")
-    channels, height, width = run.facts.shape
-    options = replace(options, size=f"{height}x{width}", channels=str(channels))
-    test = reverie.open_dataset(given.data, options).split("test")
+    test = alike(run, given.data).split("test")
     rows = np.random.default_rng(given.seed).permutation(len(test))
     held_out, shown = Subset(test, rows[: given.pictures]), Subset(test, rows[given.pictures : 2 * given.pictures])
     bounds = {"samples": given.samples, "seed": given.seed}
@@ -52,7 +47,7 @@ def main() -> None:
     right = found.predicted == model_labels(run.model, shown)
     outliers = {}
     for spec in given.outliers:
-        others = reverie.open_dataset(spec, options).split("test")
+        others = alike(run, spec).split("test")
         strange = Subset(others, some(others, given.pictures, given.seed))
         outliers[Path(spec).name] = {
             "refused": float(classify(run.model, strange, reject=rejection, **bounds).rejected.mean()),

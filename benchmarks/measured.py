@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +98,11 @@ def measured(given: argparse.Namespace) -> Iterator[Measured]:
         lines, best = read_quality(folder)
         assert best is not None
         yield Measured(given, run, dataset, lines, best)
+
+
+def alike(run: reverie.Run, spec: str) -> Dataset:
+    """A data set in the shape of a run's pictures, with the run's own settings otherwise; all the pictures it has."""
+    options = configure(DataOptions, run.config["settings"]["data"], "data")
+    channels, height, width = run.facts.shape
+    changes: dict[str, Any] = {"size": f"{height}x{width}", "channels": str(channels), "flip": False, "shift": 0}
+    return reverie.open_dataset(spec, replace(options, **changes))

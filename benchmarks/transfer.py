@@ -1,0 +1,58 @@
+"""What an encoder that learned without labels is worth where there are few: frozen, tuned, and from scratch.
+
+python benchmarks/transfer.py --run RUN --data mnist.npz --name mnist [--counts 10 100 1000 10000] [--seeds 0 1 2]
+    [--threads 2]
+
+Leaves benchmarks/results/transfer_NAME.json: mean accuracy on the test pictures over the seeds, each of which draws its
+own labelled pictures, with the least and the most of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+from chart import line_chart
+from measured import alike
+from results import save
+
+import reverie
+from reverie.tasks.transfer import HOW, transfer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--counts", type=int, nargs="+", default=[10, 30, 100, 300, 1000, 3000, 10000])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    run = reverie.load(given.run)
+    whole = alike(run, given.data)
+    training, test = whole.split("train"), whole.split("test")
+    found: dict[str, dict[str, dict[str, float]]] = {how: {} for how in HOW}
+    for how in HOW:
+        for count in given.counts:
+            each = [
+                transfer(run.model, training, test, labels=count, how=how, steps=given.steps, seed=seed).accuracy
+                for seed in given.seeds
+            ]
+            found[how][str(count)] = {"mean": sum(each) / len(each), "least": min(each), "most": max(each)}
+            print(how, count, found[how][str(count)], flush=True)
+    lines = {how: [row["mean"] for row in rows.values()] for how, rows in found.items()}
+    places = [math.log10(count) for count in given.counts]
+    marks = [place for place in (1, 2, 3, 4) if places[0] <= place <= places[-1]]
+    chart = line_chart("Accuracy by labels", "log10 of the labelled pictures", "accuracy", places, lines, marks)
+    Path(f"docs/transfer-{given.name}.svg").write_text(chart, encoding="utf-8")
+    figures = {"model": run.name, "settings": run.config["settings"], "steps": given.steps, "accuracy": found}
+    save(f"transfer_{given.name}", figures, seed=given.seeds[0], data=Path(given.data).name)
+
+
+if __name__ == "__main__":
+    main()
