@@ -122,6 +122,21 @@ def test_halves_of_sixteen_bits_keep_their_values(opened: Opener, tmp_path: Path
         assert np.array_equal(everything(b)[0, 0], wanted[:, 6:])
 
 
+def test_a_shade_of_grey_that_is_declared_clear_is_alpha(opened: Opener, tmp_path: Path) -> None:
+    """Of 16 bits as of 8, in each half; over white where alpha is not wanted."""
+    for deep in (False, True):
+        ramp = np.arange(8).repeat(2).reshape(2, 8).astype(np.uint16 if deep else np.uint8) * (8000 if deep else 30)
+        folder = tmp_path / str(deep)
+        put(ramp, folder / "a.png", transparency=int(ramp[1, 3]))
+        shades = np.rint(ramp / 257) if deep else ramp
+        a, b = sides(opened(folder, pair="halves"))
+        assert a.facts.channels == 2
+        whole = np.concatenate([everything(a)[0], everything(b)[0]], 2)
+        assert np.array_equal(whole, [shades, (ramp != ramp[1, 3]) * 255])
+        grey, _ = sides(opened(folder, pair="halves", channels="grey"))
+        assert np.array_equal(everything(grey)[0, 0], np.where(ramp == ramp[1, 3], 255, shades)[:, :4])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_halves_are_those_of_the_upright_picture(opened: Opener, tmp_path: Path, orientation: int) -> None:
     upright = picture(0, 6, 10, 3)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor, nn
 
+from cases import tiny
 from commands import fails, succeeds
 from reverie import artifact
+from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
 from reverie.cli import main
-from reverie.data.decode import Unreadable
+from reverie.data.decode import Plan, Unreadable, decode
 from reverie.data.exact import Exact, read_exact, to_channels, write_exact
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import Draw
@@ -29,12 +34,14 @@ from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
 from reverie.networks.padding import mirrored
 from reverie.tasks.translate import translate, translate_file
-from runs import written
+from runs import config_of, written
 
 ABOVE_ROUNDING = 2e-5
 
 
 class Same(nn.Module):
+    dropout = 0.0
+
     def __init__(self, grain: int = 1) -> None:
         super().__init__()
         self.grain = grain
@@ -46,7 +53,7 @@ class Same(nn.Module):
 class Net(nn.Module):
     """Halves and doubles; its kernels are not symmetric, it sees 9 pixels far, and has noise on both its grids."""
 
-    grain = 4
+    grain, dropout = 4, 0.3
 
     def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module] = PixelNorm) -> None:
         super().__init__()
@@ -66,10 +73,10 @@ class Net(nn.Module):
         height, width = x.shape[2:]
         y = self.down(mirrored(x, self.grain))
         if draw is not None:
-            y = y * (draw.uniform(*y.shape[1:]) > 0.3)
+            y = y * (draw.uniform(*y.shape[1:]) > self.dropout)
         y = self.middle(y)
         if draw is not None:
-            y = y * (draw.uniform(*y.shape[1:]) > 0.3)
+            y = y * (draw.uniform(*y.shape[1:]) > self.dropout)
         return self.up(y)[:, :, :height, :width]
 
 
@@ -138,6 +145,58 @@ def test_any_size_is_kept_and_each_picture_is_alone(size: tuple[int, int]) -> No
     assert translate(local(), whole, "ba").shape == images.shape
 
 
+ELSEWHERE = """
+import sys
+from pathlib import Path
+import numpy, reverie, torch
+from reverie.data.exact import read_exact
+for folder in map(Path, sys.argv[1:]):
+    model = reverie.load(folder / "run").model
+    for path in (folder / "in").iterdir():
+        images = torch.from_numpy(read_exact(path.read_bytes(), model.facts.sides[0]).pixels * 2 - 1)[None]
+        numpy.save(folder / f"{path.stem}.npy", reverie.translate(model, images).numpy())
+"""
+
+
+def test_files_arrays_and_another_process_give_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command (in tiles, where larger), by the function, and by the function elsewhere; alone and among others.
+
+    Of 16 bits of grey as PNG, of six channels as an array.
+    """
+    expected: dict[Path, Tensor] = {}  # of each picture, where another process leaves it
+    for name, before, after, end in (
+        ("pix2pix", 1, 1, ".png"),
+        ("cyclegan", 1, 1, ".png"),
+        ("pix2pix", 6, 5, ".npy"),
+        ("cyclegan", 6, 5, ".npy"),
+    ):
+        folder = tmp_path / f"{name}-{before}"
+        model = tiny(name, Facts(before + after, 16, 16, sides=(before, after)), depth=2, blocks=1).eval()
+        for value in model.parameters():  # away from the start, where every picture is nearly grey
+            value.data.mul_(2)
+        write_config(folder / "run", config_of(name, model))
+        write_weights(folder / "run", model)
+        (folder / "in").mkdir()
+        for number, (height, width) in enumerate([(431, 1073), (1, 1), (1, 37), (37, 1), (16, 16)]):
+            words = np.random.default_rng(number).integers(0, 65536, (before, height, width), np.uint16)
+            file = folder / "in" / f"{height}x{width}{end}"
+            file.write_bytes(saved(Image.fromarray(words[0])) if end == ".png" else stored(words))
+            images = torch.from_numpy(words.astype(np.float32) / 65535 * 2 - 1)[None]
+            whole = translate(model, images)
+            among = translate(model, torch.cat([noise(1, *images.shape[1:], seed=9), images, -images]), batch=3)
+            nearly(among[1:2], whole)
+            expected[folder / f"{file.stem}.npy"] = whole
+            assert width * height < 100 or whole.std() > 0.02
+        succeeds(capsys, "translate", folder / "run", folder / "in", "--out", folder / "out")
+    subprocess.run([sys.executable, "-c", ELSEWHERE, *{path.parent for path in expected}], check=True)
+    for path, whole in expected.items():
+        nearly(torch.from_numpy(np.load(path)), whole)
+        (file,) = (path.parent / "out").glob(f"{path.stem}.*")
+        found = read_exact(file.read_bytes(), whole.shape[1])
+        assert found.bits == 16
+        nearly(torch.from_numpy(found.pixels)[None] * 2 - 1, whole, 1e-4)
+
+
 def test_no_pictures_are_no_pictures() -> None:
     assert translate(local(), noise(0, 2, 8, 8)).shape == (0, 3, 8, 8)
 
@@ -163,14 +222,64 @@ def test_what_cannot_be_translated_is_said_in_one_sentence() -> None:
         translate(local(), noise(1, 2, 4, 99), tile=enough, overlap=overlap)
 
 
-def test_too_little_memory_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+def cuda(_: Tensor) -> Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
 
+
+def numpy(_: Tensor) -> Tensor:
+    raise MemoryError
+
+
+def cpu(_: Tensor) -> Tensor:
+    return torch.empty(2**50)  # no machine has so much
+
+
+@pytest.mark.parametrize("burst", [cuda, numpy, cpu])
+def test_too_little_memory_is_said_in_one_sentence(
+    burst: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = same()
-    monkeypatch.setattr(model, "translate", full)
-    with pytest.raises(ReverieError, match="smaller tiles"):
+    monkeypatch.setattr(model, "translate", lambda images, *_: burst(images))
+    images = noise(2, 1, 40, 90)
+    with pytest.raises(
+        ReverieError, match=r"^Pictures of 90 x 40 pixels .* tiles, say --tile 1024, or fewer at a time"
+    ):
+        translate(model, images)
+    with pytest.raises(ReverieError, match=r"let them go in tiles, say --tile 1024\.$"):
+        translate(model, images, batch=1)
+    with pytest.raises(ReverieError, match=r"let them go in smaller tiles than --tile 64\.$"):
+        translate(model, images, tile=64, overlap=8)
+    with pytest.raises(ReverieError, match="smaller tiles than --tile 1024"):
+        translate_file(model, saved(Image.fromarray(WORDS)), ".png")
+
+
+def test_other_errors_of_the_network_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = same()
+
+    def wrong(*_: object) -> Tensor:
+        raise RuntimeError("size mismatch")
+
+    monkeypatch.setattr(model, "translate", wrong)
+    with pytest.raises(RuntimeError, match="size mismatch"):
         translate(model, noise(1, 1, 4, 4))
+
+
+def test_noise_is_asked_of_models_that_have_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = noise(1, 1, 12, 12)
+    with pytest.raises(ReverieError, match=r"^This Toy learned without dropout .* --set model\.dropout=0\.5\.$"):
+        translate(same(), images, noise=0)
+    for without in ({"dropout": 0.0}, {"dropout": 0.5, "depth": 1}, {"network": "resnet"}):  # of one stage none drops
+        with pytest.raises(ReverieError, match="This Pix2Pix learned without dropout"):
+            translate(tiny("pix2pix", **without), images, noise=0)
+    with pytest.raises(ReverieError, match="This CycleGAN learned without dropout"):
+        translate(tiny("cyclegan"), images, noise=0)
+    noisy = tiny("pix2pix", dropout=0.5)
+    assert not torch.equal(translate(noisy, images, noise=0), translate(noisy, images))
+    written(tmp_path / "run", "pix2pix", Facts(4, 8, 8, sides=(1, 3)))
+    Image.fromarray(WORDS).save(tmp_path / "a.png")
+    words = ["translate", tmp_path / "run", tmp_path / "a.png", "--noise", 0, "--out", tmp_path / "b.png"]
+    assert "learned without dropout" in fails(capsys, *words)
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_noise_belongs_to_the_picture_and_its_number() -> None:
@@ -185,6 +294,8 @@ def test_noise_belongs_to_the_picture_and_its_number() -> None:
 
 def test_each_draw_is_its_own() -> None:
     class Grain(Same):
+        dropout = 0.5
+
         def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
             assert draw is not None
             return torch.cat(
@@ -401,8 +512,6 @@ def test_sixteen_bits_of_colour_are_read_as_eight_with_a_note() -> None:
 
 def png(width: int, height: int, colour: int, rows: bytes) -> bytes:
     """A PNG of 16 bits, as Pillow itself can't write it."""
-    import struct
-    import zlib
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -442,6 +551,60 @@ def test_alpha_of_the_models_own_is_written() -> None:
     found, _ = through(saved(image), ".png", 3, 4)  # side B has alpha: the model's counts, not the file's
     assert found.alpha is not None
     assert np.array_equal(np.rint(found.alpha[0] * 255), OPAQUE[:, :, 0])
+
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY = PROFILE[:16] + b"GRAY" + PROFILE[20:]
+
+
+def profile(data: bytes) -> bytes | None:
+    with Image.open(io.BytesIO(data)) as image:
+        found: bytes | None = image.info.get("icc_profile")
+        return found
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_colour_profiles_are_kept(kind: str) -> None:
+    data = saved(Image.fromarray(BYTES[:, :, :3]), kind, icc_profile=PROFILE)
+    for suffix in (".png", ".tif", ".jpg", ".webp"):
+        made, notes = translate_file(same(3), data, suffix)
+        assert (profile(made), notes) == (PROFILE, [])
+    made, notes = translate_file(same(3, 4), data, ".png")
+    assert (profile(made), notes) == (PROFILE, [])
+    if kind == "WEBP":  # has no grey
+        return
+    for array in (BYTES[:, :, 0], *([] if kind == "JPEG" else [WORDS])):
+        data = saved(Image.fromarray(array), kind, icc_profile=GREY)
+        for suffix in (".png", ".tif", ".jpg"):
+            made, notes = translate_file(same(), data, suffix)
+            assert profile(made) == GREY
+            assert not any("profile" in note for note in notes)
+
+
+def test_colour_profiles_that_are_not_kept_are_told() -> None:
+    colour = saved(Image.fromarray(BYTES[:, :, :3]), icc_profile=PROFILE)
+    grey = saved(Image.fromarray(WORDS), icc_profile=GREY)
+    broken = saved(Image.fromarray(BYTES), icc_profile=b"short")
+    unfit = "the colour profile was left out: it is none for the channels of the result"
+    cases = (
+        (colour, same(3, 1), ".png", unfit),
+        (grey, same(1, 3), ".png", unfit),
+        (grey, same(1, 6), ".npy", unfit),
+        (broken, same(3), ".png", unfit),
+        (
+            saved(Image.new("CMYK", (6, 4)), "TIFF", icc_profile=PROFILE.replace(b"RGB ", b"CMYK")),
+            same(3),
+            ".tif",
+            unfit,
+        ),
+        (colour, same(3), ".bmp", "the colour profile was left out: BMP keeps none for such pictures"),
+        (colour, same(3), ".npy", "the colour profile was left out: .npy keeps none for such pictures"),
+        (grey, same(), ".webp", "the colour profile was left out: WEBP keeps none for such pictures"),
+    )
+    for data, model, suffix, note in cases:
+        made, notes = translate_file(model, data, suffix)
+        assert note in notes
+        assert suffix == ".npy" or profile(made) is None
 
 
 def test_odd_modes_become_what_the_model_takes() -> None:
@@ -512,6 +675,12 @@ def test_arrays_of_any_depth_and_layout(kind: str, shape: tuple[int, ...]) -> No
     assert np.abs(pixels - planes.astype(float) / top).max() < 1e-5 + (kind.startswith("float")) / 65535
 
 
+def test_an_array_of_many_channels_may_be_a_pixel_wide() -> None:
+    for shape in ((6, 37, 1), (6, 1, 1), (1, 37, 6), (37, 1, 6)):
+        made, _ = translate_file(same(6), stored(np.zeros(shape, np.uint8)), ".npy")
+        assert read_exact(made, 6).pixels.shape == (6, *sorted(shape, key=lambda side: side == 6)[:2])
+
+
 def test_arrays_that_are_no_pictures() -> None:
     wrong = {
         "expected is": np.zeros(5, np.uint8),
@@ -568,6 +737,36 @@ def test_numbers_that_are_none_are_black_and_others_are_clamped() -> None:
     data, notes = write_exact(picture, None, 8, ".png")
     assert notes == []
     assert values(read_exact(data)).ravel().tolist() == [0, 0, 128, 255]
+
+
+def test_pictures_may_be_larger_than_pillow_s_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.fromarray(BYTES))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(Unreadable, match="more than twice as many pixels as the limit of 20"):
+        decode(data, Plan(3, 7, 11, "crop"))
+    found, notes = through(data, channels=3)
+    assert (found.pixels.shape, notes) == ((3, 7, 11), [])
+    assert Image.MAX_IMAGE_PIXELS == 20
+    header = data.index(b"IHDR") + 4
+    for width, said in ((40_000, "40000 x 30000 pixels are more than the limit"), (90_000, "more than twice as many")):
+        sides = width.to_bytes(4, "big") + (30_000).to_bytes(4, "big")
+        chunk = b"IHDR" + sides + data[header + 8 : header + 13]
+        bomb = data[: header - 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[header + 17 :]
+        with pytest.raises(Unreadable, match=rf"{said}.* of 1000000000$"):
+            translate_file(same(3), bomb, ".png")
+    assert Image.MAX_IMAGE_PIXELS == 20
+
+
+def test_a_picture_that_is_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(*_: object) -> None:
+        raise MemoryError
+
+    data = saved(Image.fromarray(WORDS))
+    for where in ("reverie.data.exact.deep_values", "reverie.tasks.translate.write_exact"):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, burst)
+            with pytest.raises(Unreadable, match=r"^larger than the memory$"):
+                translate_file(same(), data, ".png")
 
 
 def test_what_a_format_or_pillow_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.evaluation import evaluate
+    from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
+    from reverie.tasks.classify import calibrate, classify
+    from reverie.tasks.condition import condition
     from reverie.tasks.embed import embed
     from reverie.tasks.interpolate import interpolate
     from reverie.tasks.mix import mix
     from reverie.tasks.neighbours import neighbours
     from reverie.tasks.reconstruct import reconstruct
     from reverie.tasks.sample import sample
+    from reverie.tasks.transfer import load_classifier, transfer
     from reverie.tasks.translate import translate
     from reverie.tasks.traverse import traverse
     from reverie.training import train
@@ -37,6 +41,10 @@ _WHERE = {
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
     "evaluate": "evaluation",
+    "aupr": "tasks.anomaly", "auroc": "tasks.anomaly", "detector": "tasks.anomaly",
+    "heat_map": "tasks.anomaly", "overlay": "tasks.anomaly",
+    "calibrate": "tasks.classify", "classify": "tasks.classify", "condition": "tasks.condition",
+    "load_classifier": "tasks.transfer", "transfer": "tasks.transfer",
     "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
     "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
     "traverse": "tasks.traverse",
@@ -44,9 +52,10 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "ReverieError", "Run", "embed", "evaluate", "interpolate", "load", "mix",
-    "neighbours", "open_dataset", "reconstruct", "sample", "save_animation", "save_grid", "to_tensor",
-    "to_uint8", "train", "translate", "traverse",
+    "DataOptions", "Dataset", "ReverieError", "Run", "aupr", "auroc", "calibrate", "classify", "condition", "detector",
+    "embed", "evaluate", "heat_map", "interpolate", "load", "load_classifier", "mix", "neighbours", "open_dataset",
+    "overlay", "reconstruct", "sample", "save_animation", "save_grid", "to_tensor", "to_uint8", "train", "transfer",
+    "translate", "traverse",
 ]  # fmt: skip
 
 

@@ -123,7 +123,10 @@ class Translates(ABC):
 
     @abstractmethod
     def translator(self, direction: str) -> nn.Module:
-        """The network of a direction; ``grain`` is what the sides of its grid of pixels are multiples of."""
+        """The network of a direction.
+
+        ``grain`` is what the sides of its grid of pixels are multiples of, ``dropout`` the share that a draw drops.
+        """
 
     @abstractmethod
     def translate(self, images: Tensor, direction: str = "ab", draw: Draw | None = None) -> Tensor:

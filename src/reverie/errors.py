@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ReverieError(Exception):
     """One clear sentence: what is wrong and what to do. The command line prints it and exits with code 2."""
+
+
+def either(names: Sequence[str]) -> str:
+    """One or more names in words: "ae, vae or cvae"."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

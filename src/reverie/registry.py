@@ -100,6 +100,22 @@ def load_class(name: str) -> type[Model]:
     return found
 
 
+def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:
+    """The models that promise all of these capabilities and none of ``never``: names that share a class by their first.
+
+    Imports every model, and so torch.
+    """
+    firsts = {load_class(name): name for name in reversed(MODELS)}
+    return [
+        name
+        for name in MODELS
+        for kind in [load_class(name)]
+        if firsts[kind] == name
+        and all(issubclass(kind, capability) for capability in capabilities)
+        and not issubclass(kind, never)
+    ]
+
+
 def preset(name: str) -> dict[str, Any]:
     """The values of the class's Config that the name stands for; a copy."""
     return dict(entry(name).preset)

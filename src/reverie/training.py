@@ -238,6 +238,8 @@ class _Session:
             assert isinstance(test, Pairs)
             assert isinstance(self.pictures, Pairs)
             judged = referee(self.loop.model, self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
+            if judged.note:  # the best weights are those of the smallest distance
+                raise ReverieError(judged.note)
             return lambda model: judged.figures(cast(Translates, model))
         ruler = judge(self.pictures, test, plan.features, MEASURED, plan.seed, self.device)
         return lambda model: quality(cast(Samples, model), ruler, MEASURED)

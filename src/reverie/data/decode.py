@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +28,7 @@ FORMATS = (
 )
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 ORIENTATION = 0x0112
+_raising = threading.Lock()
 
 
 class Unreadable(ReverieError):
@@ -130,19 +134,43 @@ def encode(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def opened(data: bytes) -> Image.Image:
-    """The picture by its header, its pixels not yet read; Unreadable where it is none, or larger than the limit."""
+def opened(data: bytes, most: int = 0) -> Image.Image:
+    """The picture by its header, its pixels not yet read; Unreadable where it is none, or larger than the limit.
+
+    The limit is Pillow's, or ``most`` pixels where that is more.
+    """
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise Unreadable("the file is empty")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        with _limit(most) as limit:
+            image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError as why:  # its own text holds a memory address
         raise Unreadable("not a picture, or of a format that cannot be read") from why
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
+    except Image.DecompressionBombError as why:  # above twice its limit Pillow does not say what it found
+        raise Unreadable(f"more than twice as many pixels as the limit of {limit}") from why
+    if limit is not None and image.width * image.height > limit:
+        raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
     return image
+
+
+@contextmanager
+def _limit(most: int) -> Iterator[int | None]:
+    """Pillow's limit of pixels (None: none), raised to ``most`` for as long as it takes to read a header."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or limit >= most:
+        yield limit
+        return
+    with _raising:  # Pillow's is one for all threads
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = most
+        try:
+            yield most
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 @cache
@@ -185,7 +213,11 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     from PIL import Image
 
     if is_deep(image):
-        image = Image.fromarray(to_bytes(deep_values(image)))
+        values = deep_values(image)
+        seen = opaque(image, values)
+        image = Image.fromarray(to_bytes(values))
+        if seen is not None:
+            image.putalpha(Image.fromarray(to_bytes(seen)))
     alpha = image.has_transparency_data
     if alpha and channels in (1, 3):
         over = image.convert("RGBA")
@@ -210,6 +242,12 @@ def deep_values(image: Image.Image) -> NDArray[Any]:
             raise Unreadable(f"integers from {values.min()} to {values.max()}; only 8 and 16 bits are understood")
         values = values.astype(np.uint16)
     return values
+
+
+def opaque(image: Image.Image, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where something is seen, (H, W), in a picture of these `deep_values` one of which it declares to be clear."""
+    clear = image.info.get("transparency")
+    return np.asarray(values != clear) if isinstance(clear, int) else None
 
 
 def to_bytes(values: NDArray[Any]) -> Pixels:

@@ -98,7 +98,7 @@ def _translation(model: Translates, plan: Plan) -> Figures:
         raise ReverieError("Translations are measured on pairs; say with data.pair how the data makes them.")
     training = plan.training if isinstance(plan.training, Pairs) else plan.dataset
     judged = referee(model, training, plan.dataset, plan.features, len(plan.indices), plan.seed, plan.device)
-    floor = {"floor": judged.floor()} if training is plan.training else {}
+    floor = {"floor": judged.floor()} if judged.judges and training is plan.training else {}
     protocol = {way: each.protocol for way, each in judged.judges.items()}
     return {**judged.figures(model), **floor, "protocol": protocol}
 

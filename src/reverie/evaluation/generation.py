@@ -7,10 +7,13 @@ held-out real pictures, the ``floor``, say what a perfect generator would get fr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Conditions, Reconstructs, Samples
@@ -26,6 +29,14 @@ from reverie.tasks.sample import Prior, sample
 LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a judge keeps of pictures: little, so that many can come in batches."""
+
+    features: Tensor  # (N, d)
+    classes: Tensor | None  # (N,), as they are read, where the data has classes
+
+
 @dataclass
 class Judge:
     """Compares sets of pictures with ``count`` training pictures drawn by ``seed``; made once, used often."""
@@ -36,14 +47,26 @@ class Judge:
     classes: tuple[str, ...]
     seed: int
 
-    def figures(self, images: Tensor, wanted: Tensor | None = None) -> dict[str, Any]:
-        """Figures of pictures (M, C, H, W) in [-1, 1], which were asked to be of the classes ``wanted`` (M,).
+    def see(self, images: Tensor) -> Seen:
+        """Looks at pictures (N, C, H, W) in [-1, 1]."""
+        features = self.extractor(images)
+        if self.reader is None:
+            return Seen(features, None)
+        return Seen(features, _read(self.reader, features if self.reader is self.extractor.network else None, images))
+
+    def see_some(self, dataset: Pictures, indices: NDArray[np.int64]) -> list[Seen]:
+        """Looks at pictures of a data set, batch by batch."""
+        parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+        return [self.see(to_tensor(dataset.batch(part))) for part in parts]
+
+    def figures(self, seen: Sequence[Seen], wanted: Tensor | None = None) -> dict[str, Any]:
+        """Figures of all pictures that were seen, which were asked to be of the classes ``wanted`` (M,).
 
         ``frechet`` and ``kid`` are distances, smaller is better; ``precision`` and ``density`` say how many pictures
         are good, ``recall`` and ``coverage`` how much of the data is there. ``class_entropy`` is in nats, at most log
         of the number of classes; ``label_accuracy`` is the share of pictures that are read as the class wanted.
         """
-        features = self.extractor(images)
+        features = torch.cat([part.features for part in seen])
         distance = kid(self.real, features, self.seed)
         found: dict[str, Any] = {
             "frechet": frechet(self.real, features),
@@ -51,8 +74,9 @@ class Judge:
             "kid_standard_error": distance.standard_error,
             **asdict(overlap(self.real, features)),
         }
-        if self.reader is not None:
-            read = _read(self.reader, features if self.reader is self.extractor.network else None, images)
+        classes = [part.classes for part in seen if part.classes is not None]
+        if classes:
+            read = torch.cat(classes)
             counts = torch.bincount(read, minlength=len(self.classes))
             shares = counts[counts > 0].double() / len(read)
             found["class_counts"] = dict(zip(self.classes, counts.tolist(), strict=True))
@@ -93,7 +117,7 @@ def judge(
 def quality(model: Samples, judged: Judge, count: int = 10_000, prior: Prior = "model") -> dict[str, Any]:
     """The figures of ``count`` pictures of the model, its classes in rotation where it takes any."""
     images = sample(model, count, seed=judged.seed, prior=prior)
-    return judged.figures(images, _wanted(model, judged, count))
+    return judged.figures([judged.see(images)], _wanted(model, judged, count))
 
 
 def report(model: Samples, judged: Judge, test: Pictures | None, count: int = 10_000) -> dict[str, Any]:
@@ -104,7 +128,7 @@ def report(model: Samples, judged: Judge, test: Pictures | None, count: int = 10
     if test is not None and len(test) >= LEAST:
         indices = some(test, min(count, len(test)), judged.seed)
         labels = None if test.labels is None or judged.reader is None else torch.from_numpy(test.labels[indices])
-        found["floor"] = judged.figures(to_tensor(test.batch(indices)), labels) | {"pictures": len(indices)}
+        found["floor"] = judged.figures(judged.see_some(test, indices), labels) | {"pictures": len(indices)}
     return found | {"protocol": judged.protocol | {"generated": count}}
 
 

@@ -1,6 +1,7 @@
 """How good translations are: near the truth where there are pairs, like the other side as a set, and there and back.
 
-Pictures are compared on the scale [0, 1]. For each direction, on held-out pictures:
+Pictures are compared on the scale [0, 1]. They are translated in batches, and of each batch only figures and features
+are kept. For each direction, on held-out pictures:
 
 - ``l1``, ``psnr``, ``ssim`` (where the data has pairs): against the picture that belongs to the input.
 - ``frechet``, ``kid``, ``precision``, ``recall`` ...: the translations as a set against training pictures of the side
@@ -11,6 +12,8 @@ Pictures are compared on the scale [0, 1]. For each direction, on held-out pictu
   colours, and few of them make up nearly all of its pixels, to the very value (JPEG files do not: save label maps as
   PNG); a pixel counts as the nearest of them.
 - ``cycle_l1``, ``cycle_psnr`` (where the model goes both ways): the input against its translation there and back.
+
+The set is compared where there are at least 6 pictures of each kind; with fewer, ``note`` says so.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.evaluation.generation import LEAST, Judge, judge
+from reverie.evaluation.generation import LEAST, Judge, Seen, judge
 from reverie.evaluation.reconstruction import psnr, ssim
 from reverie.tasks.pictures import Pictures, device_of, some
 from reverie.tasks.translations import BACK, ENDS
@@ -46,16 +49,18 @@ class Referee:
     test: Pairs
     count: int  # pictures of each side that are translated
     seed: int
-    judges: dict[str, Judge]  # of each direction, of the side it leads to
+    judges: dict[str, Judge]  # of each direction, of the side it leads to; none where pictures are too few
     palettes: dict[str, Tensor | None]  # (L, C) uint8 colours of each direction's label maps
+    note: str = ""  # on figures that can't be had
 
     def figures(self, model: Translates) -> dict[str, Any]:
         """The figures of one direction; of two, each with the direction as its name's end, and their mean distance."""
         each = {way: self._direction(model, way) for way in model.directions}
+        note = {"note": self.note} if self.note else {}
         if len(each) == 1:
-            return next(iter(each.values()))
-        mean = sum(found["frechet"] for found in each.values()) / len(each)
-        return {"frechet": mean} | {f"{key}_{way}": v for way, found in each.items() for key, v in found.items()}
+            return next(iter(each.values())) | note
+        mean = {"frechet": sum(found["frechet"] for found in each.values()) / len(each)} if self.judges else {}
+        return mean | {f"{key}_{way}": v for way, found in each.items() for key, v in found.items()} | note
 
     def floor(self) -> dict[str, Any]:
         """The held-out pictures of each side themselves, against its training pictures: what cannot be beaten."""
@@ -63,14 +68,15 @@ class Referee:
         for way, judged in self.judges.items():
             real = self.test.side(ENDS[way][1])
             chosen = some(real, self.count, self.seed)
-            found[way] = judged.figures(to_tensor(real.batch(chosen)))
+            found[way] = judged.figures(judged.see_some(real, chosen))
         return found
 
     def _direction(self, model: Translates, way: str) -> dict[str, Any]:
         source = self.test.side(ENDS[way][0])
         chosen = some(source, self.count, self.seed)
-        parts, outputs = [], []
-        other = BACK[way]
+        parts: list[dict[str, Tensor]] = []
+        seen: list[Seen] = []
+        judged, other = self.judges.get(way), BACK[way]
         for given, wanted in _batches(self.test, way, chosen, device_of(model)):
             with torch.no_grad():
                 output = model.translate(given, way)
@@ -80,8 +86,9 @@ class Referee:
                 if other in model.directions:
                     back = model.translate(output, other)
                     part |= {"cycle_l1": error(back, given), "cycle_psnr": psnr(back, given)}
-            outputs.append(output.float().cpu())
             parts.append({key: value.double().cpu() for key, value in part.items()})
+            if judged is not None:
+                seen.append(judged.see(output.float().cpu()))
         found: dict[str, Any] = {}
         for key in parts[0]:
             values = torch.cat([part[key] for part in parts])
@@ -90,9 +97,10 @@ class Referee:
             else:  # counts of each label: in the intersection, in the union
                 met, together = values.sum(0).unbind(1)
                 found[key] = float((met / together)[together > 0].mean())
-        judged = self.judges[way]
+        if judged is None:
+            return found
         labels = None if judged.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
-        return found | judged.figures(torch.cat(outputs), labels)
+        return found | judged.figures(seen, labels)
 
 
 def referee(
@@ -106,16 +114,18 @@ def referee(
 ) -> Referee:
     """A referee for ``count`` held-out pictures of each side, by the named features of the side they turn into."""
     _check(model, test)
-    least = min(count, *(len(side) for way in model.directions for side in map(test.side, ENDS[way])))
+    ends = {way: ENDS[way][1] for way in model.directions}
+    palettes = {way: palette(training.side(end)) for way, end in ends.items()}
+    held_out = [len(test.side(end)) for way in model.directions for end in ENDS[way]]
+    least = min(count, *held_out, *(len(training.side(end)) for end in ends.values()))
     if least < LEAST:
-        raise ReverieError(
-            f"Translations are measured on at least {LEAST} held-out pictures of each side, not {least}."
+        note = (
+            f"Translations are compared as a set where there are at least {LEAST} pictures of each side, not {least}."
         )
-    judges = {}
-    for way in model.directions:
-        end = ENDS[way][1]
-        judges[way] = judge(training.side(end), test.side(end), features, count, seed, device)
-    palettes = {way: palette(training.side(ENDS[way][1])) for way in model.directions}
+        return Referee(test, count, seed, {}, palettes, note)
+    judges = {
+        way: judge(training.side(end), test.side(end), features, count, seed, device) for way, end in ends.items()
+    }
     return Referee(test, count, seed, judges, palettes)
 
 

@@ -43,7 +43,7 @@ def translator(
 class ResNet(nn.Module):
     """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1)."""
 
-    grain = 4
+    grain, dropout = 4, 0.0
 
     def __init__(self, before: int, after: int, width: int, blocks: int, kind: str) -> None:
         super().__init__()

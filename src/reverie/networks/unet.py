@@ -39,7 +39,8 @@ class UNet(nn.Module):
         super().__init__()
         self.grain = 2**depth
         wide = [width * min(2**level, WIDEST) for level in range(depth)]
-        self.down, self.up, self.dropout = nn.ModuleList(), nn.ModuleList(), dropout
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.dropout = dropout if depth > 1 else 0.0  # the last stage, which paints, has none
         for level, channels in enumerate(wide):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
             # The first sees pixels, and the innermost of a deep net a single one: neither is normalised.

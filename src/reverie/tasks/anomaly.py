@@ -27,11 +27,12 @@ from torch.nn import functional as F
 from reverie.capabilities import Bounds, Encodes, Reconstructs
 from reverie.data.pictures import coloured, to_uint8
 from reverie.engine.randomness import derive
-from reverie.errors import ReverieError, nearest
+from reverie.errors import ReverieError, either, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing
 from reverie.networks.mixture import Mixture
 from reverie.page import page, png
+from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import Labels, classes_of
 from reverie.tasks.pictures import Pictures, Read, Subset, device_of, read
@@ -177,6 +178,24 @@ def scores_of(model: object, background: object | None = None) -> list[str]:
     return names
 
 
+def score_of(model: object, score: str = "auto", background: object | None = None) -> str:
+    """The name of the score that a `detector` with these would use; ReverieError where ``model`` does not permit it."""
+    possible = scores_of(model, background)
+    if not possible:
+        raise ReverieError(
+            f"{type(model).__name__} cannot tell odd pictures: it has no encoder; {either(able(Encodes))} can."
+        )
+    name = possible[0] if score == "auto" else score
+    if name not in SCORES:
+        raise ReverieError(f"There is no score '{name}'{nearest(name, ['auto', *SCORES])}")
+    chosen = SCORES[name]
+    if not isinstance(model, chosen.capability):
+        raise ReverieError(f"The score '{name}' needs {chosen.needs}; {type(model).__name__} has none.")
+    if background is not None and name != "likelihood-ratio":
+        raise ReverieError(f"A background model is for the score 'likelihood-ratio', not for '{name}'.")
+    return name
+
+
 # Detector
 
 
@@ -213,6 +232,28 @@ class Detector:
         """(N,): whether each score is above the threshold. The same as p_values(scores) <= rate."""
         return np.asarray(scores > self.threshold, np.bool_)
 
+    def figures(self, scores: Scores, good: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+        """For JSON: how it was calibrated, and how many of the pictures with ``scores`` (N,) are odd.
+
+        With ``good`` (N,), whether each picture is a normal one, also how well the two kinds are told apart.
+        """
+        odd = self.odd(scores)
+        found: dict[str, Any] = {
+            "score": self.score,
+            "threshold": self.threshold,
+            "rate": self.rate,
+            "calibrated_on": len(self.normal),
+            "samples": self.samples if SCORES[self.score].capability is Bounds else None,
+            "pictures": len(scores),
+            "odd": int(odd.sum()),
+            "share_odd": float(odd.mean()) if len(odd) else None,
+        }
+        if good is not None:
+            kinds = scores[good], scores[~good]
+            found |= {"auroc": auroc(*kinds), "aupr": aupr(*kinds)}
+            found |= {"false_alarms": float(odd[good].mean()), "found": float(odd[~good].mean())}  # shares of each kind
+        return found
+
     def p_values(self, scores: Scores) -> Scores:
         """(N,) in (0, 1]: for a new normal picture, the probability of a p-value of at most p is at most p."""
         above = len(self.normal) - np.searchsorted(self.normal, scores)  # normal scores that are at least as high
@@ -240,17 +281,7 @@ def detector(
         raise ReverieError(f"The rate of false alarms must lie between 0 and 1, not {rate:g}.")
     if samples < 1:
         raise ReverieError(f"A bound needs at least 1 sample, not {samples}.")
-    possible = scores_of(model, background)
-    if not possible:
-        raise ReverieError(f"{type(model).__name__} cannot tell odd pictures: it has no encoder.")
-    name = possible[0] if score == "auto" else score
-    if name not in SCORES:
-        raise ReverieError(f"There is no score '{name}'{nearest(name, SCORES)}")
-    chosen = SCORES[name]
-    if not isinstance(model, chosen.capability):
-        raise ReverieError(f"The score '{name}' needs {chosen.needs}; {type(model).__name__} has none.")
-    if background is not None and name != "likelihood-ratio":
-        raise ReverieError(f"A background model is for the score 'likelihood-ratio', not for '{name}'.")
+    name = score_of(model, score, background)
     order = np.random.default_rng(derive(seed, "anomaly")).permutation(len(normal))
     learned = len(normal) // 2 if name == "codes" else 0
     count = len(normal) - learned
@@ -259,12 +290,17 @@ def detector(
             f"A rate of {rate:g} needs at least {least(rate)} normal pictures to calibrate the score '{name}' on, and "
             f"there are {count}; give more, or a higher rate."
         )
-    measure = chosen.prepare(model, Given(Subset(normal, np.sort(order[:learned])), background, samples, seed))
+    measure = SCORES[name].prepare(model, Given(Subset(normal, np.sort(order[:learned])), background, samples, seed))
     fresh = Detector(model, name, rate, normal.facts.shape, np.empty(0), samples, measure)
     scores = fresh.scores(Subset(normal, np.sort(order[learned:])))
     if not np.isfinite(scores).all():
         raise ReverieError(f"Some scores '{name}' of normal pictures are not finite numbers; the model has diverged.")
     return replace(fresh, normal=np.sort(scores))
+
+
+def oddest(scores: Scores, count: int = MOST_SHOWN) -> NDArray[np.int64]:
+    """The places of the ``count`` highest of ``scores``, highest first; equal ones in their order."""
+    return np.argsort(-scores, kind="stable")[:count]
 
 
 def auroc(normal: Scores, odd: Scores) -> float:
@@ -337,20 +373,25 @@ def write_sheet(
     odd: NDArray[np.bool_],
     heat: Tensor | None = None,
     title: str = "Odd pictures",
+    rows: NDArray[np.int64] | None = None,
 ) -> None:
     """One HTML page of the pictures (N, C, H, W) in [-1, 1], oddest first, that needs nothing but a browser.
 
     With ``heat`` (N, H, W) in [0, 1] its `overlay` stands beside each picture. At most `MOST_SHOWN` pictures are
-    shown. Names and the title are escaped; the page appears whole or not at all.
+    shown. Where there are too many to hold, ``rows``, from `oddest`, says which of them ``images`` and ``heat`` are of;
+    names, scores, p-values and verdicts are always of all. Names and the title are escaped; the page appears whole or
+    not at all.
     """
+    _check_lengths(names, {"scores": scores, "p-values": p_values, "verdicts": odd})
+    given = np.arange(len(names)) if rows is None else rows
     maps = {} if heat is None else {"heat maps": heat}
-    _check_lengths(names, {"pictures": images, "scores": scores, "p-values": p_values, "verdicts": odd, **maps})
-    shown = np.argsort(-scores, kind="stable")[:MOST_SHOWN]
-    rows = torch.from_numpy(shown)
+    _check_lengths(given, {"pictures": images, **maps})
+    places = oddest(scores[given], MOST_SHOWN)
+    shown = given[places]
     # One picture at a time, so that memory does not grow with their number.
-    pictures = [to_uint8(coloured(images[row : row + 1])) for row in rows.tolist()]
+    pictures = [to_uint8(coloured(images[i : i + 1])) for i in places.tolist()]
     if heat is not None:
-        marked = [to_uint8(overlay(images[row : row + 1], heat[row : row + 1])) for row in rows.tolist()]
+        marked = [to_uint8(overlay(images[i : i + 1], heat[i : i + 1])) for i in places.tolist()]
         pictures = [np.concatenate(pair, 3) for pair in zip(pictures, marked, strict=True)]
     cards = [
         f"<li{' class=odd' if odd[row] else ''}>{_image(pixels[0])}<p>{escape(names[row])}</p>"
@@ -435,7 +476,7 @@ def _compared(normal: Scores, odd: Scores) -> tuple[Scores, Scores]:
     return known, new
 
 
-def _check_lengths(names: Sequence[str], others: Mapping[str, Sized]) -> None:
+def _check_lengths(names: Sized, others: Mapping[str, Sized]) -> None:
     for what, values in others.items():
         if len(values) != len(names):
             raise ReverieError(f"There are {len(names)} names and {len(values)} {what}; give one for each picture.")

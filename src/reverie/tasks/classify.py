@@ -10,9 +10,12 @@ refuse fewer of them than one would hope; `reverie.tasks.anomaly` has scores tha
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +24,10 @@ from torch import Tensor
 
 from reverie.capabilities import Bounds, Conditions
 from reverie.data.pictures import to_tensor
-from reverie.errors import ReverieError
+from reverie.errors import ReverieError, either
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
+from reverie.files import replacing
+from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import classes_of
 from reverie.tasks.pictures import Pictures, device_of
@@ -75,6 +80,55 @@ class Classified:
         """Whether each picture is of none of the classes, (N,)."""
         low = -math.inf if self.threshold is None else self.threshold
         return np.asarray(self.log_evidence < low, np.bool_)
+
+    def figures(self, pictures: Pictures) -> dict[str, Any]:
+        """How often it is right on these ``pictures``, which it classified; for JSON.
+
+        Classes are matched by name. ``accuracy`` is the share of the pictures of a known class that get it, refused or
+        not; ``accuracy_of_accepted`` of those that are not refused. ``rejected`` are shares of all pictures, and of
+        those with labels of none of the classes. None where there is nothing to take a share of.
+        """
+        refused = self.rejected
+        found: dict[str, Any] = {"pictures": len(refused), "rejected": _share(refused)}
+        if pictures.labels is None:
+            return found
+        numbers = [self.classes.index(name) if name in self.classes else -1 for name in pictures.facts.classes]
+        wanted = np.array(numbers, np.int64)[pictures.labels]
+        known, right = wanted >= 0, self.predicted == wanted
+        found |= {"of_known_classes": int(known.sum()), "accuracy": _share(right[known])}
+        found["accuracy_of_accepted"] = _share(right[known & ~refused])
+        return found | {"rejected_of_other_classes": _share(refused[~known])}
+
+    def write_csv(self, path: Path | str, names: Sequence[str]) -> None:
+        """A table of name, predicted, rejected, log p(x) in nats and p(class) of each class; whole or not at all."""
+        if len(names) != len(self.log_joint):
+            raise ReverieError(f"There are {len(names)} names and {len(self.log_joint)} pictures.")
+        with (
+            replacing(Path(path)) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
+        ):
+            table = csv.writer(file)
+            table.writerow(["name", "predicted", "rejected", "log p(x)", *(f"p({name})" for name in self.classes)])
+            columns = (names, self.predicted, self.rejected, self.log_evidence.tolist(), self.posterior.tolist())
+            for name, number, refused, evidence, row in zip(*columns, strict=True):
+                words = [name, self.classes[number], str(bool(refused)).lower()]
+                table.writerow([*words, repr(evidence), *map(repr, row)])
+
+    def sheet(self, pictures: Pictures, columns: int = 12) -> Tensor:
+        """((classes + 1) * columns, C, H, W) for a grid: the surest pictures of each class in a row, surest first.
+
+        The last row is of what is refused, least likely first; it is left out where nothing can be. Blanks are white.
+        """
+        sure, predicted, refused = self.posterior.max(1), self.predicted, self.rejected
+        kinds = [(sure, ~refused & (predicted == number)) for number in range(len(self.classes))]
+        kinds += [] if self.threshold is None else [(-self.log_evidence, refused)]
+        white = torch.ones(columns, *pictures.facts.shape)
+        rows = []
+        for key, members in kinds:
+            chosen = np.flatnonzero(members)
+            chosen = chosen[np.argsort(-key[chosen], kind="stable")[:columns]]
+            rows.append(torch.cat([to_tensor(pictures.batch(chosen)), white[len(chosen) :]]))
+        return torch.cat(rows)
 
 
 def log_joint(
@@ -159,23 +213,25 @@ def calibrate(
     return Rejection(float(evidence[rank - 1]), rate, len(normal), samples, tuple(found.log_prior.tolist()), seed)
 
 
-def _able(model: object, samples: int) -> Bounds:
+def check(model: object) -> Bounds:
+    """The model, if it can classify; ReverieError names those that can."""
     if not isinstance(model, Bounds) or not isinstance(model, Conditions):
         raise ReverieError(
             f"{type(model).__name__} cannot classify by Bayes' rule: that takes labels and a bound on log p(x|y), "
-            f"which {_models()} has."
+            f"which {either(able(Bounds, Conditions))} has."
         )
-    if samples < 1:
-        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
     return model
 
 
-def _models() -> str:
-    """The registered models that can classify."""
-    from reverie import registry
+def _able(model: object, samples: int) -> Bounds:
+    able_model = check(model)
+    if samples < 1:
+        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
+    return able_model
 
-    found = [(name, registry.load_class(name)) for name in registry.names()]
-    return " or ".join(name for name, kind in found if issubclass(kind, Bounds) and issubclass(kind, Conditions))
+
+def _share(verdicts: NDArray[np.bool_]) -> float | None:
+    return float(verdicts.mean()) if len(verdicts) else None
 
 
 def _log_prior(prior: Weights | None, classes: Sequence[str]) -> NDArray[np.float64]:

@@ -22,9 +22,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reverie.capabilities import Samples
+from reverie.capabilities import Conditions, Samples
 from reverie.engine.randomness import Draw, DrawEach, derive
-from reverie.errors import ReverieError, nearest
+from reverie.errors import ReverieError, either, nearest
+from reverie.registry import able
 from reverie.tasks.labels import classes_of
 from reverie.tasks.pictures import device_of
 
@@ -68,17 +69,14 @@ def condition(
     Raises ReverieError for a model that cannot draw, one that takes labels itself, one whose latents are made of no
     normal numbers (``langevin``), and logits that are none.
     """
-    if not isinstance(model, Samples):
-        raise ReverieError(f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder.")
-    if classes_of(model):
-        raise ReverieError(f"{type(model).__name__} takes class labels itself; sample with labels instead.")
+    able_model = check(model)
     if how not in ("resample", "langevin"):
         raise ReverieError(f"Pictures cannot be conditioned by '{how}'{nearest(how, ('resample', 'langevin'))}")
     for what, number in (("pictures", count), ("draws", draws), ("steps", steps)):
         if number < 1:
             raise ReverieError(f"The number of {what} must be at least 1, not {number}.")
-    judge = _Judge(model, classifier, label, batch)
-    noise = _Noise.drawn(model, seed, draws)
+    judge = _Judge(able_model, classifier, label, batch)
+    noise = _Noise.drawn(able_model, seed, draws)
     with torch.no_grad():
         log_weights = judge.log_probability(noise).double()
     weights = (log_weights - log_weights.logsumexp(0)).exp()
@@ -89,6 +87,18 @@ def condition(
     pictures, probability = judge.pictures(chosen)
     effective, share = float(1 / weights.square().sum()), float(log_weights.exp().mean())
     return Conditioned(pictures, probability, effective, share, acceptance)
+
+
+def check(model: object) -> Samples:
+    """The model, if it can be conditioned; ReverieError says why it cannot."""
+    if not isinstance(model, Samples):
+        names = either(able(Samples, never=(Conditions,)))
+        raise ReverieError(
+            f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder; {names} can."
+        )
+    if classes_of(model):
+        raise ReverieError(f"{type(model).__name__} takes class labels itself; sample with labels instead.")
+    return model
 
 
 class _Noise:

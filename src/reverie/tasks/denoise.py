@@ -9,9 +9,12 @@ what is seen. Only so are holes filled (inpainting) and pixels added (super-reso
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,10 +47,15 @@ def noisy(images: Tensor, sigma: float, seed: int = 0) -> Damage:
 
     Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
     """
+    noise = DrawEach(seed, "noise", samples=range(len(images))).normal(*images.shape[1:])
+    return as_noisy(images + 2 * sigma * noise, sigma)
+
+
+def as_noisy(images: Tensor, sigma: float) -> Damage:
+    """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
     if not 0 < sigma <= 10:
         raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
-    noise = DrawEach(seed, "noise", samples=range(len(images))).normal(*images.shape[1:])
-    return Damage(images + 2 * sigma * noise, None, 2 * sigma)
+    return Damage(images, None, 2 * sigma)
 
 
 def holed(images: Tensor, hole: Tensor) -> Damage:
@@ -58,6 +66,15 @@ def holed(images: Tensor, hole: Tensor) -> Damage:
         raise ReverieError("The hole covers the whole picture, so there is nothing to go by.")
     kept = ~hole
     return Damage(images.masked_fill(hole, 0.0), lambda pictures: pictures[:, :, kept.to(pictures.device)], 0.1)
+
+
+def read_hole(path: Path) -> Tensor:
+    """A hole (H, W) from a picture file: True where it is lighter than middle grey."""
+    try:
+        with Image.open(path) as opened:
+            return torch.from_numpy(np.asarray(opened.convert("L")) > 127)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ReverieError(f"{path} can't be read as a picture.") from error
 
 
 def middle(height: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ as one attribute differs while the others are the same, that is, with the others
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverie.capabilities import Encodes
+from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, labels_in_turn
-from reverie.tasks.pictures import device_of
+from reverie.tasks.attributes import MEASURED, Values, attribute
+from reverie.tasks.labels import Labels, classes_of, labels_in_turn
+from reverie.tasks.pictures import Pictures, device_of, model_labels, some
+from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.space import Name, space_of
 
 DRAWS = 2048  # latents
@@ -62,6 +66,36 @@ def drawn(model: object, space: Name | None = None, labels: Labels | None = None
     with torch.no_grad():
         given = None if numbers is None else numbers.to(device_of(model))
         return found.draw(seed, range(DRAWS), given).cpu()
+
+
+def attributed(
+    model: object,
+    dataset: Pictures,
+    names: Sequence[str],
+    count: int = 500,
+    space: Name | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Tensor, dict[str, Values]]:
+    """``count`` latents (N, ...) on the CPU, with the named attributes (N,) of their pictures, for `effects`.
+
+    Of pictures of the data set, coded or projected; but a model without an encoder, or styles, are drawn where all the
+    attributes can be measured on any picture: that is exact, and much quicker.
+    """
+    coded = isinstance(model, Encodes) and space != "w"
+    if not coded and not classes_of(model) and all(name in MEASURED for name in names):
+        found = space_of(model, space, "have directions")
+        latents = drawn(model, space, seed=seed)[:count]
+        with torch.no_grad():
+            pictures = torch.cat([found.decode(part.to(device_of(model))).cpu() for part in latents.split(256)])
+        values = {name: MEASURED[name](pictures).double().numpy() for name in names}
+        return latents, values
+    rows = some(dataset, count, seed)
+    values = {name: attribute(dataset, name, rows) for name in names}  # first: a name that is none costs no time
+    numbers = model_labels(model, dataset)
+    labels = None if numbers is None else numbers[rows]
+    images = to_tensor(dataset.batch(rows))
+    return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
 
 
 def sensitive(

@@ -57,6 +57,13 @@ class Subset:
         return self.dataset.batch(self.rows[indices])
 
 
+def without(dataset: Pictures, *others: Pictures) -> Subset:
+    """The pictures of a set that are in none of ``others``, which are parts of the same source: told by their names."""
+    taken = {name for other in others for name in other.names}
+    rows = [row for row, name in enumerate(dataset.names) if name not in taken]
+    return Subset(dataset, np.array(rows, np.int64))
+
+
 def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
 

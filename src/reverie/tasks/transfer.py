@@ -26,12 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reverie.capabilities import Encodes
+from reverie.capabilities import Conditions, Encodes
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import DataOrder, derive
-from reverie.errors import ReverieError, nearest
+from reverie.errors import ReverieError, either, nearest
 from reverie.files import replacing, savable
+from reverie.registry import able
 from reverie.tasks.fit import fit
 from reverie.tasks.labels import classes_of, label_number
 from reverie.tasks.pictures import Pictures, device_of
@@ -60,6 +61,12 @@ class Exported(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(_code(self.body, images))
         return logits
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the pictures it takes."""
+        found: tuple[int, int, int] = self.body.facts.shape
+        return found
 
     def save(self, folder: Path | str) -> None:
         """Write classifier.json and classifier.safetensors to ``folder``; `load_classifier` reads them.
@@ -126,6 +133,19 @@ def transfer(
     return Transfer(found.requires_grad_(False), how, len(rows), len(test), _accuracy(found, test, wanted))
 
 
+def check(model: object) -> None:
+    """Raise ReverieError where no classifier can be made of ``model``, naming the models that can."""
+    if isinstance(model, Encodes) and isinstance(model, nn.Module) and not classes_of(model):
+        return
+    name, others = type(model).__name__, either(able(Encodes, never=(Conditions,)))
+    if classes_of(model) and isinstance(model, Encodes):
+        raise ReverieError(
+            f"The encoder of {name} is told the class that a classifier is to find; take a model without labels: "
+            f"{others}."
+        )
+    raise ReverieError(f"{name} has no encoder that a classifier could be made of; {others} has one.")
+
+
 def curve(
     model: object,
     training: Pictures,
@@ -175,8 +195,11 @@ def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> E
         found = Exported(_built(config), head, classes)
         found.load_state_dict(tensors)
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ReverieError(f"{folder} holds no classifier that can be read: {line[:300]}.") from error
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        line = (why.splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ReverieError(
+            f"{folder} holds no classifier that can be read ({line[:200]}); give a folder that `reverie transfer` made."
+        ) from error
     return found.to(device).eval().requires_grad_(False)
 
 
@@ -185,14 +208,9 @@ def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> E
 
 def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
     """A copy of a model with those children alone that encoding pictures (C, H, W) calls; its weights free to move."""
-    if not isinstance(model, Encodes) or not isinstance(model, nn.Module):
-        raise ReverieError(f"{type(model).__name__} has no encoder that a classifier could be made of.")
-    if classes_of(model):
-        raise ReverieError(
-            f"The encoder of {type(model).__name__} is told the class that a classifier is to find; take a model "
-            "without labels, say vae."
-        )
-    body = copy.deepcopy(model).eval()
+    check(model)
+    body: Any = copy.deepcopy(model)
+    body.eval()
     used: set[nn.Module] = set()
     hooks = [module.register_forward_hook(lambda called, *_: used.add(called)) for module in body.modules()]
     with torch.no_grad():
@@ -203,7 +221,8 @@ def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
         if used.isdisjoint(child.modules()):
             delattr(body, name)
     body.requires_grad_(True)
-    return body
+    found: Encodes = body
+    return found
 
 
 def _described(body: object) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from reverie.files import check_folder, replacing
 from reverie.networks.norm import InstanceNorm, Moments
 from reverie.tasks.pictures import device_of
 
-OVERLAP = 384  # pixels: four times as far as the small preset of pix2pix sees, so that its tiles equal the whole
+OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
 STANDARD = Path("-")  # standard input or output, where a file is named
 
 
@@ -39,7 +39,7 @@ def translate(
     noise: int | None = None,
     batch: int = 16,
     tile: int = 0,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
     passes: int | None = None,
 ) -> Tensor:
     """``images`` (N, C, H, W) in [-1, 1] of one side as pictures (N, C', H, W) of the other, on the CPU.
@@ -51,10 +51,10 @@ def translate(
     most that side. Beside ``images`` and the result, both on the CPU, memory then holds what the network needs for one
     tile, whatever the picture's size.
 
-    Neighbours share at least ``overlap`` pixels, and one fades into the other over the inner half of what they share.
-    So a network that sees no further than a quarter of the overlap gives exactly what it gives for the whole picture,
-    and one that sees further still shows no seam: what it makes of a tile's edge is never used, and between two tiles
-    that differ nothing changes at once.
+    Neighbours share at least ``overlap`` pixels (None: `OVERLAP`), and one fades into the other over the inner half of
+    what they share. So a network that sees no further than a quarter of the overlap gives exactly what it gives for the
+    whole picture, and one that sees further still shows no seam: what it makes of a tile's edge is never used, and
+    between two tiles that differ nothing changes at once.
 
     `InstanceNorm` sees the whole of a picture, so its statistics are gathered over all tiles first, layer after layer:
     pass n takes every tile as far as the n-th layer, whose mean and variance are then those of the whole picture. By
@@ -62,9 +62,11 @@ def translate(
     ``passes`` the later ones use their tile's own, and colours and contrast differ somewhat from tile to tile.
 
     Raises ReverieError where the model cannot translate, or not in this direction; where pictures have other channels
-    than the side; where tiles hold no more than the overlap; where a tile is more than the GPU's memory takes.
+    than the side; where tiles hold no more than the overlap; where noise is asked of a model without dropout; where the
+    pictures, or a tile of one, are more than the memory takes.
     """
-    translator, before, after = _asked(model, direction)
+    translator, before, after = _asked(model, direction, noise)
+    overlap = OVERLAP if overlap is None else overlap
     if images.ndim != 4 or images.shape[1] != before or 0 in images.shape[2:]:
         shape = " x ".join(map(str, images.shape))
         raise ReverieError(
@@ -79,28 +81,49 @@ def translate(
     norms = [layer for layer in network.modules() if isinstance(layer, InstanceNorm)] if len(tiles) > 1 else []
     step = batch if len(tiles) == 1 else 1
     out = torch.zeros(len(images), after, *images.shape[2:])
-    try:
+    with _memory(ReverieError(_too_large(images, tile, step))):
         for start in range(0, len(images), step):
             numbers = range(start, min(start + step, len(images)))
             through = partial(_through, translator, images, numbers, direction, noise)
             _join(out[numbers.start : numbers.stop], tiles, norms, passes, through)
-    except torch.OutOfMemoryError as error:
-        raise ReverieError(
-            "The device has too little memory for these pictures; let them go through in smaller tiles, or fewer at a "
-            "time."
-        ) from error
     return out
 
 
-def _asked(model: object, direction: str) -> tuple[Translates, int, int]:
+def _asked(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
     """The model as what it promises, and the channels it takes and gives in this direction."""
     if not (isinstance(model, Translates) and isinstance(model, Model)):
         raise ReverieError(f"{type(model).__name__} cannot translate: it has no network from one side to the other.")
     if direction not in model.directions:
         known = " and ".join(model.directions)
         raise ReverieError(f"{type(model).__name__} cannot translate in the direction '{direction}', only in {known}.")
+    network: Any = model.translator(direction)
+    if noise is not None and not network.dropout:
+        raise ReverieError(
+            f"This {type(model).__name__} learned without dropout and has no other noise; leave out --noise, or train "
+            "pix2pix with --set model.dropout=0.5."
+        )
     a, b = model.facts.sides
     return (model, a, b) if direction == "ab" else (model, b, a)
+
+
+def _too_large(images: Tensor, tile: int, step: int) -> str:
+    """What to do where the memory does not take so many pictures at once, or tiles of one."""
+    height, width = images.shape[2:]
+    way = f"smaller tiles than --tile {tile}" if tile else "tiles, say --tile 1024"
+    fewer = ", or fewer at a time" if step > 1 else ""
+    return f"Pictures of {width} x {height} pixels need more memory than there is; let them go in {way}{fewer}."
+
+
+@contextmanager
+def _memory(short: ReverieError) -> Iterator[None]:
+    """Raises ``short`` where the memory ends."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = "you tried to allocate" in str(error)  # on the CPU torch has no type for it
+        if told or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+            raise short from error
+        raise
 
 
 def _through(
@@ -337,19 +360,21 @@ def translate_file(
     *,
     noise: int | None = None,
     tile: int = 1024,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
 ) -> tuple[bytes, list[str]]:
     """The bytes of a picture file as those of its translation, a file of that ending, and notes on what was not kept.
 
-    Size, depth and alpha are kept where the ending can: see `reverie.data.exact`; other arguments as for `translate`.
-    Beside the network's tile, memory holds a few float32 copies of the picture and of its translation.
-    Raises Unreadable where the bytes are no picture, or one of other channels than the model takes.
+    Size, depth, alpha and colour profile are kept where the ending can: see `reverie.data.exact`; other arguments as
+    for `translate`. Beside the network's tile, memory holds a few float32 copies of the picture and of its translation.
+    Raises Unreadable where the bytes are no picture, or one of other channels than the model takes, of more than
+    `reverie.data.exact.MOST_PIXELS` pixels or larger than the memory.
     """
-    _, before, _ = _asked(model, direction)
-    exact = to_channels(read_exact(data), before)
-    images = torch.from_numpy(exact.pixels * 2 - 1)[None]
-    out = translate(model, images, direction, noise=noise, tile=tile, overlap=overlap)[0]
-    made, notes = write_exact(out.add_(1).div_(2).numpy(), exact.alpha, exact.bits, suffix)
+    _, before, _ = _asked(model, direction, noise)
+    with _memory(Unreadable("larger than the memory")):
+        exact = to_channels(read_exact(data, before), before)
+        images = torch.from_numpy(exact.pixels * 2).sub_(1)[None]
+        out = translate(model, images, direction, noise=noise, tile=tile, overlap=overlap)[0]
+        made, notes = write_exact(out.add_(1).div_(2).numpy(), exact.alpha, exact.bits, suffix, exact.profile)
     return made, [*exact.notes, *notes]
 
 
@@ -361,7 +386,7 @@ def translate_files(
     *,
     noise: int | None = None,
     tile: int = 1024,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
 ) -> Translated:
     """Translates picture files, and all those below folders, into the folder ``out``, where they keep their names.
 
@@ -370,7 +395,7 @@ def translate_files(
     read is told in the result, and the others are written. Raises ReverieError, before anything is written, where two
     results would have one name, or one would replace a picture of ``images``; and as `translate` does.
     """
-    _, _, after = _asked(model, direction)
+    _, _, after = _asked(model, direction, noise)
     single = out == STANDARD or (out.suffix.lower() in (*PICTURES, ARRAY) and not out.is_dir())
     sources = [source for word in images for source in _sources(word, None if single else out)]
     targets = [out] if single else [_below(out, source, after) for source in sources]

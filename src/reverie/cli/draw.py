@@ -1,0 +1,213 @@
+"""Commands that draw new pictures: sample, interpolate, mix, condition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from reverie.cli.shared import Device, Labels, Whole, at_least, dataset_like, load, own_data, png, report, room, say
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from reverie.artifact import Run
+    from reverie.tasks.condition import Classifier
+
+command = room("Draw")
+
+
+@command
+def sample(
+    run: str,
+    /,
+    *,
+    count: Whole = 64,
+    out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
+    labels: Labels = (),
+    prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
+    truncation: Annotated[float, Parameter(help="Of styles: below 1 fewer odd pictures, less variety.")] = 1.0,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw new pictures from a run."""
+    from reverie.data.pictures import save_grid
+    from reverie.tasks.sample import sample as draw_pictures
+
+    at_least("--count", count, 1)
+    if out.suffix and out.suffix.lower() != ".png":
+        raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
+    loaded = load(run, device)
+    pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior, truncation=truncation)
+    if out.suffix.lower() == ".png":
+        save_grid(pictures, out, columns=min(count, 8))
+    else:
+        for i, picture in enumerate(pictures):
+            save_grid(picture[None], out / f"{i:06d}.png", columns=1)
+    print(f"{count} pictures in {out}")
+
+
+@command
+def interpolate(
+    run: str,
+    images: Annotated[str | None, Parameter(help="A data spec: the path goes through these, not drawn ones.")] = None,
+    /,
+    *,
+    stops: Annotated[Whole, Parameter(help="Pictures that the path goes through.")] = 5,
+    between: Annotated[Whole, Parameter(help="Steps from one to the next.")] = 9,
+    space: Annotated[Literal["z", "w"], Parameter(help="w: the styles of a StyleGAN.")] = "z",
+    how: Annotated[
+        Literal["lerp", "slerp"] | None, Parameter(help="Straight, or on a sphere (the default for z).")
+    ] = None,
+    loop: Annotated[bool, Parameter(negative="", help="Come back to the start.")] = False,
+    label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
+    out: Annotated[Path, Parameter(help="A .png strip, a .gif or an .mp4.")] = Path("interpolation.png"),
+    rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 20.0,
+    scale: Annotated[Whole, Parameter(help="Enlarge a .gif or .mp4.")] = 1,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Walk through the latent space of a run, from one drawn or given picture to the next."""
+    import numpy as np
+
+    from reverie.data.pictures import save_animation, save_grid, to_tensor
+    from reverie.tasks.interpolate import interpolate as walk
+    from reverie.tasks.labels import classes_of
+    from reverie.tasks.project import latents_of
+
+    at_least("--scale", scale, 1)
+    if not 0.1 <= rate <= 100:
+        raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
+    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
+        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
+    loaded = load(run, device)
+    labels, ends = None if label is None else (label,), None
+    if images is not None:
+        others = dataset_like(loaded, images)
+        if len(others) < stops:
+            raise ReverieError(f"{images} has {len(others)} pictures, and the path is to go through {stops}.")
+        classes = None if not classes_of(loaded.model) else [label or 0] * stops
+        pictures = to_tensor(others.batch(np.arange(stops)))
+        ends = latents_of(loaded.model, pictures, classes, space=space, seed=seed)
+    found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends)
+    if out.suffix.lower() == ".png":
+        save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
+    else:
+        save_animation(found, out, rate, scale)
+    print(f"{len(found)} pictures in {out}")
+
+
+@command
+def mix(
+    run: str,
+    /,
+    *,
+    rows: Whole = 4,
+    columns: Whole = 6,
+    layers: Annotated[
+        str | None, Parameter(help="FIRST-LAST: layers that take the column's style; by default the coarse half.")
+    ] = None,
+    truncation: float = 1.0,
+    labels: Labels = (),
+    out: Path = Path("mix.png"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Mix the styles of drawn pictures: each row's picture with the column's styles in some layers."""
+    import re
+
+    from reverie.data.pictures import save_grid
+    from reverie.tasks.mix import mix as table
+
+    png(out)
+    chosen = None
+    if layers is not None:
+        if not re.fullmatch(r"\d{1,4}-\d{1,4}", layers):
+            raise ReverieError(f"--layers takes FIRST-LAST, say 0-4, not '{layers}'.")
+        first, last = layers.split("-")
+        chosen = int(first), int(last)
+    loaded = load(run, device)
+    save_grid(table(loaded.model, rows, columns, chosen, seed, truncation, labels or None), out, columns + 1)
+    print(f"{rows} x {columns} mixed pictures in {out}")
+
+
+@command
+def condition(
+    run: str,
+    /,
+    *,
+    label: Annotated[str, Parameter(help="The class to draw: its name or number in the classifier.")],
+    classifier: Annotated[
+        str,
+        Parameter(help="A folder that `reverie transfer` made, or auto: learned from the run's own labelled data."),
+    ] = "auto",
+    how: Annotated[
+        Literal["resample", "langevin"],
+        Parameter(help="Choose among many draws, or also move what was chosen (slower; for rare classes)."),
+    ] = "resample",
+    count: Whole = 64,
+    draws: Annotated[Whole, Parameter(help="Pictures to choose among.")] = 4096,
+    steps: Annotated[Whole, Parameter(help="Of langevin.")] = 100,
+    out: Annotated[Path, Parameter(help="A .png.")] = Path("conditioned.png"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw pictures of one class from a model that knows no classes, by a classifier; print how far to trust them."""
+    from reverie.data.pictures import save_grid
+    from reverie.tasks import condition as task
+    from reverie.tasks.labels import label_number
+
+    for flag, value in {"--count": count, "--draws": draws, "--steps": steps}.items():
+        at_least(flag, value, 1)
+    png(out)
+    loaded = load(run, device)
+    task.check(loaded.model)
+    judge, classes = _classifier(loaded, classifier, device)
+    number = label_number(label, classes)
+    found = task.condition(loaded.model, judge, number, count, how=how, draws=draws, steps=steps, seed=seed)
+    save_grid(found.pictures, out, columns=min(count, 8))
+    if how == "resample" and found.effective < count:
+        say(
+            f"The draws are worth {found.effective:.0f} pictures of class {classes[number]}, so some are repeated; "
+            "give more --draws, or take --how langevin."
+        )
+    report(
+        {
+            "class": classes[number],
+            "classifier": classifier,
+            "how": how,
+            "pictures": count,
+            "draws": draws,
+            "steps": steps if how == "langevin" else None,
+            "seed": seed,
+            "probability": float(found.probability.mean()),  # p(y|x), mean over the pictures
+            "share_of_draws": found.share,
+            "effective_draws": found.effective,
+            "acceptance": found.acceptance,
+        }
+    )
+
+
+def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple[str, ...]]:
+    """A classifier of pictures like the run's on the device of its model, and its classes."""
+    from reverie.evaluation.classifier import classifier as trained
+    from reverie.evaluation.features import labelled
+    from reverie.tasks.transfer import load_classifier
+    from reverie.training import pick_device
+
+    if where != "auto":
+        found = load_classifier(where, pick_device(device))
+        if found.shape != loaded.facts.shape:
+            raise ReverieError(
+                f"{where} takes pictures of {found.shape} (channels, height, width), and {loaded.path} draws "
+                f"{loaded.facts.shape}."
+            )
+        return found, found.classes
+    training = dataset_like(loaded, own_data(loaded)).split("train")
+    if not labelled(training):
+        raise ReverieError(
+            f"{own_data(loaded)} has no classes to learn a classifier from; give one that `reverie transfer` made by "
+            "--classifier."
+        )
+    network = trained(training, pick_device(device))
+    return lambda images: network.head(network(images)), training.facts.classes

@@ -1,0 +1,375 @@
+"""Commands that explore a latent space: project, traverse, map, directions, arithmetic."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reverie.cli.shared import (
+    Device,
+    Split,
+    Whole,
+    at_least,
+    dataset_like,
+    load,
+    own_data,
+    png,
+    report,
+    room,
+    run_and_pictures,
+    say,
+)
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from reverie.artifact import Run
+    from reverie.data import Dataset
+    from reverie.tasks.embed import Embedding
+    from reverie.tasks.pictures import Pictures
+
+command = room("Explore")
+
+Space = Annotated[Literal["z", "w"] | None, Parameter(help="z, or w, the styles of a StyleGAN (there the default).")]
+Data = Annotated[str | None, Parameter(help="By default the data the run was trained on.")]
+
+EMBEDDED = 2000  # pictures that say how codes are spread
+
+
+@command
+def project(
+    run: str,
+    images: str,
+    /,
+    *,
+    count: Whole = 16,
+    space: Space = None,
+    steps: Annotated[Whole, Parameter(help="Of the start that is kept to the end.")] = 200,
+    starts: Annotated[Whole, Parameter(help="Places to begin the search at.")] = 8,
+    sigma: Annotated[float, Parameter(help="Noise of a pixel in [-1, 1]: larger trusts the model more.")] = 0.1,
+    split: Split = "all",
+    out: Annotated[Path, Parameter(help="A .png: rows of pictures above rows of projections.")] = Path(
+        "projections.png"
+    ),
+    latents: Annotated[Path | None, Parameter(help="Also write the latents found to this .npz.")] = None,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Find the latents of pictures, for models without an encoder too; IMAGES is a data spec."""
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.evaluation.reconstruction import psnr, ssim
+    from reverie.tasks.project import project as find
+    from reverie.tasks.reconstruct import pairs
+
+    png(out)
+    loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
+    given, began = to_tensor(pictures), time.perf_counter()
+    found = find(
+        loaded.model, given, labels, space=space, steps=steps, starts=starts, sigma=sigma, seed=seed, progress=_told
+    )
+    seconds = time.perf_counter() - began
+    columns = min(8, len(given))
+    save_grid(pairs(given, found.pictures, columns), out, columns)
+    if latents is not None:
+        _save_arrays(latents, {"latents": found.latents})
+    say(f"{len(given)} pictures and their projections in {out}")
+    quality = {"psnr": psnr(found.pictures, given), "ssim": ssim(found.pictures, given)}
+    report(
+        {name: float(value.mean()) for name, value in quality.items()}
+        | {"worst_psnr": float(quality["psnr"].min()), "space": found.space, "pictures": len(given)}
+        | {"steps": steps, "starts": starts, "sigma": sigma, "seed": seed, "seconds": round(seconds, 2)}
+    )
+
+
+@command
+def traverse(
+    run: str,
+    images: Annotated[str | None, Parameter(help="The first of these is varied; by default a test picture.")] = None,
+    /,
+    *,
+    rows: Annotated[Whole, Parameter(help="Latent dimensions, the most informative first.")] = 10,
+    columns: Whole = 9,
+    reach: Annotated[float, Parameter(help="Standard deviations of the codes, each way.")] = 2.5,
+    label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
+    out: Annotated[Path, Parameter(help="A .png, or a .gif or .mp4 that goes there and back.")] = Path("traversal.png"),
+    rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 10.0,
+    device: Device = "auto",
+) -> None:
+    """Vary one latent dimension at a time, a row each, the others as in one picture; print what was varied."""
+    import torch
+
+    from reverie.data.pictures import save_animation, save_grid, to_tensor
+    from reverie.tasks.traverse import traverse as vary
+
+    at_least("--rows", rows, 1)
+    at_least("--columns", columns, 1)
+    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
+        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
+    loaded = load(run, device)
+    test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
+    embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
+    labels = _labels(loaded, test, _first(1)) if label is None else [label]
+    found = vary(loaded.model, to_tensor(test.batch(_first(1)))[0], embedding, rows, columns, reach, labels)
+    if out.suffix.lower() == ".png":
+        save_grid(found.pictures, out, columns)
+    else:
+        frames = found.pictures.unflatten(0, (-1, columns)).permute(1, 2, 0, 3, 4)  # (columns, C, rows, H, W)
+        frames = frames.flatten(2, 3)  # the rows below each other
+        save_animation(torch.cat([frames, frames[1:-1].flip(0)]), out, rate)
+    kl = embedding.kl
+    say(f"{len(found.dimensions)} dimensions in {out}")
+    report(
+        {
+            "dimensions": found.dimensions,
+            "ordered_by": "variance of the codes" if kl is None else "KL from the prior, nats",
+            "importance": [float((embedding.spread()[1] if kl is None else kl)[d]) for d in found.dimensions],
+            "steps": found.steps,
+        }
+    )
+
+
+@command
+def map(
+    run: str,
+    images: Annotated[str | None, Parameter(help="By default the test pictures of the run's own data.")] = None,
+    /,
+    *,
+    side: Annotated[Whole, Parameter(help="Pictures along each side of the maps.")] = 20,
+    label: Annotated[str | None, Parameter(help="The class that a conditional model draws.")] = None,
+    out: Annotated[Path, Parameter(help="A folder.")] = Path("map"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Show the latent space: what it decodes to, where pictures lie in it, and how much of it is empty.
+
+    Leaves manifold.png, pictures.png (thumbnails where their codes lie) and figures.json, and prints the last.
+    """
+    from reverie.data.pictures import save_grid
+    from reverie.files import check_folder, replacing
+    from reverie.tasks import maps
+    from reverie.tasks.embed import embed
+    from reverie.tasks.pictures import Subset, some
+
+    check_folder(out)
+    loaded = load(run, device)
+    dataset = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
+    shown = Subset(dataset, some(dataset, maps.MOST_COMPARED, seed))
+    embedding = embed(loaded.model, shown)
+    labels = None if label is None else (label,)
+    save_grid(maps.manifold(loaded.model, side, embedding, labels), out / "manifold.png", side)
+    with replacing(out / "pictures.png") as temporary:
+        maps.thumbnails(embedding, shown, side).save(temporary, format="PNG")
+    figures: dict[str, Any] = {"pictures": len(shown), "dimensions": embedding.codes.shape[1], "seed": seed}
+    if len(shown) >= maps.FEWEST_COMPARED:
+        figures["gaps"] = maps.gaps(embedding, seed=seed)
+        figures["gaps_on_segments"] = maps.gaps(embedding, "segments", seed=seed)
+    else:
+        say(f"gaps are measured among {maps.FEWEST_COMPARED} codes or more; there are {len(shown)}")
+    say(f"maps of {len(shown):,} codes in {out}")
+    report(figures, out / "figures.json")
+
+
+@command
+def directions(
+    run: str,
+    /,
+    *,
+    attributes: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Learn a direction for each: classes or factors of the data, brightness, slant or thickness; the "
+            "others are held fixed. Without: directions found without labels.",
+            negative="",
+            consume_multiple=True,
+        ),
+    ] = (),
+    how: Annotated[
+        Literal["principal", "sensitive"],
+        Parameter(help="Without attributes: where latents vary most, or where pictures change most."),
+    ] = "principal",
+    count: Annotated[Whole, Parameter(help="Directions, of those found without labels.")] = 6,
+    pictures: Annotated[Whole, Parameter(help="That attributes are learned from.")] = 500,
+    data: Data = None,
+    space: Space = None,
+    reach: Annotated[float, Parameter(help="Standard deviations, each way.")] = 3.0,
+    columns: Whole = 7,
+    out: Annotated[Path, Parameter(help="A .png: a direction a row.")] = Path("directions.png"),
+    vectors: Annotated[Path | None, Parameter(help="Also write the directions to this .npz.")] = None,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Find directions in the latent space and show what a step along each changes."""
+    import torch
+
+    from reverie.capabilities import Encodes
+    from reverie.data.pictures import save_grid
+    from reverie.tasks import directions as task
+    from reverie.tasks.attributes import MEASURED
+    from reverie.tasks.labels import labels_in_turn
+    from reverie.tasks.space import space_of
+
+    png(out)
+    at_least("--count", count, 1)
+    at_least("--columns", columns, 2)
+    loaded = load(run, device)
+    space_of(loaded.model, space, "have directions")
+    whole = dataset_like(loaded, data or own_data(loaded))
+    if attributes:
+        latents, values = task.attributed(loaded.model, whole.split("train"), attributes, pictures, space, seed, _told)
+        found = task.effects(latents, values)
+    elif how == "sensitive":
+        latents, found = (
+            task.drawn(loaded.model, space, seed=seed),
+            task.sensitive(loaded.model, count, space, seed=seed),
+        )
+    else:
+        if isinstance(loaded.model, Encodes) and space != "w":
+            latents = torch.from_numpy(_embedding(loaded, whole.split("train")).codes)
+        else:
+            latents = task.drawn(loaded.model, space, seed=seed)
+        found = task.principal(latents, count)
+    steps = torch.linspace(-reach, reach, columns)
+    start = latents[:1]
+    labels = labels_in_turn(loaded.model, None, 1)
+    rows = [task.along(loaded.model, start, vector, steps, space, labels)[0] for vector in found.vectors]
+    save_grid(torch.cat(rows), out, columns)
+    if vectors is not None:
+        _save_arrays(vectors, {name: vector for name, vector in zip(found.names, found.vectors, strict=True)})
+    say(f"{len(found.names)} directions in {out}")
+    report(
+        {
+            name: {"share": float(share)}
+            | {key: [round(float(v), 4) for v in measure(row)] for key, measure in MEASURED.items()}
+            for name, share, row in zip(found.names, found.strength, rows, strict=True)
+        }
+    )
+
+
+@command
+def arithmetic(
+    run: str,
+    expression: Annotated[
+        str,
+        Parameter(
+            help="Such as 'smile - smile:low + curly/': attributes or classes (:low or :high), or data specs.",
+            allow_leading_hyphen=True,
+        ),
+    ],
+    /,
+    *,
+    to: Annotated[str | None, Parameter(help="Pictures to add it to; by default the sum itself is drawn.")] = None,
+    count: Annotated[Whole, Parameter(help="Of those pictures.")] = 8,
+    terms: Annotated[Whole, Parameter(help="Pictures whose mean a term is, at most.")] = 100,
+    strength: float = 1.0,
+    data: Data = None,
+    space: Space = None,
+    out: Annotated[Path, Parameter(help="A .png: pictures, their latents drawn, and with the change.")] = Path(
+        "arithmetic.png"
+    ),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Add and subtract the mean latents of sets of pictures; print what changed of what can be measured."""
+    import torch
+
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.tasks import arithmetic as task
+    from reverie.tasks.attributes import MEASURED
+    from reverie.tasks.labels import labels_for, labels_in_turn
+    from reverie.tasks.project import latents_of
+    from reverie.tasks.reconstruct import in_rows
+
+    png(out)
+    at_least("--terms", terms, task.LEAST)
+    parsed = task.parse(expression)
+    loaded = load(run, device)
+    whole = dataset_like(loaded, data or own_data(loaded))
+    held_out = whole.split("test" if len(whole.split("test")) else "all")
+
+    def latents(source: Dataset, rows: NDArray[np.int64]) -> Tensor:
+        images, names = to_tensor(source.batch(rows)), _labels(loaded, source, rows)
+        return latents_of(loaded.model, images, names, space=space, seed=seed, progress=_told)
+
+    found: list[tuple[int, Tensor]] = []
+    for term in parsed:
+        source, rows = held_out, task.chosen(held_out, term.name, terms, seed)
+        if rows is None:
+            source = _pictures_of(loaded, term.name, held_out)
+            rows = _first(min(terms, len(source)))
+        found.append((term.sign, latents(source, rows)))
+    change = task.total(found)
+    if to is None:
+        labels = labels_in_turn(loaded.model, None, 1)
+        shown = [task.edited(loaded.model, torch.zeros_like(change)[None], change, strength, space, labels)]
+        figures: dict[str, Any] = {key: float(measure(shown[0])) for key, measure in MEASURED.items()}
+    else:
+        others = dataset_like(loaded, to)
+        rows = _first(min(count, len(others)))
+        numbers = labels_for(loaded.model, _labels(loaded, others, rows), len(rows))
+        here = latents(others, rows)
+        before, after = (task.edited(loaded.model, here, change, size, space, numbers) for size in (0.0, strength))
+        shown = [to_tensor(others.batch(rows)), before, after]
+        figures = {
+            key: {"before": float(measure(before).mean()), "after": float(measure(after).mean())}
+            for key, measure in MEASURED.items()
+        }
+    save_grid(in_rows(shown, len(shown[0])), out, len(shown[0]))
+    say(f"{expression} in {out}")
+    report(
+        {"expression": expression, "pictures_in_terms": [len(part) for _, part in found]}
+        | {"length": float(change.norm()), "strength": strength, "measured": figures}
+    )
+
+
+def _told(done: int, of: int) -> None:
+    if done % 64 == 0 and done < of:
+        say(f"{done} of {of} pictures projected")
+
+
+def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:
+    """The data set that a term names, which is no attribute of the ``known`` one."""
+    from reverie.errors import nearest
+    from reverie.tasks.attributes import attributes_of
+
+    if not Path(name).exists():
+        plain = name.partition(":")[0]
+        raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
+    return dataset_like(loaded, name)
+
+
+def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:
+    import numpy as np
+
+    from reverie.files import replacing
+
+    if path.suffix.lower() != ".npz":
+        raise ReverieError(f"Arrays are saved as .npz, not as {path}.")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})
+
+
+def _first(count: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.arange(count)
+
+
+def _labels(loaded: Run, dataset: Dataset, rows: NDArray[np.int64]) -> list[int] | None:
+    """The labels of some pictures in the model's numbering, where it takes any."""
+    from reverie.tasks.pictures import model_labels
+
+    numbers = model_labels(loaded.model, dataset)
+    return None if numbers is None else numbers[rows].tolist()
+
+
+def _embedding(loaded: Run, training: Pictures) -> Embedding:
+    from reverie.tasks.embed import embed
+    from reverie.tasks.pictures import some
+
+    return embed(loaded.model, training, indices=some(training, EMBEDDED))

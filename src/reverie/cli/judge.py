@@ -1,0 +1,234 @@
+"""Commands that judge pictures: anomaly, classify, and transfer, which makes a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from reverie.cli.shared import (
+    Device,
+    Normal,
+    SplitOrNone,
+    Whole,
+    at_least,
+    dataset_like,
+    held_out,
+    load,
+    own_data,
+    pictures_like,
+    png,
+    report,
+    room,
+    say,
+    suffixed,
+)
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from reverie.artifact import Run
+    from reverie.data import Dataset
+
+command = room("Judge")
+
+SHOWN = 24  # pictures in odd.png
+
+
+@command
+def anomaly(
+    run: str,
+    images: str,
+    /,
+    *,
+    score: Annotated[
+        str,
+        Parameter(
+            help="auto, reconstruction, peak, bound, iw, complexity, density, codes or likelihood-ratio; a model has "
+            "those that its capabilities permit."
+        ),
+    ] = "auto",
+    rate: Annotated[float, Parameter(help="Of normal pictures that are called odd, at most.")] = 0.05,
+    normal: Normal = None,
+    good: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Classes of IMAGES that are normal, all others being odd; adds AUROC and AUPR to the figures.",
+            negative="",
+            consume_multiple=True,
+        ),
+    ] = (),
+    background: Annotated[str | None, Parameter(help="A second run, for the likelihood ratio.")] = None,
+    split: SplitOrNone = None,
+    out: Annotated[Path, Parameter(help="A folder.")] = Path("anomaly"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Find odd pictures, with a promised rate of false alarms, and where in each the oddness is.
+
+    IMAGES is a data spec. Leaves scores.csv, sheet.html (the oddest first), odd.png (the oddest beside heat maps) and
+    figures.json, and prints the last.
+    """
+    import torch
+
+    from reverie.capabilities import Reconstructs
+    from reverie.data.pictures import coloured, save_grid, to_tensor
+    from reverie.files import check_folder
+    from reverie.tasks import anomaly as task
+    from reverie.tasks.pictures import model_labels
+
+    check_folder(out)
+    loaded = load(run, device)
+    beside = None if background is None else _background(loaded, background, device)
+    task.score_of(loaded.model, score, beside)
+    pictures = pictures_like(loaded, images, split)
+    normals = _of_classes(pictures, good) if good else None
+    finder = task.detector(loaded.model, held_out(loaded, normal, pictures), score, rate, beside, seed=seed)
+    scores = finder.scores(pictures)
+    p_values, odd = finder.p_values(scores), finder.odd(scores)
+    figures = finder.figures(scores, normals) | {"normal": normal or own_data(loaded), "images": images, "seed": seed}
+
+    rows = task.oddest(scores)
+    shown, heat = to_tensor(pictures.batch(rows)), None
+    if isinstance(loaded.model, Reconstructs):
+        labels = model_labels(loaded.model, pictures)
+        heat = task.heat_map(loaded.model, shown, None if labels is None else labels[rows])
+        marked = task.overlay(shown[:SHOWN], heat[:SHOWN])
+        save_grid(torch.stack([coloured(shown[:SHOWN]), marked], 1).flatten(0, 1), out / "odd.png", columns=8)
+    task.write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)
+    title = f"Odd pictures of {images}"
+    task.write_sheet(out / "sheet.html", shown, pictures.names, scores, p_values, odd, heat, title, rows)
+    say(f"{int(odd.sum()):,} of {len(odd):,} pictures are odd; look at {out / 'sheet.html'}")
+    report(figures, out / "figures.json")
+
+
+@command
+def classify(
+    run: str,
+    images: str,
+    /,
+    *,
+    reject: Annotated[
+        float | None, Parameter(help="Refuse what is of none of the classes, and at most this share of what is.")
+    ] = None,
+    normal: Normal = None,
+    samples: Annotated[Whole, Parameter(help="Draws for each picture and class; more are slower and better.")] = 50,
+    split: SplitOrNone = None,
+    out: Annotated[Path, Parameter(help="A .csv of names, classes and probabilities.")] = Path("classes.csv"),
+    sheet: Annotated[Path | None, Parameter(help="A .png: a row of each class, the surest first.")] = None,
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Tell the classes of pictures by Bayes' rule, from a model of p(x|y); IMAGES is a data spec.
+
+    Prints, as JSON, how often that is right where the pictures have labels.
+    """
+    from reverie.data.pictures import save_grid
+    from reverie.tasks import classify as task
+
+    at_least("--samples", samples, 1)
+    suffixed(out, ".csv")
+    if sheet:
+        png(sheet, "--sheet")
+    loaded = load(run, device)
+    task.check(loaded.model)
+    pictures = pictures_like(loaded, images, split)
+    threshold = None
+    if reject is not None:
+        known = held_out(loaded, normal, pictures)
+        threshold = task.calibrate(loaded.model, known, reject, samples=samples, seed=seed)
+    found = task.classify(loaded.model, pictures, samples=samples, seed=seed, reject=threshold)
+    found.write_csv(out, pictures.names)
+    if sheet:
+        save_grid(found.sheet(pictures, columns := 12), sheet, columns)
+    promised = {"rate": reject, "calibrated_on": threshold.pictures} if threshold else {}
+    report(found.figures(pictures) | promised | {"images": images, "samples": samples, "seed": seed})
+
+
+@command
+def transfer(
+    run: str,
+    /,
+    *,
+    labels: Annotated[
+        str | None,
+        Parameter(
+            name=("--labels", "--data"), help="A data spec with classes; by default the data the run was trained on."
+        ),
+    ] = None,
+    count: Annotated[
+        tuple[Whole, ...],
+        Parameter(
+            help="Labelled pictures to learn from; of several numbers each is measured and the last is kept.",
+            negative="",
+            consume_multiple=True,
+        ),
+    ] = (100,),
+    how: Annotated[
+        Literal["frozen", "tuned", "scratch"],
+        Parameter(help="A layer on codes; the encoder too; or the encoder from fresh weights, to compare."),
+    ] = "frozen",
+    steps: Annotated[Whole, Parameter(help="Of tuned and scratch.")] = 1000,
+    out: Annotated[Path, Parameter(help="A folder for the classifier and figures.json.")] = Path("classifier"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Make a classifier of a run's encoder and few labels, and measure it on the data's test pictures.
+
+    The folder is what `reverie condition --classifier` takes.
+    """
+    from reverie.files import check_folder
+    from reverie.tasks import transfer as task
+
+    for number in count:
+        at_least("--count", number, 1)
+    at_least("--steps", steps, 1)
+    check_folder(out)
+    loaded = load(run, device)
+    task.check(loaded.model)
+    spec = labels or own_data(loaded)
+    whole = dataset_like(loaded, spec)
+    training, test = whole.split("train"), whole.split("test")
+    found = task.curve(loaded.model, training, test, counts=count, how=how, steps=steps, seed=seed)
+    for note in whole.found["notes"]:
+        say(f"{spec}: {note}")
+    best = found[-1]
+    best.classifier.save(out)
+    figures = {
+        "how": how,
+        "data": spec,
+        "classes": list(best.classifier.classes),
+        "labels": best.labels,
+        "accuracy": best.accuracy,
+        "tested": best.tested,
+        "accuracies": {each.labels: each.accuracy for each in found},
+        "steps": None if how == "frozen" else steps,
+        "seed": seed,
+    }
+    report(figures, out / "figures.json")
+
+
+def _background(loaded: Run, where: str, device: str) -> object:
+    """The model of another run that has learned pictures of the same shape."""
+    found = load(where, device)
+    if found.facts.shape != loaded.facts.shape:
+        raise ReverieError(
+            f"{where} was trained on pictures of {found.facts.shape} (channels, height, width), and {loaded.path} on "
+            f"{loaded.facts.shape}."
+        )
+    return found.model
+
+
+def _of_classes(pictures: Dataset, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """(N,): whether each picture is of one of these classes."""
+    import numpy as np
+
+    from reverie.tasks.labels import label_number
+
+    classes = pictures.facts.classes
+    if pictures.labels is None:
+        raise ReverieError(f"--good names classes, and {pictures.spec} has none; sort its pictures into subfolders.")
+    return np.isin(pictures.labels, [label_number(name, classes) for name in names])

@@ -1,0 +1,245 @@
+"""Commands that train, measure, and say what there is: train, evaluate, models, data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from reverie.cli.shared import (
+    Device,
+    Set,
+    Split,
+    Whole,
+    WholeOrNone,
+    at_least,
+    dataset_like,
+    load,
+    own_data,
+    report,
+    room,
+)
+from reverie.errors import ReverieError
+
+command = room("Learn")
+
+
+@command
+def train(
+    model: str,
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces.")],
+    out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: WholeOrNone = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on with the run in --out.")] = False,
+    batch_size: WholeOrNone = None,
+    lr: Annotated[float | None, Parameter(help="Learning rate of every optimizer.")] = None,
+    seed: WholeOrNone = None,
+    evaluate_every: Annotated[
+        WholeOrNone,
+        Parameter(
+            name=("--evaluate-every", "--during-training"),
+            help="Measure the samples' quality each time so many pictures were seen; RUN/best keeps the best.",
+        ),
+    ] = None,
+    workers: Annotated[WholeOrNone, Parameter(help="Threads that prepare batches ahead.")] = None,
+    device: Device = "auto",
+    config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
+    set_: Set = (),
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a model on pictures; leaves weights, metrics, sample pictures and report.html in a folder.
+
+    Parameters
+    ----------
+    model
+        A name that `reverie models` lists, say vae.
+    minutes
+        How long to train (10 where neither this, --epochs nor --steps is given).
+    epochs
+        How often to see every picture.
+    steps
+        How many optimizer steps.
+    batch_size
+        How many pictures a step.
+    seed
+        Equal seeds give equal runs.
+    quiet
+        Say nothing but the end.
+    """
+    from reverie.config import parse_settings
+    from reverie.registry import preset
+
+    preset(model)  # an unknown name is told before torch is imported
+    settings = _settings_file(config)
+    flags = {
+        "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
+        "workers": workers, "evaluate_every": evaluate_every,
+    }  # fmt: skip
+    given = {k: v for k, v in flags.items() if v is not None}
+    if given.keys() & {"minutes", "epochs", "steps"}:  # a budget of the command line replaces the file's
+        for key in ("minutes", "epochs", "steps"):
+            settings["train"].pop(key, None)
+    settings["train"] |= given
+    for section, values in parse_settings(list(set_)).items():
+        settings[section] |= values
+
+    from reverie.training import train as run_training
+
+    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
+    if os.environ.get("RANK", "0") == "0":
+        further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
+        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
+
+
+def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
+    sections: dict[str, dict[str, Any]] = {"model": {}, "train": {}, "data": {}}
+    if path is None:
+        return sections
+    from reverie.errors import nearest
+
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ReverieError(f"There is no file {path}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReverieError(f"{path} can't be read as JSON: {str(error)[:200]}.") from error
+    found = found.get("settings", found) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise ReverieError(f"{path} must hold the sections model, train and data, each with keys and values.")
+    for section, values in found.items():
+        if section not in sections:
+            raise ReverieError(f"Unknown section '{section}' in {path}{nearest(section, sections)}")
+        sections[section] |= values
+    return sections
+
+
+@command
+def evaluate(
+    run: str,
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
+    split: Split = "test",
+    metrics: Annotated[
+        tuple[str, ...],
+        Parameter(help="By default all the model permits.", negative="", consume_multiple=True),
+    ] = (),
+    samples: Annotated[Whole, Parameter(help="Draws a picture for the importance-weighted bound.")] = 500,
+    limit: Annotated[Whole, Parameter(help="Use this many pictures; 0 = all.")] = 0,
+    features: Annotated[
+        str,
+        Parameter(help="Space of quality: auto, pixels, textures, classifier, encoder:RUN or inception[:FILE]."),
+    ] = "auto",
+    generated: Annotated[Whole, Parameter(help="New pictures that the quality figures are taken on.")] = 10_000,
+    seed: Whole = 0,
+    out: Annotated[Path | None, Parameter(help="Also write the figures to this JSON file.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure a run on held-out pictures and print the figures as JSON."""
+    import reverie.evaluation
+    from reverie.training import pick_device
+
+    at_least("--samples", samples, 1)
+    at_least("--limit", limit, 0)
+    at_least("--generated", generated, 6)
+    loaded = load(run, device)
+    whole = dataset_like(loaded, data or own_data(loaded))
+    figures = reverie.evaluation.evaluate(
+        loaded.model,
+        whole.split(split),
+        metrics=metrics or None,
+        samples=samples,
+        limit=limit,
+        seed=seed,
+        device=pick_device(device),
+        training=whole.split("train") if split == "test" else None,
+        features=features,
+        generated=generated,
+    )
+    report(figures, out)
+
+
+@command
+def models(name: str | None = None, /) -> None:
+    """List the models: what each is, and what it can do; with a NAME, its settings and their defaults."""
+    import textwrap
+
+    from reverie import capabilities, registry
+
+    if name is not None:
+        return _settings(name)
+    kinds = {
+        "samples": "Samples", "encodes": "Encodes", "bounds": "Bounds", "labels": "Conditions",
+        "translates": "Translates",
+    }  # fmt: skip
+    wide = max(map(len, registry.names()))
+    rows = []
+    for name, entry in registry.MODELS.items():
+        line = f"{name:{wide}}  {entry.summary} ({entry.paper})"
+        print(textwrap.fill(line, 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
+        found = registry.load_class(name)
+        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds.values())
+        rows.append((name, found.taxonomy, *marks))
+    head = ("", "density", *kinds)
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    print()
+    for row in (head, *rows):
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _settings(name: str) -> None:
+    """Every key that --set takes for a model."""
+    from dataclasses import asdict
+
+    from reverie import registry
+    from reverie.config import settings_of
+    from reverie.data import DataOptions
+    from reverie.engine.budget import Plan
+
+    found = registry.load_class(name)
+    sections: list[tuple[str, type, dict[str, Any]]] = [
+        ("model", found.Config, registry.preset(name)),
+        ("train", Plan, asdict(found.defaults)),
+        ("data", DataOptions, {}),
+    ]
+    for section, kind, preset in sections:
+        for key, default, meaning in settings_of(kind, preset):
+            print(f"{f'{section}.{key}={default}':34}  {meaning}".rstrip())
+
+
+@command
+def data(
+    spec: str,
+    /,
+    *,
+    sheet: Annotated[Path, Parameter(help="Where to save the contact sheet.")] = Path("contact-sheet.png"),
+    set_: Set = (),
+) -> None:
+    """Say what was found in a data spec, and save a contact sheet."""
+    from reverie.config import configure, parse_settings
+    from reverie.data import DataOptions, contact_sheet, open_dataset
+    from reverie.files import replacing
+
+    dataset = open_dataset(spec, configure(DataOptions, parse_settings(list(set_))["data"], "data"))
+    print(f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.facts.shape))} (channels x height x width)")
+    for key, value in dataset.found.items():
+        shown = (
+            ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else value
+        )
+        print(f"{key}: {shown}")
+    if dataset.unreadable:
+        print(f"unreadable: {len(dataset.unreadable)}")
+        for name, why in dataset.unreadable:
+            print(f"  {name}: {why}")
+    with replacing(sheet) as temporary:
+        contact_sheet(dataset, 8, 12).save(temporary, format="PNG")
+    print(f"contact sheet: {sheet}")

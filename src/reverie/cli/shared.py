@@ -1,0 +1,205 @@
+"""What the commands share: the app and its rooms, the types of options, and how runs and pictures are loaded.
+
+A command is a typed function in the module of its room, under ``@command``; its docstring is its help. It checks its
+words, imports what it needs inside (so that `--help` waits for no torch), calls one function of the library, writes and
+prints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from cyclopts import App, Group, Parameter
+
+from reverie.config import coerce
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from reverie.artifact import Run
+    from reverie.data import Dataset
+    from reverie.tasks.pictures import Pictures
+
+ROOMS = ("Learn", "Draw", "Explore", "Use", "Judge")  # in the order of --help
+
+app = App(
+    name="reverie",
+    help="Generative image models from a folder of pictures: train, draw, put to use, judge.",
+    version_flags=["--version"],
+    group_commands=Group("Options", sort_key=len(ROOMS)),  # of --help and --version; a command has its room's
+)
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def room(title: str) -> Callable[[Command], Command]:
+    """A decorator that makes a function a command, shown under this title, one of `ROOMS`."""
+    group = Group(title, sort_key=ROOMS.index(title))
+
+    def command(function: Command) -> Command:
+        app.command(function, group=group)
+        return function
+
+    return command
+
+
+# Options
+
+
+def whole_number(kind: Any, tokens: Sequence[Any]) -> Any:
+    """A whole number as `--set` takes it; cyclopts itself would round 1.5."""
+    return coerce(tokens[0].value, int, tokens[0].keyword)
+
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+WholeOrNone = Annotated[int | None, Parameter(converter=whole_number)]
+Split = Literal["train", "validation", "test", "all"]
+SplitOrNone = Annotated[Split | None, Parameter(help="By default test where IMAGES are the run's own data, else all.")]
+Normal = Annotated[
+    str | None,
+    Parameter(help="Normal pictures to calibrate on; by default those the run's own data holds out of training."),
+]
+Labels = Annotated[
+    tuple[str, ...],
+    Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
+]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set", negative="", consume_multiple=True, help="section.key=value ...; sections: model, train, data."
+    ),
+]
+
+
+def suffixed(out: Path, suffix: str, flag: str = "--out") -> None:
+    """Refuse a file of another kind, before the work."""
+    if out.suffix.lower() != suffix:
+        raise ReverieError(f"{flag} takes a {suffix} file, not {out}.")
+
+
+def png(out: Path, flag: str = "--out") -> None:
+    """Refuse what is no .png, before the work."""
+    suffixed(out, ".png", flag)
+
+
+def at_least(flag: str, value: int, low: int) -> None:
+    """Refuse a number below ``low``."""
+    if value < low:
+        raise ReverieError(f"{flag} must be at least {low}, not {value}.")
+
+
+# Runs and pictures
+
+
+def load(run: str, device: str) -> Run:
+    """The run in a folder, its model on the device."""
+    from reverie.artifact import load as load_run
+    from reverie.training import pick_device
+
+    return load_run(run, pick_device(device))
+
+
+def own_data(loaded: Run) -> str:
+    """The spec of the data that a run was trained on."""
+    spec: str = loaded.config["data"]["spec"]
+    return spec
+
+
+def dataset_like(loaded: Run, spec: str) -> Dataset:
+    """The data set of a spec, its pictures brought to the size and channels the run was trained on."""
+    from reverie.config import configure
+    from reverie.data import DataOptions, open_dataset
+
+    facts = loaded.facts
+    options = dict(loaded.config["settings"]["data"])
+    if not _same(spec, own_data(loaded)):
+        options |= {"limit": 0}
+    options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
+    dataset = open_dataset(spec, configure(DataOptions, options, "data"))
+    if dataset.facts.shape != facts.shape:
+        raise ReverieError(
+            f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
+            f"the run was trained on {facts.shape}."
+        )
+    if dataset.facts.sides != facts.sides:
+        raise ReverieError(
+            f"{spec} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange them."
+        )
+    return dataset
+
+
+def pictures_like(loaded: Run, spec: str, split: Split | None) -> Dataset:
+    """Pictures to judge: by default those of the run's own data that test it, and all of any other data."""
+    dataset = dataset_like(loaded, spec)
+    return dataset.split(split or ("test" if _same(spec, own_data(loaded)) else "all"))
+
+
+def held_out(loaded: Run, normal: str | None, judged: Dataset) -> Pictures:
+    """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``."""
+    from reverie.tasks.pictures import without
+
+    spec = normal or own_data(loaded)
+    whole = dataset_like(loaded, spec)
+    seen: list[Dataset] = [whole.split("train")] if _same(spec, own_data(loaded)) else []
+    found = without(whole, *seen, *([judged] if _same(spec, judged.spec) else []))
+    if not len(found):
+        raise ReverieError(
+            f"{spec} holds no pictures to calibrate on that were neither learned from nor are to be judged; judge "
+            "another --split, or give others by --normal."
+        )
+    return found
+
+
+def run_and_pictures(run: str, images: str, split: Split, count: int, device: str) -> tuple[Run, Any, list[str] | None]:
+    """A run, the first pictures (n, C, H, W) of a spec as uint8, and their class names where the model takes labels."""
+    import numpy as np
+
+    from reverie.capabilities import Conditions
+
+    at_least("--count", count, 1)
+    loaded = load(run, device)
+    dataset = dataset_like(loaded, images).split(split)
+    indices = np.arange(min(count, len(dataset)))
+    labels = None
+    if isinstance(loaded.model, Conditions) and dataset.labels is not None:
+        labels = [dataset.facts.classes[i] for i in dataset.labels[indices]]
+    return loaded, dataset.batch(indices), labels
+
+
+def _same(spec: str, other: str) -> bool:
+    """Whether two specs name the same data, however they are written."""
+    try:
+        return spec == other or os.path.samefile(spec, other)
+    except (OSError, ValueError):  # not both are paths
+        return False
+
+
+# What is said
+
+
+def report(figures: dict[str, Any], out: Path | None = None) -> None:
+    """Print figures as JSON, and write the same to a file where one is given."""
+    from reverie.files import replacing
+
+    text = json.dumps(figures, indent=2)
+    if out:
+        with replacing(out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def say(sentence: str) -> None:
+    """A sentence beside the results, on stderr."""
+    # What a file says of itself may be part of the sentence: nothing in it steers the terminal.
+    print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
+
+
+def fail(sentence: str, code: int) -> None:
+    """End with a sentence and an exit code."""
+    say(sentence)
+    sys.exit(code)

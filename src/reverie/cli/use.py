@@ -1,0 +1,293 @@
+"""Commands that put a run to use on pictures: reconstruct, denoise, embed, cluster, compress, neighbours, translate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reverie.cli.shared import (
+    Device,
+    Split,
+    SplitOrNone,
+    Whole,
+    WholeOrNone,
+    at_least,
+    dataset_like,
+    load,
+    own_data,
+    pictures_like,
+    png,
+    report,
+    room,
+    run_and_pictures,
+    say,
+)
+from reverie.errors import ReverieError
+
+command = room("Use")
+
+
+@command
+def reconstruct(
+    run: str,
+    images: str,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .png: rows of inputs above rows of outputs.")] = Path("reconstructions.png"),
+    count: Whole = 32,
+    split: Split = "all",
+    device: Device = "auto",
+) -> None:
+    """Show pictures beside what a run makes of them; IMAGES is a data spec."""
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.tasks.reconstruct import pairs
+    from reverie.tasks.reconstruct import reconstruct as rebuild
+
+    png(out)
+    loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
+    given = to_tensor(pictures)
+    rebuilt = rebuild(loaded.model, given, labels)
+    save_grid(pairs(given, rebuilt, min(8, len(given))), out, columns=min(8, len(given)))
+    print(f"{len(given)} pictures and their reconstructions in {out}")
+
+
+@command
+def embed(
+    run: str,
+    images: str,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .npz or .parquet file: names, codes, labels.")] = Path("codes.npz"),
+    split: Split = "all",
+    device: Device = "auto",
+) -> None:
+    """Write the latent codes of pictures; IMAGES is a data spec."""
+    from reverie.tasks.embed import embed as encode
+
+    if out.suffix not in (".npz", ".parquet"):
+        raise ReverieError(f"--out takes a .npz or .parquet file, not {out}.")
+    loaded = load(run, device)
+    found = encode(loaded.model, dataset_like(loaded, images).split(split))
+    found.save(out)
+    print(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
+
+
+@command
+def denoise(
+    run: str,
+    images: str,
+    /,
+    *,
+    damage: Annotated[
+        Literal["noise", "hole", "coarse"],
+        Parameter(help="What is wrong with the pictures; coarse: too few pixels."),
+    ] = "noise",
+    level: Annotated[float, Parameter(help="The noise's standard deviation, pixels being 0 to 1.")] = 0.1,
+    hole: Annotated[
+        Path | None, Parameter(help="A picture of the run's size, white where a pixel is missing; else the middle is.")
+    ] = None,
+    factor: Annotated[Whole, Parameter(help="Of coarse: how many pixels became one, each way.")] = 4,
+    clean: Annotated[
+        bool, Parameter(negative="", help="IMAGES are undamaged: damage them first, and measure what comes back.")
+    ] = False,
+    how: Annotated[
+        Literal["auto", "reconstruct", "project"],
+        Parameter(help="By the encoder, or by a search for what the model can draw; auto: what the model can."),
+    ] = "auto",
+    count: Whole = 16,
+    split: Split = "all",
+    out: Annotated[Path, Parameter(help="A .png: rows of damaged pictures above rows of restored ones.")] = Path(
+        "denoised.png"
+    ),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Restore pictures by what a run knows: remove noise, fill a hole, add pixels; IMAGES is a data spec."""
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.evaluation.reconstruction import psnr, ssim
+    from reverie.tasks import denoise as task
+    from reverie.tasks.reconstruct import in_rows
+
+    png(out)
+    loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
+    given = to_tensor(pictures)
+    if damage == "hole":
+        found = task.holed(given, task.middle(*given.shape[2:]) if hole is None else task.read_hole(hole))
+    elif damage == "coarse":
+        found = task.coarse(given, factor)
+    else:
+        found = task.noisy(given, level, seed) if clean else task.as_noisy(given, level)
+    restored = task.restore(loaded.model, found, labels, how=how, seed=seed)
+    columns = min(8, len(given))
+    save_grid(in_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns), out, columns)
+    say(f"{len(given)} pictures, damaged and restored, in {out}")
+    figures: dict[str, Any] = {"damage": damage, "pictures": len(given), "seed": seed}
+    if clean:
+        for name, part in (("damaged", found.damaged), ("restored", restored)):
+            figures[name] = {"psnr": float(psnr(part, given).mean()), "ssim": float(ssim(part, given).mean())}
+    report(figures)
+
+
+@command
+def cluster(
+    run: str,
+    images: Annotated[str | None, Parameter(help="A data spec; by default the run's own test pictures.")] = None,
+    /,
+    *,
+    count: Annotated[Whole, Parameter(help="Groups.")] = 10,
+    how: Literal["kmeans", "mixture"] = "kmeans",
+    columns: Annotated[Whole, Parameter(help="Pictures of each group that are shown.")] = 12,
+    split: SplitOrNone = None,
+    out: Annotated[Path, Parameter(help="A folder.")] = Path("clusters"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Group pictures by their codes.
+
+    Leaves clusters.png (a group a row, the decoded centre first, then the pictures nearest to it), clusters.csv (name,
+    group, distance from its centre) and figures.json, and prints the last.
+    """
+    import csv
+
+    from reverie.data.pictures import save_grid
+    from reverie.files import check_folder, replacing
+    from reverie.tasks.cluster import cluster as group
+    from reverie.tasks.cluster import contact_sheet
+    from reverie.tasks.embed import embed as encode
+
+    check_folder(out)
+    loaded = load(run, device)
+    dataset = pictures_like(loaded, images or own_data(loaded), split)
+    found = group(encode(loaded.model, dataset), count, how, seed)
+    save_grid(contact_sheet(found, dataset, columns, loaded.model), out / "clusters.png", columns)
+    with (
+        replacing(out / "clusters.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["name", "cluster", "distance"])
+        table.writerows(zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True))
+    say(f"{len(dataset):,} pictures in {count} groups in {out}")
+    figures = {key: getattr(found, key) for key in ("silhouette", "purity", "nmi", "ari")}
+    report({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / "figures.json")
+
+
+@command
+def compress(
+    run: str,
+    images: Annotated[str | None, Parameter(help="A data spec; by default the run's own test pictures.")] = None,
+    /,
+    *,
+    bits: Annotated[Whole, Parameter(help="Of each number of a code, in the picture; 32: as they are.")] = 4,
+    count: Annotated[Whole, Parameter(help="Pictures that are measured.")] = 1000,
+    split: SplitOrNone = None,
+    out: Annotated[Path, Parameter(help="A folder.")] = Path("compressed"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure how well pictures come back from how few bytes, beside principal components, JPEG, WebP and PNG.
+
+    Leaves compressed.svg (the curves), compressed.png (what comes back) and figures.json, and prints the last.
+    """
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.files import check_folder, replacing
+    from reverie.tasks.compress import compress as measure
+    from reverie.tasks.pictures import model_labels
+
+    check_folder(out)
+    loaded = load(run, device)
+    test = pictures_like(loaded, images or own_data(loaded), split)
+    found = measure(loaded.model, dataset_like(loaded, own_data(loaded)).split("train"), test, count, seed)
+    rows = np.arange(min(10, len(test)))
+    labels = model_labels(loaded.model, test)
+    shown = found.picture(to_tensor(test.batch(rows)), bits, None if labels is None else labels[rows])
+    save_grid(shown.pictures, out / "compressed.png", len(rows))
+    with replacing(out / "compressed.svg") as temporary:
+        temporary.write_text(found.chart(), encoding="utf-8")
+    for note in found.notes:
+        say(note)
+    say(f"rows of compressed.png: {'; '.join(shown.names)}")
+    points = [asdict(point) for point in found.points]
+    figures = {"latent": found.latent, "pictures": found.pictures, "points": points, "notes": found.notes, "seed": seed}
+    report(figures, out / "figures.json")
+
+
+@command
+def neighbours(
+    run: str,
+    images: Annotated[str | None, Parameter(help="A data spec; by default pictures that the run draws.")] = None,
+    /,
+    *,
+    count: Annotated[Whole, Parameter(help="Pictures.")] = 8,
+    nearest: Annotated[Whole, Parameter(help="Training pictures shown for each.")] = 5,
+    features: Annotated[
+        str, Parameter(help="What near means: pixels, textures, classifier, encoder:RUN or inception[:FILE].")
+    ] = "pixels",
+    data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
+    out: Path = Path("neighbours.png"),
+    seed: Whole = 0,
+    device: Device = "auto",
+) -> None:
+    """Show drawn or given pictures beside the training pictures nearest to them."""
+    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.tasks.neighbours import neighbours as find
+    from reverie.tasks.pictures import some
+    from reverie.tasks.sample import sample as draw_pictures
+
+    at_least("--count", count, 1)
+    png(out)
+    loaded = load(run, device)
+    training = dataset_like(loaded, data or own_data(loaded)).split("train")
+    if images is None:
+        pictures = draw_pictures(loaded.model, count, seed=seed)
+    else:
+        others = dataset_like(loaded, images)
+        pictures = to_tensor(others.batch(some(others, count, seed)))
+    found = find(pictures, training, nearest, features)
+    save_grid(found.sheet(pictures, training), out, nearest + 1)
+    print(f"{len(pictures)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
+
+
+@command
+def translate(
+    run: str,
+    # Only so is "-" a picture; words that look like options are refused below.
+    images: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    direction: Annotated[Literal["ab", "ba"], Parameter(help="From side A to B, or back.")] = "ab",
+    out: Annotated[
+        Path, Parameter(help="A folder; for one picture also a file, or - for stdout.", allow_leading_hyphen=True)
+    ] = Path("translated"),
+    tile: Annotated[Whole, Parameter(help="Larger pictures go through in tiles; 0: never.")] = 1024,
+    overlap: Annotated[
+        WholeOrNone, Parameter(help="Pixels that neighbouring tiles share; by default enough for pix2pix.")
+    ] = None,
+    noise: Annotated[WholeOrNone, Parameter(help="Keep dropout on, with this seed.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Turn pictures into those of the other side; IMAGES are files, folders, or - for stdin."""
+    from reverie.tasks.translate import translate_files
+
+    for word in (*images, str(out)):
+        if word.startswith("-") and word != "-":
+            raise ReverieError(f"Unknown option {word}, or not where it belongs; a picture of that name is ./{word}.")
+    at_least("--tile", tile, 0)
+    at_least("--overlap", overlap or 0, 0)
+    loaded = load(run, device)
+    done = translate_files(loaded.model, images, out, direction, noise=noise, tile=tile, overlap=overlap)
+    for note, count in done.notes.items():
+        say(f"{note} (pictures: {count})")
+    for name, why in done.failed:
+        say(f"{name}: {why}")
+    if done.failed:
+        total = done.written + len(done.failed)
+        raise ReverieError(f"{len(done.failed)} of {total} pictures could not be read; {done.written} were translated.")
+    print(f"{done.written} pictures in {out}", file=sys.stderr if str(out) == "-" else sys.stdout)

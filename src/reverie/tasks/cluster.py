@@ -1,0 +1,182 @@
+"""Groups among the codes of pictures, by k-means or a Gaussian mixture, and a sheet that shows what each group is.
+
+Codes are clustered as they are, not standardised: the encoder's scale says what matters. A dimension that a VAE does
+not use has codes of almost no variance, and dividing by its deviation would blow its noise up to the size of the
+dimensions that tell pictures apart. (A mixture with full covariances does not depend on the scale anyway.)
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reverie.capabilities import Reconstructs
+from reverie.data.pictures import to_tensor
+from reverie.engine.randomness import derive
+from reverie.errors import ReverieError, nearest
+from reverie.tasks.codes import Codes, decode, rows_of
+from reverie.tasks.embed import Embedding
+from reverie.tasks.pictures import Pictures, model_labels, some
+
+How = Literal["kmeans", "mixture"]
+
+MOST_FITTED = 20_000  # codes that clusters are fitted on; all are assigned
+MOST_COMPARED = 2_000  # codes that the silhouette is measured on: it needs the distance of every pair
+STARTS = 5  # of k-means, of which the best is kept
+ROUNDS = 100  # of EM at most
+FLOORS = (1e-6, 1e-4, 1e-2)  # variance added to every direction, in units of the mean variance, until EM does not fail
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """k groups of N codes, numbered by their size, the largest first."""
+
+    assignments: NDArray[np.int64]  # (N,), the number of each code's cluster
+    centres: NDArray[np.float32]  # (k, d): the mean of a cluster, or of its Gaussian
+    distances: NDArray[np.float64]  # (N,), Euclidean, of each code to its centre
+    silhouette: float | None  # in [-1, 1], mean over at most `MOST_COMPARED` codes; None for fewer than two clusters
+    purity: float | None = None  # share of codes whose class is the most frequent one of their cluster
+    nmi: float | None = None  # mutual information of cluster and class over the mean of their entropies, in [0, 1]
+    ari: float | None = None  # adjusted Rand index: 1 where clusters are classes, 0 expected of chance
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many codes each cluster has, (k,)."""
+        return np.bincount(self.assignments, minlength=len(self.centres))
+
+    def nearest(self, cluster: int, count: int) -> NDArray[np.int64]:
+        """The rows of up to ``count`` codes of a cluster, nearest to its centre first."""
+        members = np.flatnonzero(self.assignments == cluster)
+        return members[np.argsort(self.distances[members], kind="stable")[:count]]
+
+
+def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clusters:
+    """``count`` clusters of codes (N, d), with the figures that compare them to classes where an embedding has labels.
+
+    ``kmeans`` gives every code to its nearest centre (Lloyd 1982, from k-means++ starts); ``mixture`` to the Gaussian
+    that is likeliest to have made it, with full covariances, or with diagonal ones where there are not d + 1 codes for
+    each Gaussian; a Gaussian may end without a code. Fitted on at most `MOST_FITTED` codes, drawn by ``seed``.
+
+    Figures: silhouette (Rousseeuw 1987), purity, normalised mutual information, adjusted Rand index (Hubert and Arabie
+    1985). Raises ReverieError for codes that are no numbers, and for more clusters than distinct codes.
+    """
+    if how not in ("kmeans", "mixture"):
+        raise ReverieError(f"Codes cannot be clustered by '{how}'{nearest(how, ('kmeans', 'mixture'))}")
+    rows = rows_of(codes)
+    fitted = rows[some(rows, MOST_FITTED, seed)]
+    distinct = len(np.unique(fitted, axis=0))
+    if not 1 <= count <= distinct:
+        raise ReverieError(
+            f"The number of clusters must lie between 1 and {distinct}, the distinct codes, not {count}."
+        )
+
+    from threadpoolctl import threadpool_limits
+
+    # On one thread: several would add up in the order in which they happen to finish.
+    with threadpool_limits(1):
+        fit = _kmeans if how == "kmeans" else _mixture
+        assignments, centres = fit(rows, fitted, count, seed)
+        order = np.argsort(-np.bincount(assignments, minlength=count), kind="stable")
+        assignments, centres = np.argsort(order)[assignments], centres[order]
+        distances = np.linalg.norm(rows - centres[assignments], axis=1)
+        silhouette = _silhouette(rows, assignments, seed)
+    found = Clusters(assignments.astype(np.int64), centres.astype(np.float32), distances, silhouette)
+    if not isinstance(codes, Embedding) or codes.labels is None:
+        return found
+    return _compared(found, codes.labels)
+
+
+def contact_sheet(clusters: Clusters, dataset: Pictures, columns: int = 10, model: object | None = None) -> Tensor:
+    """The clusters as pictures for a grid of ``columns`` columns, a row each: (k columns, C, H, W) in [-1, 1].
+
+    A row holds the pictures nearest to the centre, nearest first, and white where the cluster has no more. Where
+    ``model`` has an encoder with a decoder, the decoded centre comes before them; a conditional model draws it as the
+    most frequent class of the cluster. ``dataset`` holds the pictures whose codes were clustered, in their order.
+    """
+    if len(dataset) != len(clusters.assignments):
+        raise ReverieError(f"{len(clusters.assignments)} codes were clustered, and there are {len(dataset)} pictures.")
+    decoded = isinstance(model, Reconstructs)
+    if columns < 1 + decoded:
+        raise ReverieError(f"A row needs at least {'2 columns' if decoded else '1 column'}, not {columns}.")
+    sheet = torch.ones(len(clusters.centres), columns, *dataset.facts.shape)
+    if isinstance(model, Reconstructs):
+        centres = decode(model, clusters.centres, _commonest(clusters, model_labels(model, dataset)))
+        if centres.shape[1:] != sheet.shape[2:]:
+            raise ReverieError(f"{type(model).__name__} draws pictures of another shape than those of the data.")
+        sheet[:, 0] = centres
+    for number, row in enumerate(sheet):
+        chosen = clusters.nearest(number, columns - decoded)
+        if len(chosen):
+            row[decoded : decoded + len(chosen)] = to_tensor(dataset.batch(chosen))
+    return sheet.flatten(0, 1)
+
+
+def _kmeans(
+    rows: NDArray[np.float64], fitted: NDArray[np.float64], count: int, seed: int
+) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    from sklearn.cluster import KMeans
+
+    fit = KMeans(count, n_init=STARTS, random_state=derive(seed, "kmeans") % 2**32).fit(fitted)
+    return fit.predict(rows), fit.cluster_centers_
+
+
+def _mixture(
+    rows: NDArray[np.float64], fitted: NDArray[np.float64], count: int, seed: int
+) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    from sklearn.mixture import GaussianMixture
+
+    # One scale for all dimensions leaves their proportions alone, and gives the floor of the variances its meaning.
+    centre, scale = fitted.mean(0), np.sqrt(fitted.var(0).mean()) or 1.0
+    kind = "full" if len(fitted) >= count * (fitted.shape[1] + 1) else "diag"
+    for floor in FLOORS:
+        fit = GaussianMixture(
+            count, covariance_type=kind, max_iter=ROUNDS, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where EM has not converged yet, its clusters are still clusters
+            try:
+                fit.fit((fitted - centre) / scale)
+            except ValueError:  # a covariance that is singular but for rounding
+                continue
+        return fit.predict((rows - centre) / scale), fit.means_ * scale + centre
+    raise ReverieError(f"No mixture of {count} Gaussians fits these codes; take fewer, or kmeans.")
+
+
+def _silhouette(rows: NDArray[np.float64], assignments: NDArray[np.integer], seed: int) -> float | None:
+    from sklearn.metrics import silhouette_score
+
+    chosen = some(rows, MOST_COMPARED, seed)
+    present = len(np.unique(assignments[chosen]))
+    if not 2 <= present < len(chosen):
+        return None
+    return float(silhouette_score(rows[chosen], assignments[chosen]))
+
+
+def _compared(found: Clusters, labels: NDArray[np.int64]) -> Clusters:
+    """With the figures that compare clusters to classes."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    return replace(
+        found,
+        purity=float(_table(found, labels).max(1).sum() / len(labels)),
+        nmi=float(normalized_mutual_info_score(labels, found.assignments)),
+        ari=float(adjusted_rand_score(labels, found.assignments)),
+    )
+
+
+def _table(clusters: Clusters, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many codes of each cluster are of each class, (k, classes)."""
+    table = np.zeros((len(clusters.centres), int(labels.max()) + 1), np.int64)
+    np.add.at(table, (clusters.assignments, labels), 1)
+    return table
+
+
+def _commonest(clusters: Clusters, labels: NDArray[np.int64] | None) -> Tensor | None:
+    """The most frequent class of each cluster, (k,); the first class where a cluster is empty."""
+    return None if labels is None else torch.from_numpy(_table(clusters, labels).argmax(1))

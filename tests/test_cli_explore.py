@@ -1,0 +1,213 @@
+"""The commands that explore a latent space, restore, cluster and compress: every one on a family with and without an
+encoder, and one sentence where it is not possible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reverie
+from commands import fails, succeeds
+
+Trained = Callable[[str], Path]
+
+SIDE, GAP = 8, 2  # of digits, and of a grid
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Columns and rows of a grid of digits."""
+    with Image.open(path) as opened:
+        width, height = opened.size
+    assert (width + GAP) % (SIDE + GAP) == (height + GAP) % (SIDE + GAP) == 0
+    return (width + GAP) // (SIDE + GAP), (height + GAP) // (SIDE + GAP)
+
+
+@pytest.mark.parametrize("model", ["gan", "vae", "stylegan2", "cgan"])
+def test_project(model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out, latents = trained(model), tmp_path / "p.png", tmp_path / "z.npz"
+    words = ["--count", 3, "--steps", 4, "--starts", 2, "--out", out, "--latents", latents]
+    figures = json.loads(succeeds(capsys, "project", run, "digits", *words))
+    assert size_of(out) == (3, 2)
+    assert figures["space"] == ("w" if model == "stylegan2" else "z")
+    assert figures["pictures"] == 3
+    assert figures["worst_psnr"] <= figures["psnr"]
+    with np.load(latents, allow_pickle=False) as found:
+        assert len(found["latents"]) == 3
+        assert np.isfinite(found["latents"]).all()
+
+
+def test_a_path_goes_through_given_pictures(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "walk.png"
+    for model in ("vae", "gan", "cvae"):
+        succeeds(capsys, "interpolate", trained(model), "digits", "--stops", 2, "--between", 3, "--out", out)
+        assert size_of(out) == (4, 1)
+    with Image.open(out) as strip:
+        first = np.asarray(strip)[:SIDE, :SIDE]
+    assert "is to go through 5000" in fails(
+        capsys, "interpolate", trained("vae"), "digits", "--stops", 5000, "--out", out
+    )
+    assert first.std() > 0
+
+
+def test_neighbours_of_given_pictures_are_themselves(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = reverie.open_dataset("digits", reverie.DataOptions(limit=80)).split("train").batch(np.arange(3))
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for i, picture in enumerate(training):
+        Image.fromarray(picture[0]).save(folder / f"{i}.png")
+    out = tmp_path / "n.png"
+    said = succeeds(capsys, "neighbours", trained("ae"), folder, "--nearest", 1, "--out", out)
+    assert said.startswith("3 pictures, each with its 1 nearest")
+    with Image.open(out) as sheet:
+        pixels = np.asarray(sheet)
+    for row in range(3):
+        top = row * (SIDE + GAP)
+        assert np.array_equal(pixels[top : top + SIDE, :SIDE], pixels[top : top + SIDE, SIDE + GAP : 2 * SIDE + GAP])
+
+
+@pytest.mark.parametrize("model", ["ae", "vae", "cvae"])
+def test_traverse(model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, gif = tmp_path / "t.png", tmp_path / "t.gif"
+    words = ["--rows", 2, "--columns", 5]
+    figures = json.loads(succeeds(capsys, "traverse", trained(model), *words, "--out", out))
+    assert size_of(out) == (5, 2)
+    assert len(figures["dimensions"]) == 2
+    assert figures["importance"] == sorted(figures["importance"], reverse=True)
+    assert figures["steps"] == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
+    succeeds(capsys, "traverse", trained(model), "digits", *words, "--out", gif)
+    with Image.open(gif) as animation:
+        assert animation.size == (SIDE, 2 * SIDE)
+        frame = np.asarray(animation.convert("L"), float)
+    with Image.open(out) as strip:
+        pixels = np.asarray(strip.convert("L"), float)
+    assert frame.shape[0] == 2 * SIDE
+    assert pixels.std() > 0
+
+
+def test_map(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reverie.tasks.maps.FEWEST_COMPARED", 20)
+    out = tmp_path / "map"
+    figures = json.loads(succeeds(capsys, "map", trained("vae"), "digits", "--side", 4, "--out", out))
+    assert size_of(out / "manifold.png") == (4, 4)
+    assert (out / "pictures.png").exists()
+    assert figures == json.loads((out / "figures.json").read_text())
+    assert 0 <= figures["gaps"] <= 1
+    assert "cannot embed" in fails(capsys, "map", trained("gan"), "--out", tmp_path / "no")
+
+
+@pytest.mark.parametrize("model", ["gan", "vae", "stylegan2"])
+def test_directions(model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out, vectors = trained(model), tmp_path / "d.png", tmp_path / "d.npz"
+    for how in ("principal", "sensitive"):
+        words = ["--how", how, "--count", 2, "--columns", 3, "--out", out]
+        figures = json.loads(succeeds(capsys, "directions", run, *words))
+        assert size_of(out) == (3, 2)
+        assert len(figures) == 2
+        shares = [row["share"] for row in figures.values()]
+        assert shares == sorted(shares, reverse=True)
+    words = ["--attributes", "brightness", "slant", "--pictures", 40, "--columns", 5, "--out", out]
+    figures = json.loads(succeeds(capsys, "directions", run, *words, "--vectors", vectors))
+    assert list(figures) == ["brightness", "slant"]
+    assert len(figures["slant"]["thickness"]) == 5
+    with np.load(vectors, allow_pickle=False) as found:
+        assert set(found.files) == {"brightness", "slant"}
+    assert "no attribute 'smile'" in fails(capsys, "directions", run, "--attributes", "smile", "--out", out)
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_arithmetic(model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = trained(model), tmp_path / "a.png"
+    words = ["--data", "digits", "--terms", 4, "--out", out]
+    figures = json.loads(succeeds(capsys, "arithmetic", run, "3 - slant + slant:low", *words))
+    assert size_of(out) == (1, 1)
+    assert figures["pictures_in_terms"] == [4, 4, 4]
+    assert set(figures["measured"]) == {"brightness", "slant", "thickness"}
+    figures = json.loads(succeeds(capsys, "arithmetic", run, "3 - 7", *words, "--to", "digits", "--count", 2))
+    assert size_of(out) == (2, 3)
+    assert set(figures["measured"]["slant"]) == {"before", "after"}
+    assert "neither an attribute nor a place" in fails(capsys, "arithmetic", run, "smile - 3", *words)
+    assert "is no sum" in fails(capsys, "arithmetic", run, "3 -", *words)
+    assert "at least 3" in fails(capsys, "arithmetic", run, "3", "--terms", 2, "--out", out)
+
+
+def test_a_term_may_be_a_folder_of_at_least_three_pictures(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((SIDE, SIDE), 80 * i, np.uint8)).save(folder / f"{i}.png")
+    words = ["--data", "digits", "--out", tmp_path / "a.png"]
+    figures = json.loads(succeeds(capsys, "arithmetic", trained("ae"), f"3 - {folder}", *words))
+    assert figures["pictures_in_terms"][1] == 3
+    (folder / "0.png").unlink()
+    assert "at least 3 pictures, and one has 2" in fails(capsys, "arithmetic", trained("ae"), f"3 - {folder}", *words)
+
+
+@pytest.mark.parametrize("damage", ["noise", "hole", "coarse"])
+def test_denoise(damage: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "r.png"
+    words = ["--damage", damage, "--level", 0.3, "--factor", 2, "--count", 3, "--out", out]
+    figures = json.loads(succeeds(capsys, "denoise", trained("vae"), "digits", *words, "--clean"))
+    assert size_of(out) == (3, 3)
+    assert set(figures) == {"damage", "pictures", "seed", "damaged", "restored"}
+    figures = json.loads(succeeds(capsys, "denoise", trained("vae"), "digits", *words))
+    assert size_of(out) == (3, 2)
+    assert "restored" not in figures
+
+
+def test_a_hole_is_drawn_in_a_picture(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[:2] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    words = ["--damage", "hole", "--count", 2, "--out", tmp_path / "r.png"]
+    succeeds(capsys, "denoise", trained("vae"), "digits", *words, "--hole", tmp_path / "mask.png")
+    with Image.open(tmp_path / "r.png") as sheet:
+        assert set(np.unique(np.asarray(sheet)[:2, :SIDE])) <= {127, 128}
+    Image.fromarray(mask[:4]).save(tmp_path / "small.png")
+    assert "is as large" in fails(capsys, "denoise", trained("vae"), "digits", *words, "--hole", tmp_path / "small.png")
+    assert "can't be read as a picture" in fails(
+        capsys, "denoise", trained("vae"), "digits", *words, "--hole", tmp_path / "none.png"
+    )
+
+
+def test_denoise_says_what_is_not_possible(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["denoise", trained("gan"), "digits", "--count", 2, "--out", tmp_path / "no.png"]
+    assert "cannot reconstruct" in fails(capsys, *words, "--how", "reconstruct")
+    assert "noise must be above 0" in fails(capsys, *words, "--level", 0)
+    assert "factor must lie" in fails(capsys, *words, "--damage", "coarse", "--factor", 99)
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_cluster(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c"
+    words = ["--count", 3, "--columns", 4, "--out", out]
+    figures = json.loads(succeeds(capsys, "cluster", trained("ae"), "digits", "--split", "all", *words))
+    assert size_of(out / "clusters.png") == (4, 3)
+    rows = (out / "clusters.csv").read_text().splitlines()
+    assert rows[0] == "name,cluster,distance"
+    assert len(rows) - 1 == sum(figures["sizes"]) > 3
+    assert 0 < figures["purity"] <= 1
+    assert "cannot embed" in fails(capsys, "cluster", trained("gan"), "digits", *words)
+
+
+def test_compress(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c"
+    figures = json.loads(succeeds(capsys, "compress", trained("ae"), "digits", "--count", 20, "--out", out))
+    assert {"AE", "PCA", "JPEG", "PNG"} & {point["name"] for point in figures["points"]} >= {"PCA", "JPEG", "PNG"}
+    assert size_of(out / "compressed.png")[0] == 10
+    assert (out / "compressed.svg").read_text().startswith("<svg")
+    assert "cannot compress" in fails(capsys, "compress", trained("gan"), "digits", "--out", tmp_path / "no")
