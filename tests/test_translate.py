@@ -941,6 +941,15 @@ def test_words_of_the_command_that_are_wrong(model: Toy, folder: Path, capsys: p
     assert not Path("translated").exists()
 
 
+def test_the_overlap_is_the_task_s_own_unless_told(
+    model: Toy, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reverie.tasks.translate.OVERLAP", 20)
+    Image.new("L", (200, 90)).save("large.png")
+    succeeds(capsys, "translate", "run", "large.png", "--tile", 64)
+    assert len(model.given) == 2 * 5
+
+
 def test_large_pictures_go_through_in_tiles(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 200), np.uint8)).save("large.png")
     succeeds(capsys, "translate", "run", "large.png", "--tile", 64, "--overlap", 20)

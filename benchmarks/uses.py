@@ -1,0 +1,120 @@
+"""Every task on every family that can do it, by the command line, on real pictures: a table with pictures for cells.
+
+python benchmarks/uses.py --runs RUN ... --data mnist.npz [--out docs/uses] [--outliers SPEC] [--threads 2]
+
+Each run is of another family and learned from ``--data``. A cell is one command with its figures; where a model can't
+do a task, the cell holds the sentence with which the command refuses. Leaves pictures in docs/uses/, the table in
+docs/uses.md, and benchmarks/results/uses.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import save
+
+import reverie
+
+# The words of a command, and which picture of those it leaves is shown.
+TASKS = {
+    "sample": ("sample RUN --count 16 --out OUT/a.png", "a.png"),
+    "reconstruct": ("reconstruct RUN DATA --split test --count 8 --out OUT/a.png", "a.png"),
+    "project": ("project RUN DATA --split test --count 8 --out OUT/a.png", "a.png"),
+    "interpolate": ("interpolate RUN DATA --stops 3 --between 8 --out OUT/a.png", "a.png"),
+    "traverse": ("traverse RUN --rows 4 --columns 8 --out OUT/a.png", "a.png"),
+    "directions": ("directions RUN --attributes slant thickness --columns 8 --out OUT/a.png", "a.png"),
+    "directions, without labels": ("directions RUN --how sensitive --count 3 --columns 8 --out OUT/a.png", "a.png"),
+    "arithmetic": ("arithmetic RUN 'slant - slant:low' --to DATA --terms 50 --out OUT/a.png", "a.png"),
+    "mix": ("mix RUN --rows 3 --columns 7 --out OUT/a.png", "a.png"),
+    "map": ("map RUN --side 14 --out OUT", "pictures.png"),
+    "neighbours": ("neighbours RUN --count 3 --nearest 7 --out OUT/a.png", "a.png"),
+    "denoise": ("denoise RUN DATA --split test --count 8 --level 0.3 --clean --out OUT/a.png", "a.png"),
+    "denoise, a hole": ("denoise RUN DATA --split test --count 8 --damage hole --clean --out OUT/a.png", "a.png"),
+    "denoise, few pixels": ("denoise RUN DATA --split test --count 8 --damage coarse --clean --out OUT/a.png", "a.png"),
+    "anomaly": ("anomaly RUN DATA --out OUT", "odd.png"),
+    "cluster": ("cluster RUN --columns 8 --out OUT", "clusters.png"),
+    "compress": ("compress RUN --count 500 --out OUT", "compressed.png"),
+    "classify": ("classify RUN DATA --samples 5 --out OUT/a.csv --sheet OUT/a.png", "a.png"),
+    "condition": ("condition RUN --label 3 --count 16 --draws 2048 --out OUT/a.png", "a.png"),
+    "transfer": ("transfer RUN --labels DATA --count 100 --how frozen --out OUT", ""),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", nargs="+", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--out", type=Path, default=Path("docs/uses"))
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    given.out.mkdir(parents=True, exist_ok=True)
+    names = [reverie.load(run).name for run in given.runs]
+    cells: dict[str, dict[str, Any]] = {}
+    for task in given.tasks:
+        template, picture = TASKS[task]
+        cells[task] = {}
+        for name, run in zip(names, given.runs, strict=True):
+            with tempfile.TemporaryDirectory() as folder:
+                given_words = {"RUN": run, "DATA": given.data}
+                words = [given_words.get(w, w.replace("OUT", folder)) for w in shlex.split(template)]
+                began = time.perf_counter()
+                done = subprocess.run([sys.executable, "-m", "reverie", *words], capture_output=True, text=True)
+                cell: dict[str, Any] = {"seconds": round(time.perf_counter() - began, 1)}
+                cell["command"] = f"reverie {template}".replace("RUN", name).replace("OUT", "here")
+                if done.returncode == 2:
+                    cell["refused"] = done.stderr.strip().splitlines()[-1].removeprefix("reverie: ")
+                elif done.returncode:
+                    raise SystemExit(f"{cell['command']}: {done.stderr}")
+                else:
+                    if done.stdout.startswith("{"):
+                        cell["figures"] = json.loads(done.stdout)
+                    if picture:
+                        kept = given.out / f"{task.replace(', ', '-').replace(' ', '-')}-{name}.png"
+                        shutil.copy(Path(folder) / picture, kept)
+                        cell["picture"] = kept.name
+            cells[task][name] = cell
+            print(task, name, cell.get("refused") or cell.get("picture", "done"), cell["seconds"], flush=True)
+    page(given.out, names, cells)
+    save("uses", {"models": names, "cells": cells}, seed=0, data=Path(given.data).name)
+
+
+def page(out: Path, names: list[str], cells: dict[str, dict[str, Any]]) -> None:
+    """docs/uses.md: the table of cells, then the figures of each."""
+    lines = [
+        "# What each family can be used for",
+        "",
+        "Every command was run by `benchmarks/uses.py` on MNIST, on models after a few minutes of training on one",
+        "thread; commands and figures are in [uses.json](../benchmarks/results/uses.json). A dash: the command refuses",
+        "in one sentence, and says which models can.",
+        "",
+        f"| | {' | '.join(f'`{name}`' for name in names)} |",
+        f"|---|{'---|' * len(names)}",
+    ]
+    for task, row in cells.items():
+        shown = []
+        for name in names:
+            cell = row[name]
+            if "refused" in cell:
+                shown.append("–")
+            elif "picture" in cell:
+                shown.append(f"![{task}, {name}]({out.name}/{cell['picture']})")
+            else:
+                shown.append("done")
+        lines.append(f"| {task} | {' | '.join(shown)} |")
+    out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
