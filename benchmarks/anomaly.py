@@ -1,14 +1,15 @@
 """How well the scores of `reverie.tasks.anomaly` tell odd pictures, by AUROC, AUPR and the promised rate of alarms.
 
 python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2] [--set model.latent=16 ...]
-    [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--background] [--threads 2]
+    [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000] [--background] [--threads 2]
 
 One against the rest: for each class a model learns from training pictures of that class only; the test pictures of that
 class are normal, those of the others odd. With --outliers the model learns from all training pictures, test pictures
 are normal, and the test pictures of the other data set, in the same shape, are odd. A fifth of the training pictures is
 held out to calibrate on. With --background a model with a bound gets a background model, trained as long on the same
 pictures with a fifth of the pixels replaced by noise, for the likelihood ratio (Ren et al. 2019). ``alarms`` is the
-share of normal test pictures above the threshold, ``found`` that of odd ones. --minutes are those of each training.
+share of normal test pictures above the threshold, ``found`` that of odd ones. --minutes are those of each training;
+--odd bounds the odd test pictures, drawn anew for each seed.
 Leaves benchmarks/results/anomaly_MODEL_NAME.json.
 """
 
@@ -30,7 +31,7 @@ from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
 from reverie.tasks.anomaly import aupr, auroc, detector, scores_of
-from reverie.tasks.pictures import Pictures, Subset
+from reverie.tasks.pictures import Pictures, Subset, some
 
 HELD_OUT = 0.2  # of the training pictures
 MUTATED = 0.2  # of the pixels that a background model learns from
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", help="names of those that are normal in turn; all by default")
     parser.add_argument("--outliers", help="another data set, whose pictures are odd")
     parser.add_argument("--background", action="store_true")
+    parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
@@ -128,7 +130,9 @@ def main() -> None:
         os.environ["REVERIE_CACHE"] = cache  # for the subsets, which nobody will open again
         for seed in given.seeds:
             for name, (rows, normal, odd) in cases.items():
-                figures[f"{name}, seed {seed}"] = measured(given, training.batch(rows), normal, odd, seed)
+                figures[f"{name}, seed {seed}"] = measured(
+                    given, training.batch(rows), normal, Subset(odd, some(odd, given.odd, seed)), seed
+                )
                 print(name, seed, {k: round(v["auroc"], 4) for k, v in figures[f"{name}, seed {seed}"].items()})
     result = {
         "mean": mean(list(figures.values())),  # over classes and seeds
@@ -137,6 +141,7 @@ def main() -> None:
         "samples": given.samples,
         "rate": RATE,
         "held_out": HELD_OUT,
+        "odd": given.odd,
         "settings": parse_settings(given.set),
     }
     specs = [Path(spec).name if "/" in spec else spec for spec in (given.data, given.outliers) if spec]

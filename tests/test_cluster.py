@@ -18,6 +18,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
 from reverie.tasks.cluster import Clusters, cluster, contact_sheet
+from reverie.tasks.codes import decode
 from reverie.tasks.embed import Embedding, embed
 
 SIZES = (60, 30, 10)
@@ -160,10 +161,20 @@ def test_the_same_of_the_same_seed(how: str, monkeypatch: pytest.MonkeyPatch) ->
     assert len(first.assignments) == 300  # all are assigned, those that nothing was fitted on too
 
 
-def test_mixtures_of_few_codes_and_hard_ones() -> None:
+@pytest.mark.parametrize("how", ["kmeans", "mixture"])
+def test_another_start_of_another_seed(how: str) -> None:
+    codes = np.random.default_rng(0).normal(size=(200, 4))
+    assert not np.array_equal(cluster(codes, 20, how, seed=0).centres, cluster(codes, 20, how, seed=1).centres)
+
+
+def test_mixtures_of_few_codes_and_hard_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     wide = np.concatenate([random.normal(0, 1, (12, 30)), random.normal(9, 1, (9, 30))])  # fewer codes than numbers
     np.testing.assert_array_equal(cluster(wide, 2, "mixture").assignments, np.repeat([0, 1], [12, 9]))
+    with monkeypatch.context() as patch:  # full covariances of so few codes know no other code
+        patch.setattr("reverie.tasks.cluster.MOST_FITTED", 30)
+        many = np.concatenate([random.normal(0, 1, (150, 30)), random.normal(3, 1, (90, 30))])
+        np.testing.assert_array_equal(cluster(many, 2, "mixture").assignments, np.repeat([0, 1], [150, 90]))
     flat = random.normal(size=(200, 1)) * [1, -2, 0]
     assert cluster(flat * 1e-6, 3, "mixture").sizes.min() > 0
     twins = np.repeat(np.eye(3), [5, 4, 3], 0)
@@ -218,6 +229,11 @@ def test_a_centre_is_decoded_as_the_commonest_class_in_the_models_numbering() ->
     found = cluster(embed(Told(), data), 2)
     sheet = contact_sheet(found, data, 2, Told())
     assert sheet[[0, 2], 0, 0, 0].tolist() == [0.25, 0]  # cow is number 1 of the model, bee number 0
+
+
+def test_codes_are_decoded_each_as_its_class() -> None:
+    decoded = decode(Told(), np.zeros((5, 3)), torch.tensor([0, 2, 1, 1, 0]), batch=2)
+    assert decoded[:, 0, 0, 0].tolist() == [0, 0.5, 0.25, 0.25, 0]
 
 
 def test_an_empty_cluster_has_a_white_row() -> None:

@@ -30,7 +30,7 @@ MOST_FITTED = 20_000  # codes that clusters are fitted on; all are assigned
 MOST_COMPARED = 2_000  # codes that the silhouette is measured on: it needs the distance of every pair
 STARTS = 5  # of k-means, of which the best is kept
 ROUNDS = 100  # of EM at most
-FLOORS = (1e-6, 1e-4, 1e-2)  # variance added to every direction, in units of the mean variance, until EM does not fail
+FLOOR = 1e-6  # variance added to every direction, in units of the mean variance: far above what rounding takes away
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,13 @@ def _mixture(
     # One scale for all dimensions leaves their proportions alone, and gives the floor of the variances its meaning.
     centre, scale = fitted.mean(0), np.sqrt(fitted.var(0).mean()) or 1.0
     kind = "full" if len(fitted) >= count * (fitted.shape[1] + 1) else "diag"
-    for floor in FLOORS:
-        fit = GaussianMixture(
-            count, covariance_type=kind, max_iter=ROUNDS, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where EM has not converged yet, its clusters are still clusters
-            try:
-                fit.fit((fitted - centre) / scale)
-            except ValueError:  # a covariance that is singular but for rounding
-                continue
-        return fit.predict((rows - centre) / scale), fit.means_ * scale + centre
-    raise ReverieError(f"No mixture of {count} Gaussians fits these codes; take fewer, or kmeans.")
+    fit = GaussianMixture(
+        count, covariance_type=kind, max_iter=ROUNDS, reg_covar=FLOOR, random_state=derive(seed, "mixture") % 2**32
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where EM has not converged yet, its clusters are still clusters
+        fit.fit((fitted - centre) / scale)
+    return fit.predict((rows - centre) / scale), fit.means_ * scale + centre
 
 
 def _silhouette(rows: NDArray[np.float64], assignments: NDArray[np.integer], seed: int) -> float | None:
