@@ -1,6 +1,6 @@
 """How well held-out pictures are projected onto a model's latents, against plain gradient descent from random starts.
 
-python benchmarks/projection.py --run RUN --data mnist.npz --name mnist [--pictures 32] [--steps 200] [--seed 0]
+python benchmarks/projection.py --run RUN --data mnist.npz --name mnist [--pictures 32] [--steps 400] [--seed 0]
     [--picture docs/projection-NAME.png] [--threads 2]
 
 `project` decodes a picture, with a gradient, so many times: all its starts together. The other way has the same number
@@ -31,7 +31,7 @@ from reverie.tasks.reconstruct import in_rows
 from reverie.tasks.space import space_of
 
 RESTARTS, RATES = 50, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the gradient of the mean squared error, times pixels
-STARTS = 8
+STARTS = 4
 
 
 def descent(model: Samples, images: Tensor, budget: int, rate: float, adam: bool, seed: int) -> Tensor:
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--pictures", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
@@ -70,7 +70,7 @@ def main() -> None:
     test = alike(run, given.data).split("test")
     images = to_tensor(test.batch(some(test, given.pictures, given.seed)))
     rounds = STARTS.bit_length()
-    budget = sum((STARTS >> k) * (given.steps // rounds) for k in range(rounds))
+    budget = rounds * STARTS * given.steps // (2**rounds - 1)
     ways: dict[str, Tensor] = {}
     seconds: dict[str, float] = {}
 

@@ -125,7 +125,7 @@ def test_codes_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(found.assignments, labels)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**20), st.integers(2, 5), st.integers(1, 4))
 def test_figures_against_classes(seed: int, count: int, classes: int) -> None:
     random = np.random.default_rng(seed)

@@ -242,7 +242,7 @@ def test_gaps_between_clusters() -> None:
     assert gaps(clusters(400), "segments") == pytest.approx(0.5, abs=0.03)
     assert gaps(clusters(400)) > 0.9
     for where in ("gaussian", "segments"):
-        shares = [gaps(clusters(distance), where) for distance in (0, 6, 12, 24)]
+        shares = [gaps(clusters(distance, 2, 2000), where, points=4000) for distance in (0, 6, 12, 24)]
         assert shares == sorted(shares)
         assert shares[0] < 0.02
         assert shares[2] > 0.2

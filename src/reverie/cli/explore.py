@@ -50,8 +50,8 @@ def project(
     *,
     count: Whole = 16,
     space: Space = None,
-    steps: Annotated[Whole, Parameter(help="Of the start that is kept to the end.")] = 200,
-    starts: Annotated[Whole, Parameter(help="Places to begin the search at.")] = 8,
+    steps: Annotated[Whole, Parameter(help="Of the start that is kept to the end.")] = 400,
+    starts: Annotated[Whole, Parameter(help="Places to begin the search at.")] = 4,
     sigma: Annotated[float, Parameter(help="Noise of a pixel in [-1, 1]: larger trusts the model more.")] = 0.1,
     split: Split = "all",
     out: Annotated[Path, Parameter(help="A .png: rows of pictures above rows of projections.")] = Path(
