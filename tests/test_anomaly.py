@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from cases import FACTS, tiny
-from reverie.capabilities import Bounds, Code, Conditions, Encodes, Reconstructs
+from reverie.capabilities import Bounds, Code, Conditions, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
@@ -100,6 +100,13 @@ def noise(count: int, seed: int = 0, channels: int = 1, side: int = 8) -> Set:
     return Set(np.random.default_rng(seed).integers(0, 256, (count, channels, side, side), np.uint8))
 
 
+class Critic(nn.Module, Discriminates):
+    """What is bright is real."""
+
+    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return images.mean((1, 2, 3))
+
+
 def fitted(model: Reconstructs, dataset: Set) -> Reconstructs:
     fit_mixture(model, embed(model, dataset).codes, components=2)
     return model
@@ -115,7 +122,16 @@ def test_scores_follow_from_capabilities() -> None:
     assert scores_of(Likely()) == ["reconstruction", "peak", "bound", "iw", "complexity", "codes"]
     assert scores_of(Likely(), Likely())[:2] == ["likelihood-ratio", "reconstruction"]
     assert scores_of(nn.Identity()) == []
-    assert set(scores_of(fitted(Likely(), noise(30)), Likely())) == set(anomaly.SCORES)
+    assert scores_of(Critic()) == ["discriminator"]
+    assert set(scores_of(fitted(Likely(), noise(30)), Likely())) == set(anomaly.SCORES) - {"discriminator"}
+
+
+def test_what_the_discriminator_takes_for_real_is_normal() -> None:
+    data = noise(60)
+    found = detector(Critic(), data, rate=0.1)
+    assert found.score == "discriminator"
+    brightness = data.pixels.mean((1, 2, 3)) / 127.5 - 1
+    assert found.scores(data) == pytest.approx(-brightness, abs=1e-5)
 
 
 def test_reconstruction_and_peak_by_hand() -> None:
@@ -284,7 +300,7 @@ def test_what_has_no_number_is_odd() -> None:
 
 def test_bad_input_is_one_sentence() -> None:
     data = noise(20)
-    with pytest.raises(ReverieError, match="Identity cannot tell odd pictures: it has no encoder"):
+    with pytest.raises(ReverieError, match="Identity cannot tell odd pictures: it has no encoder and no discriminator"):
         detector(nn.Identity(), data)
     with pytest.raises(ReverieError, match="no score 'bond'; did you mean 'bound'"):
         detector(Likely(), data, "bond")

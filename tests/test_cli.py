@@ -591,14 +591,14 @@ def test_models_are_listed_in_eighty_columns(capsys: pytest.CaptureFixture[str])
     assert max(map(len, lines)) <= 80
     about, _, table = "\n".join(lines).partition("\n\n")
     rows = [line.split() for line in table.splitlines()]
-    assert rows[0] == ["density", "samples", "encodes", "bounds", "labels", "translates"]
+    assert rows[0] == ["density", "draws", "codes", "bounds", "labels", "pairs", "judges"]
     assert [row[0] for row in rows[1:]] == registry.names()
     for row, (name, entry) in zip(rows[1:], registry.MODELS.items(), strict=True):
         kind = registry.load_class(name)
-        assert " ".join(row[1:-5]) == kind.taxonomy
-        words = ("Samples", "Encodes", "Bounds", "Conditions", "Translates")
+        assert " ".join(row[1:-6]) == kind.taxonomy
+        words = ("Samples", "Encodes", "Bounds", "Conditions", "Translates", "Discriminates")
         promised = [getattr(capabilities, word) for word in words]
-        assert row[-5:] == ["yes" if issubclass(kind, capability) else "-" for capability in promised]
+        assert row[-6:] == ["yes" if issubclass(kind, capability) else "-" for capability in promised]
         assert f"{name} {entry.summary} ({entry.paper})" in " ".join(about.split())
 
 

@@ -73,6 +73,17 @@ class Bounds(Reconstructs):
         """
 
 
+class Discriminates(ABC):
+    """Has learned to tell real pictures from drawn ones."""
+
+    @abstractmethod
+    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The discriminator's logit of each picture, (N,): higher looks more real. Deterministic, each picture alone.
+
+        Logits compare with others of the same model only.
+        """
+
+
 class Conditions(ABC):
     """Takes class labels: P(x|y). ``classes`` names them in the order of their numbers."""
 

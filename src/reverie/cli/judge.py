@@ -47,8 +47,8 @@ def anomaly(
     score: Annotated[
         str,
         Parameter(
-            help="auto, reconstruction, peak, bound, iw, complexity, density, codes or likelihood-ratio; a model has "
-            "those that its capabilities permit."
+            help="auto, reconstruction, peak, bound, iw, complexity, density, codes, discriminator or "
+            "likelihood-ratio; a model has those that its capabilities permit."
         ),
     ] = "auto",
     rate: Annotated[float, Parameter(help="Of normal pictures that are called odd, at most.")] = 0.05,

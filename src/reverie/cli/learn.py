@@ -176,8 +176,8 @@ def models(name: str | None = None, /) -> None:
     if name is not None:
         return _settings(name)
     kinds = {
-        "samples": "Samples", "encodes": "Encodes", "bounds": "Bounds", "labels": "Conditions",
-        "translates": "Translates",
+        "draws": "Samples", "codes": "Encodes", "bounds": "Bounds", "labels": "Conditions",
+        "pairs": "Translates", "judges": "Discriminates",
     }  # fmt: skip
     wide = max(map(len, registry.names()))
     rows = []

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverie.capabilities import Conditions, Samples
+from reverie.capabilities import Conditions, Discriminates, Samples
 from reverie.config import check_choices, check_ranges
 from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
@@ -89,12 +89,19 @@ class MLPDiscriminator(nn.Sequential):
         super().__init__(nn.Flatten(), *dense([math.prod(shape), *[units] * HIDDEN, 1], leaky), nn.Flatten(0))
 
 
+def realness_alone(model: GAN, images: Tensor, labels: Tensor | None) -> Tensor:
+    """`GAN.realness` one picture at a time, for discriminators that compare the pictures of a batch with each other."""
+    each = [None] * len(images) if labels is None else labels.split(1)
+    scores = [model.score(model.real(one), label) for one, label in zip(images.split(1), each, strict=True)]
+    return torch.cat([images.new_empty(0), *scores])
+
+
 def leaky() -> nn.Module:
     """Leaky ReLU with slope 0.2, every GAN's activation since Radford et al. (2016)."""
     return nn.LeakyReLU(0.2)
 
 
-class GAN(Model, Samples):
+class GAN(Model, Samples, Discriminates):
     """The game, and the multilayer perceptrons that first played it."""
 
     Config = GANConfig
@@ -248,6 +255,9 @@ class GAN(Model, Samples):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.fake(z, labels).clamp(-1, 1)
+
+    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.score(self.real(images), labels)
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         diversity, real, fake = (means.get(key) for key in ("diversity", "d_real", "d_fake"))

@@ -34,7 +34,7 @@ from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.penalties import path_lengths
-from reverie.models.gan import GAN, GANConfig
+from reverie.models.gan import GAN, GANConfig, realness_alone
 from reverie.networks.stylegan import AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
 from reverie.networks.stylegan2 import SkipSynthesis
 
@@ -167,6 +167,9 @@ class StyleGAN(GAN, Styles):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return Styles.decode(self, z, labels)  # not the game's own, which knows no styles
+
+    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return realness_alone(self, images, labels)
 
     def synthesise(self, w: Tensor) -> Tensor:
         picture: Tensor = self.generator.synthesis(w)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverie.capabilities import Code, Reconstructs
+from reverie.capabilities import Code, Discriminates, Reconstructs
 from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
@@ -71,7 +71,7 @@ class Scale(nn.Module):
         self.log = nn.Parameter(torch.tensor(-1.0))
 
 
-class VAEGAN(Model, Reconstructs):
+class VAEGAN(Model, Reconstructs, Discriminates):
     """A VAE whose decoder must also fool a discriminator of patches."""
 
     Config = VAEGANConfig
@@ -144,6 +144,10 @@ class VAEGAN(Model, Reconstructs):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.paint(z)
+
+    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.discriminator(images)
+        return logits.flatten(1).mean(1)  # over the patches
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         real, fake = means.get("d_real"), means.get("d_fake")

@@ -24,19 +24,19 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reverie.capabilities import Bounds, Encodes, Reconstructs
+from reverie.capabilities import Bounds, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import coloured, to_uint8
 from reverie.engine.randomness import derive
-from reverie.errors import ReverieError, either, nearest
+from reverie.errors import ReverieError, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing
 from reverie.networks.mixture import Mixture
 from reverie.page import page, png
-from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import Labels, classes_of
 from reverie.tasks.pictures import Pictures, Read, Subset, device_of, read
 from reverie.tasks.reconstruct import reconstruct
+from reverie.tasks.unable import unable
 
 BATCH = 256
 SAMPLES = 32  # draws of z for each picture
@@ -99,6 +99,16 @@ def _complexity(model: Bounds, given: Given) -> Measure:
     return lambda part: bound(part) - _code_lengths(part.images)
 
 
+def _discriminator(model: Discriminates, given: Given) -> Measure:
+    """Minus the discriminator's logit: how little a picture looks like those it was taught to take for real."""
+
+    def measure(part: Read) -> Scores:
+        with torch.no_grad():
+            return -_numbers(model.realness(part.images, part.labels))
+
+    return measure
+
+
 def _ratio(model: Bounds, given: Given) -> Measure:
     """The ELBO of a background model less this model's (Ren et al. 2019, section 3).
 
@@ -159,6 +169,7 @@ SCORES = {  # in the order in which "auto" prefers them
     "complexity": Score(Bounds, BOUND, _complexity),
     "density": Score(Reconstructs, DECODER, _density),
     "codes": Score(Encodes, "an encoder", _distance),
+    "discriminator": Score(Discriminates, "a discriminator, which GANs have", _discriminator),
     "likelihood-ratio": Score(Bounds, BOUND, _ratio),
 }
 
@@ -182,9 +193,7 @@ def score_of(model: object, score: str = "auto", background: object | None = Non
     """The name of the score that a `detector` with these would use; ReverieError where ``model`` does not permit it."""
     possible = scores_of(model, background)
     if not possible:
-        raise ReverieError(
-            f"{type(model).__name__} cannot tell odd pictures: it has no encoder; {either(able(Encodes))} can."
-        )
+        raise unable(model, "tell odd pictures", "encoder and no discriminator", Encodes)
     name = possible[0] if score == "auto" else score
     if name not in SCORES:
         raise ReverieError(f"There is no score '{name}'{nearest(name, ['auto', *SCORES])}")

@@ -33,6 +33,7 @@ from reverie.tasks.codes import decode, latents, rows_of
 from reverie.tasks.embed import embed
 from reverie.tasks.labels import Labels, classes_of, labels_for
 from reverie.tasks.pictures import Pictures, Read, device_of, read, some
+from reverie.tasks.unable import unable
 
 BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
 QUALITIES = (1, 5, 10, 25, 50, 75, 90)  # of JPEG and WebP
@@ -129,7 +130,7 @@ def compress(
     Raises ReverieError for a model that cannot reconstruct, and for sets without pictures or of different shapes.
     """
     if not isinstance(model, Reconstructs):
-        raise ReverieError(f"{type(model).__name__} cannot compress pictures: it has no encoder with a decoder.")
+        raise unable(model, "compress pictures", "encoder with a decoder", Reconstructs)
     if training.facts.shape != test.facts.shape:
         raise ReverieError("Training and test pictures must have the same size and channels.")
     if min(len(training), len(test)) == 0 or count < 1:

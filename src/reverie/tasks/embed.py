@@ -15,6 +15,7 @@ from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.files import replacing
 from reverie.tasks.pictures import Pictures, read
+from reverie.tasks.unable import unable
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Embedding:
 def embed(model: object, dataset: Pictures, batch: int = 256, indices: NDArray[np.int64] | None = None) -> Embedding:
     """The codes of the pictures ``indices`` of ``dataset`` (default: all), in that order."""
     if not isinstance(model, Encodes):
-        raise ReverieError(f"{type(model).__name__} cannot embed: it has no encoder.")
+        raise unable(model, "embed", "encoder", Encodes)
     chosen = np.arange(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
         raise ReverieError("There are no pictures to embed.")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
-from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, labels_for
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 
 def reconstruct(model: object, images: Tensor, labels: Labels | None = None, batch: int = 256) -> Tensor:
@@ -19,7 +19,7 @@ def reconstruct(model: object, images: Tensor, labels: Labels | None = None, bat
     A conditional model needs the class of each picture, by name or number.
     """
     if not isinstance(model, Reconstructs):
-        raise ReverieError(f"{type(model).__name__} cannot reconstruct: it has no encoder with a decoder.")
+        raise unable(model, "reconstruct", "encoder with a decoder", Reconstructs)
     device = device_of(model)
     numbers = labels_for(model, labels, len(images))
     parts = [images.new_empty(0, *images.shape[1:])]

@@ -12,6 +12,7 @@ from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, classes_of, label_numbers
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 Prior = Literal["model", "mixture"]
 
@@ -34,13 +35,13 @@ def sample(
     for less variety.
     """
     if not isinstance(model, Samples):
-        raise ReverieError(f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder.")
+        raise unable(model, "draw new pictures", "prior and decoder", Samples)
     if prior == "mixture" and not isinstance(model, Reconstructs):
         raise ReverieError(
             f"{type(model).__name__} has no encoder, so no mixture over codes; sample from its own prior."
         )
     if truncation != 1 and not isinstance(model, Styles):
-        raise ReverieError(f"{type(model).__name__} cannot truncate: it has no styles. StyleGANs have.")
+        raise unable(model, "truncate", "styles", Styles)
     if count < 1:
         raise ReverieError(f"The number of pictures must be at least 1, not {count}.")
     device = device_of(model)

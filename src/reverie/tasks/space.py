@@ -12,6 +12,7 @@ from reverie.capabilities import Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 Name = Literal["z", "w"]
 
@@ -46,7 +47,7 @@ def space_of(model: object, name: Name | None = None, doing: str = "do this") ->
     Raises ReverieError, with what was to be done, for a model that cannot draw, and for styles where there are none.
     """
     if not isinstance(model, Samples):
-        raise ReverieError(f"{type(model).__name__} cannot {doing}: it has no prior and decoder.")
+        raise unable(model, doing, "prior and decoder", Samples)
     if name == "w" and not isinstance(model, Styles):
         raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
     return Space(model, name or ("w" if isinstance(model, Styles) else "z"))

@@ -26,6 +26,7 @@ from reverie.errors import ReverieError
 from reverie.files import check_folder, replacing
 from reverie.networks.norm import InstanceNorm, Moments
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
 STANDARD = Path("-")  # standard input or output, where a file is named
@@ -92,7 +93,7 @@ def translate(
 def _asked(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
     """The model as what it promises, and the channels it takes and gives in this direction."""
     if not (isinstance(model, Translates) and isinstance(model, Model)):
-        raise ReverieError(f"{type(model).__name__} cannot translate: it has no network from one side to the other.")
+        raise unable(model, "translate", "network from one side to the other", Translates)
     if direction not in model.directions:
         known = " and ".join(model.directions)
         raise ReverieError(f"{type(model).__name__} cannot translate in the direction '{direction}', only in {known}.")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
-from reverie.errors import ReverieError
 from reverie.tasks.embed import Embedding
 from reverie.tasks.labels import Labels, labels_for
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def traverse(
     Gaussians, by the variance of the codes where it gives points. ``labels`` is the one label of a conditional model.
     """
     if not isinstance(model, Reconstructs):
-        raise ReverieError(f"{type(model).__name__} cannot traverse its latent: it has no encoder with a decoder.")
+        raise unable(model, "traverse its latent", "encoder with a decoder", Reconstructs)
     device = device_of(model)
     numbers = labels_for(model, labels, 1)
     mean, deviation = embedding.spread()
