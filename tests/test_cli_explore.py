@@ -65,8 +65,8 @@ def test_neighbours_of_given_pictures_are_themselves(
     for i, picture in enumerate(training):
         Image.fromarray(picture[0]).save(folder / f"{i}.png")
     out = tmp_path / "n.png"
-    said = succeeds(capsys, "neighbours", trained("ae"), folder, "--nearest", 1, "--out", out)
-    assert said.startswith("3 pictures, each with its 1 nearest")
+    figures = json.loads(succeeds(capsys, "neighbours", trained("ae"), folder, "--nearest", 1, "--out", out))
+    assert figures["distances"] == [[0], [0], [0]]
     with Image.open(out) as sheet:
         pixels = np.asarray(sheet)
     for row in range(3):

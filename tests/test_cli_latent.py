@@ -14,6 +14,7 @@ from PIL import Image
 import reverie
 from commands import fails, run, succeeds, words_for
 from reverie.evaluation import classifier as classifiers
+from reverie.tasks.pictures import without
 
 Trained = Callable[[str], Path]
 
@@ -22,8 +23,10 @@ def test_interpolate_writes_strips_and_animations(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gan, cgan = trained("gan"), trained("cgan")
-    said = succeeds(capsys, "interpolate", gan, "--stops", 3, "--between", 4, "--out", tmp_path / "a.png")
-    assert said == f"9 pictures in {tmp_path / 'a.png'}\n"
+    said = json.loads(succeeds(capsys, "interpolate", gan, "--stops", 3, "--between", 4, "--out", tmp_path / "a.png"))
+    assert said["pictures"] == 9
+    assert said["largest_over_median"] >= 1
+    assert 0 < said["step"] < 1
     with Image.open(tmp_path / "a.png") as strip:
         assert strip.size == (5 * 10 - 2, 2 * 10 - 2)  # 8 pixels a picture, 2 between
     words = ["interpolate", cgan, "--stops", 2, "--between", 5, "--loop", "--label", "7", "--scale", 3]
@@ -68,8 +71,13 @@ def test_neighbours_shows_training_pictures(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "n.png"
-    succeeds(capsys, "neighbours", trained("gan"), "--count", 3, "--nearest", 2, "--out", out)
-    training = reverie.open_dataset("digits", reverie.DataOptions(limit=80)).split("train")
+    whole = reverie.open_dataset("digits", reverie.DataOptions(limit=80))
+    training = whole.split("train")
+    figures = json.loads(succeeds(capsys, "neighbours", trained("gan"), "--count", 3, "--nearest", 2, "--out", out))
+    assert np.shape(figures["distances"]) == np.shape(figures["nearest"]) == (3, 2)
+    assert figures["distance"] == pytest.approx(np.mean(figures["distances"], 0)[0], abs=1e-5)
+    assert ("distance_of_held_out" in figures) == bool(len(without(whole.split("test"), training)))
+    assert figures.get("distance_of_held_out", 1) > 0
     known = {picture.tobytes() for picture in training.batch(np.arange(len(training)))[:, 0]}
     with Image.open(out) as sheet:
         pixels = np.asarray(sheet)

@@ -19,7 +19,7 @@ from reverie.data.pictures import save_animation, to_tensor
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
-from reverie.tasks.interpolate import interpolate, lerp, slerp
+from reverie.tasks.interpolate import evenness, interpolate, lerp, slerp
 from reverie.tasks.mix import mix
 from reverie.tasks.neighbours import neighbours
 from reverie.tasks.sample import sample
@@ -63,6 +63,14 @@ class Styled(nn.Module, Styles):
 
     def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
         return 1 + psi * (w - 1)
+
+
+def test_a_jump_on_a_path_shows() -> None:
+    even = torch.linspace(-1, 1, 5).view(-1, 1, 1, 1).expand(-1, 1, 2, 3)
+    assert evenness(even) == pytest.approx({"step": 0.25, "largest_over_median": 1})
+    jumping = even.clone()
+    jumping[3:] += 2
+    assert evenness(jumping)["largest_over_median"] == pytest.approx(5)
 
 
 vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(lambda v: torch.tensor(v, dtype=torch.float64))

@@ -71,6 +71,7 @@ def interpolate(
     import numpy as np
 
     from reverie.data.pictures import save_animation, save_grid, to_tensor
+    from reverie.tasks.interpolate import evenness
     from reverie.tasks.interpolate import interpolate as walk
     from reverie.tasks.labels import classes_of
     from reverie.tasks.project import latents_of
@@ -94,7 +95,9 @@ def interpolate(
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
     else:
         save_animation(found, out, rate, scale)
-    print(f"{len(found)} pictures in {out}")
+    say(f"{len(found)} pictures in {out}")
+    between_what = "drawn pictures" if images is None else images
+    report({"pictures": len(found), "through": between_what, "stops": stops, "seed": seed} | evenness(found))
 
 
 @command

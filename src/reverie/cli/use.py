@@ -238,21 +238,34 @@ def neighbours(
     """Show drawn or given pictures beside the training pictures nearest to them."""
     from reverie.data.pictures import save_grid, to_tensor
     from reverie.tasks.neighbours import neighbours as find
-    from reverie.tasks.pictures import some
+    from reverie.tasks.pictures import some, without
     from reverie.tasks.sample import sample as draw_pictures
 
     at_least("--count", count, 1)
     png(out)
     loaded = load(run, device)
-    training = dataset_like(loaded, data or own_data(loaded)).split("train")
+    whole = dataset_like(loaded, data or own_data(loaded))
+    training, test = whole.split("train"), whole.split("test")
     if images is None:
         pictures = draw_pictures(loaded.model, count, seed=seed)
     else:
-        others = dataset_like(loaded, images)
-        pictures = to_tensor(others.batch(some(others, count, seed)))
+        given = dataset_like(loaded, images)
+        pictures = to_tensor(given.batch(some(given, count, seed)))
     found = find(pictures, training, nearest, features)
     save_grid(found.sheet(pictures, training), out, nearest + 1)
-    print(f"{len(pictures)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
+    say(f"{len(pictures)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
+    figures: dict[str, Any] = {
+        "features": features,
+        "training_pictures": len(training),
+        "distance": float(found.distances[:, 0].mean()),  # to the nearest, mean over the pictures
+        "distances": found.distances.round(6).tolist(),
+        "nearest": [[training.names[i] for i in row] for row in found.indices],
+    }
+    new = without(test, training)  # where no pictures were left for tests, training pictures stand in
+    if len(new):  # what distance pictures have that nobody can have learned by heart
+        others = to_tensor(new.batch(some(new, count, seed)))
+        figures["distance_of_held_out"] = float(find(others, training, 1, features).distances.mean())
+    report(figures)
 
 
 @command

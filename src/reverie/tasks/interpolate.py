@@ -57,6 +57,15 @@ def interpolate(
         return torch.cat([found.decode(part, given(len(part))).float().cpu() for part in path.split(batch)])
 
 
+def evenness(path: Tensor) -> dict[str, float]:
+    """How evenly pictures (N, C, H, W) change along a path, by the steps between neighbours, in units of [0, 1] pixels.
+
+    ``step`` is their mean root mean square, ``largest_over_median`` above about 3 a jump. N is at least 2.
+    """
+    steps = (path.diff(dim=0) / 2).square().flatten(1).mean(1).sqrt()
+    return {"step": float(steps.mean()), "largest_over_median": float(steps.max() / steps.median().clamp_min(1e-9))}
+
+
 def walk(ends: Tensor, between: int, loop: bool, join: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
     """Points along the path through ``ends`` (K, ...), (N, ...); ``join`` is `lerp` or `slerp`."""
     following = torch.cat([ends[1:], ends[:1]]) if loop else ends[1:]
