@@ -20,12 +20,19 @@ if TYPE_CHECKING:
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.evaluation import evaluate
     from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
+    from reverie.tasks.attributes import attribute
     from reverie.tasks.classify import calibrate, classify
+    from reverie.tasks.cluster import cluster
+    from reverie.tasks.compress import compress
     from reverie.tasks.condition import condition
+    from reverie.tasks.denoise import coarse, holed, noisy, restore
+    from reverie.tasks.directions import effects, principal, sensitive
     from reverie.tasks.embed import embed
     from reverie.tasks.interpolate import interpolate
+    from reverie.tasks.maps import gaps, manifold, thumbnails
     from reverie.tasks.mix import mix
     from reverie.tasks.neighbours import neighbours
+    from reverie.tasks.project import latents_of, project
     from reverie.tasks.reconstruct import reconstruct
     from reverie.tasks.sample import sample
     from reverie.tasks.transfer import load_classifier, transfer
@@ -48,14 +55,23 @@ _WHERE = {
     "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
     "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
     "traverse": "tasks.traverse",
+    "attribute": "tasks.attributes",
+    "cluster": "tasks.cluster",
+    "compress": "tasks.compress",
+    "coarse": "tasks.denoise", "holed": "tasks.denoise", "noisy": "tasks.denoise", "restore": "tasks.denoise",
+    "effects": "tasks.directions", "principal": "tasks.directions", "sensitive": "tasks.directions",
+    "gaps": "tasks.maps", "manifold": "tasks.maps", "thumbnails": "tasks.maps",
+    "latents_of": "tasks.project", "project": "tasks.project",
     "train": "training",
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "ReverieError", "Run", "aupr", "auroc", "calibrate", "classify", "condition", "detector",
-    "embed", "evaluate", "heat_map", "interpolate", "load", "load_classifier", "mix", "neighbours", "open_dataset",
-    "overlay", "reconstruct", "sample", "save_animation", "save_grid", "to_tensor", "to_uint8", "train", "transfer",
-    "translate", "traverse",
+    "DataOptions", "Dataset", "ReverieError", "Run", "attribute", "aupr", "auroc", "calibrate", "classify",
+    "cluster", "coarse", "compress", "condition", "detector", "effects", "embed", "evaluate", "gaps",
+    "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
+    "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "restore",
+    "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
+    "transfer", "translate", "traverse",
 ]  # fmt: skip
 
 
