@@ -1,7 +1,8 @@
 """How well the scores of `reverie.tasks.anomaly` tell odd pictures, by AUROC, AUPR and the promised rate of alarms.
 
-python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2] [--set model.latent=16 ...]
-    [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000] [--background] [--threads 2]
+python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2 | --steps 500]
+    [--set model.latent=16 ...] [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000]
+    [--background] [--threads 2]
 
 One against the rest: for each class a model learns from training pictures of that class only; the test pictures of that
 class are normal, those of the others odd. With --outliers the model learns from all training pictures, test pictures
@@ -44,7 +45,8 @@ Figures = dict[str, dict[str, float]]  # score -> figure -> value
 def trained(given: argparse.Namespace, learned: Pixels, held_out: Pixels, seed: int) -> tuple[object, Dataset]:
     """A model that learned from pictures (N, C, H, W), and the held-out pictures as a data set."""
     settings = parse_settings(given.set)
-    train = settings["train"] | {"seed": seed, "minutes": given.minutes}
+    budget = {"minutes": given.minutes} if given.steps is None else {"steps": given.steps}
+    train = settings["train"] | {"seed": seed} | budget
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pictures.npz"
         arrays = {"train_images": learned, "test_images": held_out}
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the data, in the file's name")
     parser.add_argument("--model", default="vae")
     parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--steps", type=int, help="of each training, in place of --minutes")
     parser.add_argument("--set", nargs="+", default=[], help="section.key=value, as reverie train takes it")
     parser.add_argument("--classes", nargs="+", help="names of those that are normal in turn; all by default")
     parser.add_argument("--outliers", help="another data set, whose pictures are odd")
@@ -137,7 +140,8 @@ def main() -> None:
     result = {
         "mean": mean(list(figures.values())),  # over classes and seeds
         "each": figures,
-        "minutes": given.minutes,
+        "minutes": given.minutes if given.steps is None else None,
+        "steps": given.steps,
         "samples": given.samples,
         "rate": RATE,
         "held_out": HELD_OUT,
