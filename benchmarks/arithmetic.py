@@ -1,10 +1,10 @@
 """Whether adding "smile - neutral" to neutral faces makes them smile, and leaves everything else as it was.
 
-python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 200] [--terms 500] [--size 32] [--picture ...]
+python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--terms 500] [--size 32] [--picture ...]
 
-RUN learned from the built-in faces. Terms are held-out faces: those whose smile is in the upper fifth, and neutral
-ones (within a tenth of the factor's range of its middle). Latents are codes, or projections where there is no encoder.
-Other neutral faces get the change; a reader of factors (evaluation/factors.py), which never saw a drawn face, reads the
+RUN learned from the built-in faces. Terms are training faces: those whose smile is in the upper fifth, and neutral ones
+(within a tenth of the factor's range of its middle). Latents are codes, or projections where there is no encoder.
+Held-out neutral faces get the change; a reader of factors (evaluation/factors.py), which never saw a drawn face, reads the
 picture of their latent before and after. ``changed``: the smile moved up by at least half of what it should have, which
 is how far apart the terms are. ``moved``: mean absolute change of each other factor in standard deviations of the data;
 of hair and glasses, which are no numbers, the share of faces that changed. The same for the effect by multiple
@@ -26,6 +26,7 @@ from results import save
 from torch import Tensor
 
 import reverie
+from reverie.data import Dataset
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.factors import FactorReader, factor_reader
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--faces", type=int, default=200)
+    parser.add_argument("--faces", type=int, default=100)
     parser.add_argument("--terms", type=int, default=500)
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -74,19 +75,20 @@ def main() -> None:
     run = reverie.load(given.run)
     whole = alike(run, "faces")
     reader = factor_reader(whole.split("train"))
-    test = whole.split("test")
-    factors = test.factors
+    training, test = whole.split("train"), whole.split("test")
+    factors, held_out = training.factors, test.factors
     assert factors is not None
+    assert held_out is not None
     smile = factors["smile"]
     random = np.random.default_rng(given.seed)
-    neutral = random.permutation(np.flatnonzero(np.abs(smile) <= NEUTRAL))
+    neutral = random.permutation(np.flatnonzero(np.abs(smile) <= NEUTRAL))[: given.terms]
     smiling = random.permutation(np.flatnonzero(smile >= np.quantile(smile, 0.8)))[: given.terms]
-    shown, neutral = neutral[: given.faces], neutral[given.faces : given.faces + given.terms]
+    shown = random.permutation(np.flatnonzero(np.abs(held_out["smile"]) <= NEUTRAL))[: given.faces]
 
-    def codes(rows: NDArray[np.int64]) -> Tensor:
-        return latents_of(run.model, to_tensor(test.batch(rows)), seed=given.seed)
+    def codes(dataset: Dataset, rows: NDArray[np.int64]) -> Tensor:
+        return latents_of(run.model, to_tensor(dataset.batch(rows)), seed=given.seed)
 
-    latents = {name: codes(rows) for name, rows in (("faces", shown), ("smiling", smiling), ("neutral", neutral))}
+    latents = {"smiling": codes(training, smiling), "neutral": codes(training, neutral), "faces": codes(test, shown)}
     change = total([(1, latents["smiling"]), (-1, latents["neutral"])])
     wanted = float(smile[smiling].mean() - smile[neutral].mean())
     rows = np.concatenate([smiling, neutral])
@@ -115,9 +117,9 @@ def main() -> None:
         "strength": given.strength,
         **{name: changes(reader, before, part, wanted, deviations) for name, part in after.items()},
         "reader": {  # on these faces themselves: correlation, or for classes accuracy
-            factor.name: float((read[factor.name] == factors[factor.name][shown]).mean())
+            factor.name: float((read[factor.name] == held_out[factor.name][shown]).mean())
             if factor.values
-            else float(np.corrcoef(read[factor.name], factors[factor.name][shown])[0, 1])
+            else float(np.corrcoef(read[factor.name], held_out[factor.name][shown])[0, 1])
             for factor in FACTORS
         },
         "faces": len(shown),
