@@ -22,7 +22,7 @@ from reverie.networks.mixture import Mixture
 from reverie.tasks.arithmetic import Term, chosen, edited, parse, total
 from reverie.tasks.attributes import attribute, attributes_of, slant, thickness
 from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
-from reverie.tasks.directions import along, drawn, effects, principal, sensitive
+from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
 from reverie.tasks.interpolate import interpolate
 from reverie.tasks.project import latents_of, project
 from reverie.tasks.space import space_of
@@ -167,8 +167,21 @@ def test_impossible_projections_are_told() -> None:
         project(Bent(), torch.zeros(1, *SHAPE), space="w")
     with pytest.raises(ReverieError, match="sigma"):
         project(Bent(), torch.zeros(1, *SHAPE), sigma=0)
+    for sigma in (1e-30, float("nan")):  # the square of the first divides by zero
+        with pytest.raises(ReverieError, match="sigma must be at least"):
+            project(Bent(), torch.zeros(1, *SHAPE), sigma=sigma)
     with pytest.raises(ReverieError, match="at least 1 start"):
         project(Bent(), torch.zeros(1, *SHAPE), starts=0)
+    with pytest.raises(ReverieError, match="at most 2048 starts"):
+        project(Bent(), torch.zeros(1, *SHAPE), steps=1, starts=2049)
+    with pytest.raises(ReverieError, match="no pictures"):
+        project(Bent(), torch.zeros(0, *SHAPE))
+    with pytest.raises(ReverieError, match="no space 'q'"):
+        space_of(Bent(), "q")  # type: ignore[arg-type]
+    broken = Bent()
+    broken.weight.data[0, 0] = torch.nan
+    with pytest.raises(ReverieError, match="diverged"):
+        project(broken, torch.zeros(1, *SHAPE))
 
 
 def test_a_path_passes_through_given_latents() -> None:
@@ -208,12 +221,20 @@ def test_impossible_restorations_are_told() -> None:
         restore(Coded(), coarse(wanted, 2), how="reconstruct")
     with pytest.raises(ReverieError, match="nothing to go by"):
         holed(wanted, torch.ones(4, 6, dtype=torch.bool))
+    with pytest.raises(ReverieError, match="True or False of each pixel, not int64"):
+        holed(wanted, torch.zeros(4, 6, dtype=torch.int64))
     with pytest.raises(ReverieError, match="as large"):
         holed(wanted, torch.zeros(6, 4, dtype=torch.bool))
     with pytest.raises(ReverieError, match="between 2 and"):
         coarse(wanted, 5)
     with pytest.raises(ReverieError, match="noise"):
         noisy(wanted, 0)
+
+
+def test_pictures_are_damaged_where_they_are() -> None:
+    elsewhere = torch.zeros(2, *SHAPE, device="meta")  # another device that every machine has; it holds no numbers
+    kept = noisy(elsewhere, 0.1).seen, holed(elsewhere, middle(4, 6)).damaged, coarse(elsewhere, 2).damaged
+    assert [part.device.type for part in kept] == ["meta"] * 3
 
 
 def test_a_coarse_picture_is_shown_as_large_as_it_was() -> None:
@@ -263,6 +284,37 @@ def test_directions_of_styles_move_all_layers() -> None:
     assert float((shown[:, 2] - shown[:, 1]).abs().mean()) > 0.01
 
 
+def test_directions_need_latents_that_vary() -> None:
+    with pytest.raises(ReverieError, match="All latents are the same"):
+        principal(torch.ones(5, 3))
+    with pytest.raises(ReverieError, match="not finite"):
+        principal(torch.full((5, 3), torch.nan))
+
+
+def test_many_dimensions_are_probed_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Watched(Bent):
+        def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+            sizes.append(len(z))
+            return super().decode(z)
+
+    whole = sensitive(Bent(), 3)
+    monkeypatch.setattr("reverie.tasks.directions.AT_ONCE", 2)
+    assert torch.allclose(sensitive(Watched(), 3).vectors, whole.vectors, atol=1e-4)
+    assert max(sizes) == 2
+
+
+def test_as_many_latents_are_drawn_for_attributes_as_were_asked_for() -> None:
+    latents, values = attributed(Bent(), Set(), ["brightness", "slant"], 2100)
+    assert latents.shape == (2100, SIZE)
+    assert list(values) == ["brightness", "slant"]
+    assert values["slant"] == pytest.approx(slant(Bent().decode(latents).detach()).numpy(), abs=1e-5)
+    few, same = attributed(Bent(), Set(), ["brightness"], 20)
+    assert torch.equal(few, latents[:20])  # each is a function of its number
+    assert same["brightness"] == pytest.approx(values["brightness"][:20], abs=1e-6)
+
+
 def test_an_effect_leaves_the_other_attributes_out() -> None:
     random = np.random.default_rng(0)
     smile = random.normal(size=500)
@@ -282,8 +334,9 @@ def test_effects_that_cannot_be_told_are_told() -> None:
     latents, same = torch.randn(20, 3), np.arange(20.0)
     with pytest.raises(ReverieError, match="the same 'age'"):
         effects(latents, {"age": np.ones(20)})
-    with pytest.raises(ReverieError, match="say the same"):
-        effects(latents, {"age": same, "years": 2 * same})
+    for others in ({"years": 2 * same}, {"a": same % 2, "b": same + same % 2}):  # of three, no two are alike
+        with pytest.raises(ReverieError, match="follows from the others"):
+            effects(latents, {"age": same, **others})
     with pytest.raises(ReverieError, match="as many values"):
         effects(latents, {"age": same[:5]})
     with pytest.raises(ReverieError, match="more than so many"):
@@ -373,8 +426,19 @@ def test_a_term_means_the_class_or_the_extreme_fifth() -> None:
     assert some is not None
     assert len(some) == 4
     assert set(some.tolist()) <= set(range(1, 30, 2))
+    assert chosen(data, "bee", 4, seed=-1) is not None
     assert chosen(data, "folder/of/pictures", 4) is None
     assert chosen(data, "bee:middle", 4) is None
+
+
+def test_a_value_that_nearly_all_share_is_no_extreme() -> None:
+    data = Set()
+    data.factors = {"hats": np.array([0.0] * 27 + [1, 2, 2])}  # type: ignore[assignment]
+    high, low = chosen(data, "hats", 100), chosen(data, "hats:low", 100)
+    assert high is not None
+    assert low is not None
+    assert high.tolist() == [27, 28, 29]
+    assert low.tolist() == list(range(27))
 
 
 def test_sums_of_means_are_added_to_every_latent() -> None:

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from reverie.cli.shared import Device, Labels, Whole, at_least, dataset_like, load, own_data, png, report, room, say
+from reverie.cli.shared import (
+    Device,
+    Labels,
+    Whole,
+    at_least,
+    dataset_like,
+    load,
+    own_data,
+    png,
+    png_or_animation,
+    report,
+    room,
+    say,
+)
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -77,10 +90,9 @@ def interpolate(
     from reverie.tasks.project import latents_of
 
     at_least("--scale", scale, 1)
-    if not 0.1 <= rate <= 100:
-        raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
-    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
-        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
+    at_least("--stops", stops, 2)
+    at_least("--between", between, 1)
+    png_or_animation(out, rate)
     loaded = load(run, device)
     labels, ends = None if label is None else (label,), None
     if images is not None:

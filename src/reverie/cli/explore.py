@@ -14,13 +14,16 @@ from reverie.cli.shared import (
     Whole,
     at_least,
     dataset_like,
+    finite,
     load,
     own_data,
     png,
+    png_or_animation,
     report,
     room,
     run_and_pictures,
     say,
+    suffixed,
 )
 from reverie.errors import ReverieError
 
@@ -68,6 +71,8 @@ def project(
     from reverie.tasks.reconstruct import pairs
 
     png(out)
+    if latents is not None:
+        suffixed(latents, ".npz", "--latents")
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given, began = to_tensor(pictures), time.perf_counter()
     found = find(
@@ -109,8 +114,8 @@ def traverse(
 
     at_least("--rows", rows, 1)
     at_least("--columns", columns, 1)
-    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
-        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
+    finite("--reach", reach)
+    png_or_animation(out, rate)
     loaded = load(run, device)
     test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
     embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
@@ -215,8 +220,12 @@ def directions(
     from reverie.tasks.space import space_of
 
     png(out)
+    if vectors is not None:
+        suffixed(vectors, ".npz", "--vectors")
     at_least("--count", count, 1)
     at_least("--columns", columns, 2)
+    at_least("--pictures", pictures, 2)
+    finite("--reach", reach)
     loaded = load(run, device)
     space_of(loaded.model, space, "have directions")
     whole = dataset_like(loaded, data or own_data(loaded))
@@ -286,7 +295,9 @@ def arithmetic(
     from reverie.tasks.reconstruct import in_rows
 
     png(out)
+    at_least("--count", count, 1)
     at_least("--terms", terms, task.LEAST)
+    finite("--strength", strength)
     parsed = task.parse(expression)
     loaded = load(run, device)
     whole = dataset_like(loaded, data or own_data(loaded))
@@ -328,30 +339,41 @@ def arithmetic(
 
 
 def _told(done: int, of: int) -> None:
-    if done % 64 == 0 and done < of:
+    if done < of:
         say(f"{done} of {of} pictures projected")
 
 
 def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:
     """The data set that a term names, which is no attribute of the ``known`` one."""
+    from reverie.data.dataset import is_faces
     from reverie.errors import nearest
     from reverie.tasks.attributes import attributes_of
 
-    if not Path(name).exists():
+    if not (name == "digits" or is_faces(name) or name.startswith("hf:") or _exists(name)):
         plain = name.partition(":")[0]
         raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
     return dataset_like(loaded, name)
 
 
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, RuntimeError):  # a name too long, the home of an unknown user
+        return False
+
+
 def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:
+    import zipfile
+
     import numpy as np
 
     from reverie.files import replacing
 
-    if path.suffix.lower() != ".npz":
-        raise ReverieError(f"Arrays are saved as .npz, not as {path}.")
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})
+    # As numpy.savez does, whose own arguments no array can be named after; but a class may have any name.
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value.numpy(), allow_pickle=False)
 
 
 def _first(count: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ prints.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -91,6 +92,20 @@ def at_least(flag: str, value: int, low: int) -> None:
     """Refuse a number below ``low``."""
     if value < low:
         raise ReverieError(f"{flag} must be at least {low}, not {value}.")
+
+
+def finite(flag: str, value: float) -> None:
+    """Refuse what is not a finite number: figures and pictures would be none either."""
+    if not math.isfinite(value):
+        raise ReverieError(f"{flag} must be a finite number, not {value:g}.")
+
+
+def png_or_animation(out: Path, rate: float) -> None:
+    """Refuse what is no .png, .gif or .mp4, and a rate that these cannot have, before the work."""
+    if not 0.1 <= rate <= 100:
+        raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
+    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
+        raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
 
 
 # Runs and pictures

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reverie.errors import ReverieError
 from reverie.tasks.attributes import attribute, attributes_of
-from reverie.tasks.pictures import Pictures, device_of
+from reverie.tasks.pictures import Pictures, device_of, some
 from reverie.tasks.space import Name, space_of
 
 LEAST = 3  # pictures in a term
@@ -48,7 +48,8 @@ def parse(expression: str) -> list[Term]:
 def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np.int64] | None:
     """Up to ``most`` pictures of a set with the attribute ``name``: of a class, or the fifth with its highest values.
 
-    ``name:low`` is the opposite: the others, or the fifth with its lowest. None where the name is no attribute.
+    ``name:low`` is the opposite: the others, or the fifth with its lowest. A value that more than a fifth share is
+    taken by all of them, unless it is the opposite extreme. None where the name is no attribute.
     """
     plain, _, which = name.partition(":")
     if plain not in attributes_of(dataset) or which not in ("", "low", "high"):
@@ -56,10 +57,10 @@ def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np
     values = attribute(dataset, plain)
     if which == "low":
         values = -values
-    bound = np.quantile(values, 1 - SHARE)
-    members = np.flatnonzero(values == values.max() if len(np.unique(values)) == 2 else values >= bound)
-    random = np.random.default_rng(seed)
-    return np.sort(random.permutation(members)[:most])
+    bound, lowest = np.quantile(values, 1 - SHARE), values.min()
+    # Where nearly all share the lowest value (a class of few), it is the bound, and no extreme.
+    members = np.flatnonzero(values >= bound if bound > lowest else values > lowest)
+    return members[some(members, most, seed)]
 
 
 def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:

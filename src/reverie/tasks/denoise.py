@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
+from reverie.data.decode import deep_values, is_deep, to_bytes
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest
 from reverie.tasks.labels import Labels
@@ -47,7 +48,7 @@ def noisy(images: Tensor, sigma: float, seed: int = 0) -> Damage:
 
     Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
     """
-    noise = DrawEach(seed, "noise", samples=range(len(images))).normal(*images.shape[1:])
+    noise = DrawEach(seed, "noise", samples=range(len(images)), device=images.device).normal(*images.shape[1:])
     return as_noisy(images + 2 * sigma * noise, sigma)
 
 
@@ -60,20 +61,26 @@ def as_noisy(images: Tensor, sigma: float) -> Damage:
 
 def holed(images: Tensor, hole: Tensor) -> Damage:
     """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
-    if hole.shape != images.shape[2:] or hole.dtype != torch.bool:
+    if hole.dtype != torch.bool:
+        raise ReverieError(f"A hole says True or False of each pixel, not {str(hole.dtype).partition('.')[2]}.")
+    if hole.shape != images.shape[2:]:
         raise ReverieError(f"A hole for pictures of {tuple(images.shape[2:])} is as large, not {tuple(hole.shape)}.")
     if bool(hole.all()):
         raise ReverieError("The hole covers the whole picture, so there is nothing to go by.")
     kept = ~hole
-    return Damage(images.masked_fill(hole, 0.0), lambda pictures: pictures[:, :, kept.to(pictures.device)], 0.1)
+    return Damage(
+        images.masked_fill(hole.to(images.device), 0.0), lambda pictures: pictures[:, :, kept.to(pictures.device)], 0.1
+    )
 
 
 def read_hole(path: Path) -> Tensor:
     """A hole (H, W) from a picture file: True where it is lighter than middle grey."""
     try:
         with Image.open(path) as opened:
-            return torch.from_numpy(np.asarray(opened.convert("L")) > 127)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            # Pillow would cut values of 16 bits off at 255.
+            grey = to_bytes(deep_values(opened)) if is_deep(opened) else np.asarray(opened.convert("L"))
+            return torch.from_numpy(grey > 127)
+    except Exception as error:  # Pillow's plugins raise nearly every type there is on files that are broken
         raise ReverieError(f"{path} can't be read as a picture.") from error
 
 

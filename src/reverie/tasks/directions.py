@@ -27,17 +27,18 @@ from reverie.tasks.attributes import MEASURED, Values, attribute
 from reverie.tasks.labels import Labels, classes_of, labels_in_turn
 from reverie.tasks.pictures import Pictures, device_of, model_labels, some
 from reverie.tasks.project import Progress, latents_of
-from reverie.tasks.space import Name, space_of
+from reverie.tasks.space import Name, Space, space_of
 
 DRAWS = 2048  # latents
 PROBED = 32  # of them, at which the derivative is taken
 SMALL = 0.02  # step of the difference that stands for it, in standard deviations of the latents
 ATTRIBUTES = 64  # at most, in a regression
+AT_ONCE = 256  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Directions of a space, the most important first."""
+    """Directions of a space: the most important first, or those of attributes in the order of these."""
 
     vectors: Tensor  # (k, ...), a latent each; a step of 1 is one standard deviation, or one of the attribute's
     strength: NDArray[np.float64]  # (k,): share of the variance, of the sensitivity, or of the latents explained
@@ -49,23 +50,29 @@ def principal(latents: Tensor, count: int = 10) -> Directions:
     flat = latents.flatten(1).double()
     if len(flat) < 3:
         raise ReverieError("Principal components need at least 3 latents.")
+    if not flat.isfinite().all():
+        raise ReverieError("Some latents are not finite numbers; the model has diverged.")
     centred = flat - flat.mean(0)
     _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
     variance = singular.square() / (len(flat) - 1)
     count = min(count, int((variance > 1e-9 * float(variance[0])).sum()))
+    if count == 0:
+        raise ReverieError("All latents are the same, so they vary in no direction.")
     vectors = _signed(axes[:count]) * variance[:count].sqrt()[:, None]
     share = (variance / variance.sum().clamp_min(1e-30))[:count].numpy()
     names = [f"component {i + 1}" for i in range(count)]
     return Directions(vectors.float().view(count, *latents.shape[1:]), share, names)
 
 
-def drawn(model: object, space: Name | None = None, labels: Labels | None = None, seed: int = 0) -> Tensor:
-    """`DRAWS` latents from the prior, (N, ...), on the CPU; in the styles' space, styles."""
+def drawn(
+    model: object, space: Name | None = None, labels: Labels | None = None, seed: int = 0, count: int = DRAWS
+) -> Tensor:
+    """``count`` latents from the prior, (count, ...), on the CPU; in the styles' space, styles."""
     found = space_of(model, space, "have directions")
-    numbers = labels_in_turn(model, labels, DRAWS)
+    numbers = labels_in_turn(model, labels, count)
     with torch.no_grad():
         given = None if numbers is None else numbers.to(device_of(model))
-        return found.draw(seed, range(DRAWS), given).cpu()
+        return found.draw(seed, range(count), given).cpu()
 
 
 def attributed(
@@ -77,7 +84,7 @@ def attributed(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Tensor, dict[str, Values]]:
-    """``count`` latents (N, ...) on the CPU, with the named attributes (N,) of their pictures, for `effects`.
+    """Up to ``count`` latents (N, ...) on the CPU, with the named attributes (N,) of their pictures, for `effects`.
 
     Of pictures of the data set, coded or projected; but a model without an encoder, or styles, are drawn where all the
     attributes can be measured on any picture: that is exact, and much quicker.
@@ -85,11 +92,13 @@ def attributed(
     coded = isinstance(model, Encodes) and space != "w"
     if not coded and not classes_of(model) and all(name in MEASURED for name in names):
         found = space_of(model, space, "have directions")
-        latents = drawn(model, space, seed=seed)[:count]
+        latents = drawn(model, space, seed=seed, count=count)
+        parts = []
         with torch.no_grad():
-            pictures = torch.cat([found.decode(part.to(device_of(model))).cpu() for part in latents.split(256)])
-        values = {name: MEASURED[name](pictures).double().numpy() for name in names}
-        return latents, values
+            for part in latents.split(AT_ONCE):
+                pictures = _decoded(found, part, None, device_of(model))
+                parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
+        return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
     rows = some(dataset, count, seed)
     values = {name: attribute(dataset, name, rows) for name in names}  # first: a name that is none costs no time
     numbers = model_labels(model, dataset)
@@ -101,10 +110,11 @@ def attributed(
 def sensitive(
     model: object, count: int = 10, space: Name | None = None, labels: Labels | None = None, seed: int = 0
 ) -> Directions:
-    """The ``count`` directions along which pictures change most, each one standard deviation of the draws long.
+    """The ``count`` directions along which pictures change most, each of length one in standard deviations.
 
-    The derivative is a central difference along every dimension of the latent, at `PROBED` drawn latents. Directions
-    of styles move all layers alike.
+    Those are of each dimension of the draws on its own: where dimensions of styles go together, the draws' deviation
+    along a direction may be another. The derivative is a central difference along every dimension of the latent, at
+    `PROBED` drawn latents. Directions of styles move all layers alike.
     """
     found = space_of(model, space, "have directions")
     latents = drawn(model, found.name, labels, seed)
@@ -119,8 +129,8 @@ def sensitive(
     with torch.no_grad():
         for i in range(PROBED):
             given = None if numbers is None else numbers[i].expand(size).to(device)
-            ahead, behind = (found.decode((latents[i] + sign * steps).to(device), given) for sign in (1, -1))
-            slope = ((ahead - behind).flatten(1) / (2 * SMALL)).double().cpu()  # (d, pixels), for one deviation
+            ahead, behind = (_decoded(found, latents[i] + sign * steps, given, device) for sign in (1, -1))
+            slope = ((ahead - behind).flatten(1) / (2 * SMALL)).double()  # (d, pixels), for one deviation
             total += slope @ slope.T / PROBED
     values, axes = torch.linalg.eigh(total)
     count = min(count, size)
@@ -134,7 +144,7 @@ def effects(latents: Tensor, attributes: Mapping[str, NDArray[np.float64]]) -> D
     """How latents (N, ...) change with each attribute (N,), the others being equal: one standard deviation a step.
 
     By least squares. ``strength`` is the share of the latents' variance that the attribute explains beyond the others.
-    Raises ReverieError for an attribute that does not vary, and for two that say the same.
+    Raises ReverieError for an attribute that does not vary, and for one that follows from the others.
     """
     names = list(attributes)
     flat = latents.flatten(1).double()
@@ -151,10 +161,10 @@ def effects(latents: Tensor, attributes: Mapping[str, NDArray[np.float64]]) -> D
     scaled = centred / deviation
     gram = scaled.T @ scaled
     if float(torch.linalg.eigvalsh(gram)[0]) < 1e-6 * len(flat):
-        raise ReverieError(f"Two of the attributes say the same of every picture: {', '.join(names)}; leave one out.")
+        raise ReverieError(f"One of these attributes follows from the others: {', '.join(names)}; leave one out.")
     apart = flat - flat.mean(0)
     vectors = torch.linalg.solve(gram, scaled.T @ apart)  # (k, d)
-    # What an attribute has to itself: its residual on the others has the variance 1 / (gram^-1)_ii.
+    # What an attribute has to itself: the squares of its residual on the others sum to 1 / (gram^-1)_ii.
     alone = 1 / torch.linalg.inv(gram).diagonal()
     strength = vectors.square().sum(1) * alone / apart.square().sum().clamp_min(1e-30)
     return Directions(vectors.float().view(len(names), *latents.shape[1:]), strength.numpy(), names)
@@ -179,8 +189,17 @@ def along(
         for i, latent in enumerate(latents):
             moved = latent + steps.view(-1, *[1] * direction.dim()) * direction
             given = None if labels is None else labels[i].expand(len(steps)).to(device)
-            rows.append(found.decode(moved.to(device), given).float().cpu())
+            rows.append(_decoded(found, moved, given, device))
     return torch.stack(rows)
+
+
+def _decoded(space: Space, latents: Tensor, labels: Tensor | None, device: torch.device) -> Tensor:
+    """Pictures (N, C, H, W) of latents (N, ...), on the CPU, `AT_ONCE` at a time."""
+    parts = []
+    for rows in torch.arange(len(latents)).split(AT_ONCE):
+        given = None if labels is None else labels[rows.to(device)]
+        parts.append(space.decode(latents[rows].to(device), given).float().cpu())
+    return torch.cat(parts)
 
 
 def _signed(axes: Tensor) -> Tensor:

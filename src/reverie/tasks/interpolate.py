@@ -31,11 +31,11 @@ def interpolate(
     """Pictures (N, C, H, W) in [-1, 1] along a path through ``stops`` latents, each ``between`` steps from the next.
 
     The stops are ``ends`` (stops, ...), say what `latents_of` finds for given pictures, or else the latents of the
-    first pictures that `sample` draws with this seed. Without ``loop`` the path ends
-    at the last stop, N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the
-    first picture, which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which
-    keeps their length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines.
-    ``labels`` is the one class a conditional model draws all along (default: its first).
+    first pictures that `sample` draws with this seed. Without ``loop`` the path ends at the last stop,
+    N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the first picture,
+    which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which keeps their
+    length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines. ``labels`` is the
+    one class a conditional model draws all along (default: its first).
     """
     found = space_of(model, space, "interpolate")
     if space == "w" and how == "slerp":

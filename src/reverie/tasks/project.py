@@ -31,6 +31,7 @@ RATE = 0.1  # of Adam, in standard deviations of the latents
 RIDGE = 1e-2  # of the regression, in units of the mean squared length of a picture
 FLOOR = 1e-4  # variance, of the largest, that a direction of the latents has at least: where draws do not vary
 AT_ONCE = 256  # pictures decoded at a time
+LEAST_SIGMA = 1e-6  # far below the step of a pixel, 2 / 255; its square still divides float32 numbers
 
 Observe = Callable[[Tensor], Tensor]  # (N, C, H, W) to what is seen of it, (N, ...); linear, each picture alone
 Progress = Callable[[int, int], None]  # pictures that are done, of how many
@@ -76,8 +77,12 @@ def project(
     found = space_of(model, space, "project pictures")
     if steps < 1 or starts < 1:
         raise ReverieError("A projection needs at least 1 step and at least 1 start.")
-    if not sigma > 0:
-        raise ReverieError(f"sigma must be above 0, not {sigma:g}.")
+    if starts > DRAWS:
+        raise ReverieError(f"A projection has at most {DRAWS} starts, not {starts}.")
+    if not sigma >= LEAST_SIGMA:
+        raise ReverieError(f"sigma must be at least {LEAST_SIGMA:g}, not {sigma:g}.")
+    if len(images) == 0:
+        raise ReverieError("There are no pictures to project.")
     numbers = labels_for(model, labels, len(images))
     device = device_of(model)
     groups: list[int | None] = [None] if numbers is None else numbers.unique().tolist()
@@ -134,12 +139,15 @@ class _Search:
                 self.picture_shape = pictures.shape[1:]
                 seen.append(observe(pictures).flatten(1).float())
             drawn = torch.cat(latents)
+            self.seen = torch.cat(seen)
+            if not (drawn.isfinite().all() and self.seen.isfinite().all()):
+                raise ReverieError(f"{type(space.model).__name__} draws what are no finite numbers; it has diverged.")
             self.shape = drawn.shape[1:]
             # The layers of a drawn style are equal: they share one measure, and each is free.
             flat = drawn[:, 0] if space.name == "w" else drawn.flatten(1)
-            self.mean, self.root, self.inverse = _whitening(flat.double())
+            # On the CPU, for not every device has double precision.
+            self.mean, self.root, self.inverse = (part.to(drawn.device) for part in _whitening(flat.cpu().double()))
             self.known = self.coordinates(drawn)  # (DRAWS, d)
-            self.seen = torch.cat(seen)
             self.regress = _regression(self.seen, self.known)
 
     def _labels(self, count: int) -> Tensor | None:

@@ -44,10 +44,12 @@ class Space:
 def space_of(model: object, name: Name | None = None, doing: str = "do this") -> Space:
     """The space of a model; by default its styles where it has them, else its latents.
 
-    Raises ReverieError, with what was to be done, for a model that cannot draw, and for styles where there are none.
+    Raises ReverieError, with what was to be done, for a model that cannot draw, and for a space that it does not have.
     """
     if not isinstance(model, Samples):
         raise unable(model, doing, "prior and decoder", Samples)
+    if name not in (None, "z", "w"):
+        raise ReverieError(f"There is no space '{name}'; take z or w.")
     if name == "w" and not isinstance(model, Styles):
         raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
     return Space(model, name or ("w" if isinstance(model, Styles) else "z"))
