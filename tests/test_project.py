@@ -326,6 +326,11 @@ def test_an_effect_leaves_the_other_attributes_out() -> None:
         [[smile.std()], [age.std()]]
     )
     assert found.vectors.numpy() == pytest.approx(reference, rel=1e-2, abs=1e-3)
+    both = np.stack([smile, age], 1)
+    for i, strength in enumerate(found.strength):  # what the fit loses where the attribute is left out
+        fits = [LinearRegression().fit(known, latents).predict(known) for known in (both, both[:, [1 - i]])]
+        whole, without = ((latents - fit).var(0).sum() for fit in fits)
+        assert strength == pytest.approx((without - whole) / latents.var(0).sum(), rel=1e-3)
     alone = effects(torch.from_numpy(latents).float(), {"smile": smile})
     assert float(alone.vectors[0, 1]) > 1  # without the age beside it, the smile takes its part
 
