@@ -263,3 +263,31 @@ def test_compress(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert size_of(out / "compressed.png")[0] == 10
     assert (out / "compressed.svg").read_text().startswith("<svg")
     assert "cannot compress" in fails(capsys, "compress", trained("gan"), "digits", "--out", tmp_path / "no")
+
+
+def test_pictures_on_a_path_are_coded_as_what_they_are(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = reverie.load(trained("cvae")), reverie.open_dataset("digits", reverie.DataOptions(limit=80))
+    rows = np.arange(2)
+    assert data.labels is not None
+    pictures, numbers = reverie.to_tensor(data.batch(rows)), data.labels[rows]
+    assert numbers[0] != numbers[1]
+    ends = reverie.latents_of(run.model, pictures, numbers)
+    path = reverie.interpolate(run.model, between=1, ends=ends, labels=["3"])
+    reverie.save_grid(path, tmp_path / "a.png", 2)
+    words = ["--stops", 2, "--between", 1, "--label", "3", "--out", tmp_path / "b.png"]
+    succeeds(capsys, "interpolate", trained("cvae"), "digits", *words)
+    with Image.open(tmp_path / "a.png") as mine, Image.open(tmp_path / "b.png") as theirs:
+        assert np.array_equal(np.asarray(mine), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("model", ["cvae", "cgan"])
+def test_directions_of_conditional_models(
+    model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "d.png"
+    words = ["--attributes", "slant", "--pictures", 12, "--columns", 3, "--out", out]
+    figures = json.loads(succeeds(capsys, "directions", trained(model), *words))
+    assert size_of(out) == (3, 1)
+    assert np.isfinite(figures["slant"]["slant"]).all()

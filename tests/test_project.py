@@ -20,7 +20,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
 from reverie.tasks.arithmetic import Term, chosen, edited, parse, total
-from reverie.tasks.attributes import attribute, attributes_of, slant, thickness
+from reverie.tasks.attributes import attribute, attributes_of, brightness, slant, thickness
 from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
 from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
 from reverie.tasks.interpolate import interpolate
@@ -206,6 +206,7 @@ def test_noise_is_what_was_asked_for_and_is_removed() -> None:
     wanted = pictures(Bent(), 40)
     damage = noisy(wanted, 0.2, seed=1)
     assert float((damage.damaged - wanted).std()) == pytest.approx(0.4, rel=0.05)
+    assert damage.sigma == pytest.approx(0.4)  # so the search allows for as much
     assert torch.equal(noisy(wanted[:3], 0.2, seed=1).damaged, damage.damaged[:3])
     by_search, by_code = restore(Bent(), damage), restore(Coded(), damage, how="reconstruct")
     before = float((damage.damaged - wanted).square().mean())
@@ -282,6 +283,12 @@ def test_directions_of_styles_move_all_layers() -> None:
     assert shown.shape == (4, 3, *SHAPE)
     assert torch.allclose(shown[:, 1], Styled().synthesise(w).detach(), atol=1e-6)
     assert float((shown[:, 2] - shown[:, 1]).abs().mean()) > 0.01
+
+
+def test_a_direction_is_followed_under_the_class_of_each_picture() -> None:
+    latents, labels = torch.randn(3, SIZE), torch.tensor([0, 1, 0])
+    shown = along(Classy(), latents, torch.ones(SIZE), torch.tensor([0.0, 1.0]), labels=labels)
+    assert torch.allclose(shown[:, 0], Classy().decode(latents, labels).detach(), atol=1e-6)
 
 
 def test_directions_need_latents_that_vary() -> None:
@@ -366,6 +373,13 @@ def test_strokes_are_measured_on_any_ground(width: float, lean: float, ground: f
     wider = float(thickness(stroke(width + 1, lean, ground=ground)) - thickness(picture))
     assert 0.3 < wider < 1.2  # the ends of the stroke are outline too
     assert float(slant(-picture)) == pytest.approx(float(slant(picture)), abs=1e-4)
+
+
+def test_what_is_clear_is_as_bright_as_white() -> None:
+    black, clear = torch.full((1, 4, 2, 2), -1.0), torch.full((1, 4, 2, 2), -1.0)
+    black[:, 3] = 1
+    assert float(brightness(black)) == pytest.approx(0)
+    assert float(brightness(clear)) == pytest.approx(1)
 
 
 def test_an_empty_picture_has_no_strokes() -> None:

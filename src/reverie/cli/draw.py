@@ -87,6 +87,7 @@ def interpolate(
     from reverie.tasks.interpolate import evenness
     from reverie.tasks.interpolate import interpolate as walk
     from reverie.tasks.labels import classes_of
+    from reverie.tasks.pictures import model_labels
     from reverie.tasks.project import latents_of
 
     at_least("--scale", scale, 1)
@@ -99,9 +100,11 @@ def interpolate(
         others = dataset_like(loaded, images)
         if len(others) < stops:
             raise ReverieError(f"{images} has {len(others)} pictures, and the path is to go through {stops}.")
-        classes = None if not classes_of(loaded.model) else [label or 0] * stops
-        pictures = to_tensor(others.batch(np.arange(stops)))
-        ends = latents_of(loaded.model, pictures, classes, space=space, seed=seed)
+        rows = np.arange(stops)
+        # Each picture is coded as what it is; the path's one class is what is drawn on the way.
+        numbers = model_labels(loaded.model, others) if others.labels is not None else None
+        classes = numbers[rows] if numbers is not None else [label or 0] * stops if classes_of(loaded.model) else None
+        ends = latents_of(loaded.model, to_tensor(others.batch(rows)), classes, space=space, seed=seed)
     found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends)
     if out.suffix.lower() == ".png":
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))

@@ -148,7 +148,8 @@ class _Search:
             # On the CPU, for not every device has double precision.
             self.mean, self.root, self.inverse = (part.to(drawn.device) for part in _whitening(flat.cpu().double()))
             self.known = self.coordinates(drawn)  # (DRAWS, d)
-            self.regress = _regression(self.seen, self.known)
+            # The layers of a drawn style are equal, so that one of them is all there is to learn.
+            self.regress = _regression(self.seen, self.known[:, : len(self.mean)])
 
     def _labels(self, count: int) -> Tensor | None:
         return None if self.label is None else torch.full((count,), self.label, device=device_of(self.space.model))
@@ -186,7 +187,8 @@ class _Search:
 
     def starts(self, images: Tensor, wanted: Tensor, count: int) -> Tensor:
         """(n, count, d): what the regression says, what the encoder says where there is one, and the nearest draws."""
-        said = [self.regress(wanted)]
+        one = self.regress(wanted)
+        said = [one.repeat(1, self.known.shape[1] // one.shape[1])]
         model = self.space.model
         if isinstance(model, Encodes) and self.space.name == "z" and images.shape[1:] == self.picture_shape:
             with torch.no_grad():
