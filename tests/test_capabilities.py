@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+import reverie
 from cases import tiny
 from reverie import registry
 from reverie.capabilities import Conditions, Discriminates, Samples
 from reverie.engine.phase import Facts
+from reverie.errors import ReverieError
 from reverie.tasks.project import project
 from reverie.tasks.space import space_of
 
@@ -51,3 +53,23 @@ def test_pictures_are_projected_onto_every_model_that_draws(name: str) -> None:
     assert torch.allclose(again, found.pictures, atol=1e-5)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 12), (1, 12, 8), (4, 12, 8)])
+def test_pictures_of_another_shape_are_one_sentence(shape: tuple[int, int, int]) -> None:
+    vae, gan = tiny("vae", FACTS).eval(), tiny("dcgan", FACTS).eval()
+    images = torch.zeros(2, *shape)
+    channels, height, width = shape
+    options = reverie.DataOptions(size=f"{height}x{width}", channels=str(channels), limit=20)
+    data = reverie.open_dataset("digits", options)
+    told = f"The pictures are {'x'.join(map(str, shape))} .* takes 3x12x8"
+    for ask in (
+        lambda: reverie.reconstruct(vae, images),
+        lambda: reverie.latents_of(vae, images),
+        lambda: reverie.restore(vae, reverie.noisy(images, 0.1)),
+        lambda: reverie.embed(vae, data),
+    ):
+        with pytest.raises(ReverieError, match=told):
+            ask()
+    with pytest.raises(ReverieError, match=told):
+        reverie.project(gan, images)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.tasks.labels import classes_of, label_number
@@ -88,6 +88,16 @@ def device_of(model: object) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def check_shape(model: object, shape: Sequence[int]) -> None:
+    """ReverieError where a model of the registry takes pictures of another (C, H, W)."""
+    if isinstance(model, Model) and tuple(shape) != model.facts.shape:
+        theirs, mine = ("x".join(map(str, each)) for each in (shape, model.facts.shape))
+        raise ReverieError(
+            f"The pictures are {theirs} (channels x height x width), and {type(model).__name__} takes {mine}; open "
+            "them with these, say by data.size and data.channels."
+        )
+
+
 def model_labels(model: object, dataset: Pictures) -> NDArray[np.int64] | None:
     """(N,) labels of a set in the *model's* numbering, matched by class name; None where the model takes no labels."""
     classes = classes_of(model)
@@ -106,6 +116,7 @@ def read(
     model: object, dataset: Pictures, batch: int = 256, indices: NDArray[np.int64] | None = None
 ) -> Iterator[Read]:
     """The pictures ``indices`` (default: all), in that order, with their labels where the model takes labels."""
+    check_shape(model, dataset.facts.shape)
     device = device_of(model)
     labels = model_labels(model, dataset)
     chosen = np.arange(len(dataset)) if indices is None else indices

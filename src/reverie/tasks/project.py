@@ -23,7 +23,7 @@ from torch import Tensor
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import device_of
+from reverie.tasks.pictures import check_shape, device_of
 from reverie.tasks.space import Name, Space, space_of
 
 DRAWS = 2048  # latents whose pictures are compared with those to project, for each class
@@ -75,6 +75,8 @@ def project(
     of its own picture alone.
     """
     found = space_of(model, space, "project pictures")
+    if observe is None:
+        check_shape(model, images.shape[1:])
     if steps < 1 or starts < 1:
         raise ReverieError("A projection needs at least 1 step and at least 1 start.")
     if starts > DRAWS:
@@ -115,6 +117,7 @@ def latents_of(
     Where there is an encoder, ``space`` None means its codes.
     """
     if isinstance(model, Encodes) and space != "w":
+        check_shape(model, images.shape[1:])
         numbers, device = labels_for(model, labels, len(images)), device_of(model)
         parts = []
         with torch.no_grad():

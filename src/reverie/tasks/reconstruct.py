@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reverie.capabilities import Reconstructs
 from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import device_of
+from reverie.tasks.pictures import check_shape, device_of
 from reverie.tasks.unable import unable
 
 
@@ -20,6 +20,7 @@ def reconstruct(model: object, images: Tensor, labels: Labels | None = None, bat
     """
     if not isinstance(model, Reconstructs):
         raise unable(model, "reconstruct", "encoder with a decoder", Reconstructs)
+    check_shape(model, images.shape[1:])
     device = device_of(model)
     numbers = labels_for(model, labels, len(images))
     parts = [images.new_empty(0, *images.shape[1:])]

@@ -11,7 +11,7 @@ from torch import Tensor
 from reverie.capabilities import Reconstructs
 from reverie.tasks.embed import Embedding
 from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import device_of
+from reverie.tasks.pictures import check_shape, device_of
 from reverie.tasks.unable import unable
 
 
@@ -41,6 +41,7 @@ def traverse(
     """
     if not isinstance(model, Reconstructs):
         raise unable(model, "traverse its latent", "encoder with a decoder", Reconstructs)
+    check_shape(model, image.shape)
     device = device_of(model)
     numbers = labels_for(model, labels, 1)
     mean, deviation = embedding.spread()
