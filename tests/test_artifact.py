@@ -73,7 +73,7 @@ def refused(folder: Path, match: str = ".") -> str:
     memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ReverieError, match=match) as caught:
         load(folder)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10  # building it would take minutes; a busy machine takes 3 s for nothing
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000  # KiB
     sentence = str(caught.value)
     assert len(sentence) < 1000
