@@ -75,7 +75,7 @@ def main() -> None:
         for name, settings in filters(level).items():
             tried = []
             for setting in settings:
-                done = np.stack([np.clip(setting(picture), 0, 1) for picture in unit])
+                done = np.stack([np.clip(setting(picture), 0, 1).reshape(picture.shape) for picture in unit])
                 tried.append(torch.from_numpy(done).float().permute(0, 3, 1, 2) * 2 - 1)
             ways[name] = max(tried, key=lambda pictures: float(psnr(pictures, images).mean()))
         figures[f"{level:g}"] = {
