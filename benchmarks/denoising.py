@@ -1,4 +1,4 @@
-"""Denoising by a model against a median filter, non-local means and a Wiener filter, at several levels of noise.
+"""Denoising by a model against a median filter, non-local means and a Gaussian, at several levels of noise.
 
 python benchmarks/denoising.py --run RUN --data mnist.npz --name mnist [--pictures 500] [--levels 0.1 0.3 0.5]
     [--seed 0] [--picture docs/denoising-NAME.png] [--threads 2]
@@ -21,8 +21,8 @@ import torch
 from measured import alike
 from numpy.typing import NDArray
 from results import save
-from scipy.ndimage import median_filter
-from skimage.restoration import denoise_nl_means, denoise_wavelet
+from scipy.ndimage import gaussian_filter, median_filter
+from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
 import reverie
@@ -48,7 +48,7 @@ def filters(sigma: float) -> dict[str, list[Callable[[Pixels], Any]]]:
             for h in (0.4, 0.6, 0.8, 1.0)
             for size in (3, 5)
         ],
-        "wavelets": [lambda x: denoise_wavelet(x, sigma=sigma, channel_axis=-1)],
+        "Gaussian": [lambda x, width=width: gaussian_filter(x, (width, width, 0)) for width in (0.5, 0.8, 1.1, 1.5)],
     }
 
 
