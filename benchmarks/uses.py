@@ -10,11 +10,11 @@ docs/uses.md, and benchmarks/results/uses.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch
 from results import save
 
 import reverie
+import reverie.cli
 
 # The words of a command, and which picture of those it leaves is shown.
 TASKS = {
@@ -70,16 +71,16 @@ def main() -> None:
                 given_words = {"RUN": run, "DATA": given.data}
                 words = [given_words.get(w, w.replace("OUT", folder)) for w in shlex.split(template)]
                 began = time.perf_counter()
-                done = subprocess.run([sys.executable, "-m", "reverie", *words], capture_output=True, text=True)
+                code, said, told = run_command(words)
                 cell: dict[str, Any] = {"seconds": round(time.perf_counter() - began, 1)}
                 cell["command"] = f"reverie {template}".replace("RUN", name).replace("OUT", "here")
-                if done.returncode == 2:
-                    cell["refused"] = done.stderr.strip().splitlines()[-1].removeprefix("reverie: ")
-                elif done.returncode:
-                    raise SystemExit(f"{cell['command']}: {done.stderr}")
+                if code == 2:
+                    cell["refused"] = told.strip().splitlines()[-1].removeprefix("reverie: ")
+                elif code:
+                    raise SystemExit(f"{cell['command']}: {told}")
                 else:
-                    if done.stdout.startswith("{"):
-                        cell["figures"] = json.loads(done.stdout)
+                    if said.startswith("{"):
+                        cell["figures"] = json.loads(said)
                     if picture:
                         kept = given.out / f"{task.replace(', ', '-').replace(' ', '-')}-{name}.png"
                         shutil.copy(Path(folder) / picture, kept)
@@ -88,6 +89,17 @@ def main() -> None:
             print(task, name, cell.get("refused") or cell.get("picture", "done"), cell["seconds"], flush=True)
     page(given.out, names, cells)
     save("uses", {"models": names, "cells": cells}, seed=0, data=Path(given.data).name)
+
+
+def run_command(words: list[str]) -> tuple[int, str, str]:
+    """The exit code of a command, and what it said on stdout and stderr; in this process, for torch is slow to start."""
+    said, told, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        try:
+            reverie.cli.main(words)
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+    return code, said.getvalue(), told.getvalue()
 
 
 def page(out: Path, names: list[str], cells: dict[str, dict[str, Any]]) -> None:
