@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def run_command(words: list[str]) -> tuple[int, str, str]:
-    """The exit code of a command, and what it said on stdout and stderr; in this process, for torch is slow to start."""
+    """The exit code of a command and what it said on stdout and stderr; in this process, as torch is slow to start."""
     said, told, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
         try:
