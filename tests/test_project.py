@@ -476,3 +476,12 @@ def test_classes_are_kept_while_latents_change() -> None:
     shown = edited(Classy(), latents, torch.zeros(SIZE), labels=labels, batch=3)
     for picture, latent, label in itertools.zip_longest(shown, latents, labels):
         assert torch.allclose(picture, Classy().decode(latent[None], label[None])[0].detach(), atol=1e-6)
+
+
+def test_attributes_of_a_conditional_model_are_measured_on_its_classes_in_turn() -> None:
+    latents, values = attributed(Classy(), Set(), ["brightness"], count=300)
+    assert latents.shape == (300, SIZE)
+    labels = torch.arange(300) % 2
+    expected = brightness(space_of(Classy()).decode(latents, labels).detach())
+    assert values["brightness"] == pytest.approx(expected.double().numpy(), abs=1e-6)
+    assert values["brightness"].std() > 0

@@ -86,24 +86,27 @@ def attributed(
 ) -> tuple[Tensor, dict[str, Values]]:
     """Up to ``count`` latents (N, ...) on the CPU, with the named attributes (N,) of their pictures, for `effects`.
 
-    Of pictures of the data set, coded or projected; but a model without an encoder, or styles, are drawn where all the
-    attributes can be measured on any picture: that is exact, and much quicker.
+    Of pictures of the data set, coded or projected; but a model without an encoder, or styles, are drawn, classes in
+    turn, where all the attributes can be measured on any picture: that is exact, and much quicker.
     """
     coded = isinstance(model, Encodes) and space != "w"
-    if not coded and not classes_of(model) and all(name in MEASURED for name in names):
-        found = space_of(model, space, "have directions")
-        latents = drawn(model, space, seed=seed, count=count)
+    if not coded and all(name in MEASURED for name in names):
+        found, classes = space_of(model, space, "have directions"), classes_of(model)
+        turns = list(range(len(classes))) or None
+        latents, given = drawn(model, space, turns, seed, count), labels_in_turn(model, turns, count)
+        given = None if given is None else given.to(device_of(model))
         parts = []
         with torch.no_grad():
-            for part in latents.split(AT_ONCE):
-                pictures = _decoded(found, part, None, device_of(model))
+            for start in range(0, count, AT_ONCE):
+                rows = slice(start, start + AT_ONCE)
+                pictures = _decoded(found, latents[rows], None if given is None else given[rows], device_of(model))
                 parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
         return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
-    rows = some(dataset, count, seed)
-    values = {name: attribute(dataset, name, rows) for name in names}  # first: a name that is none costs no time
+    chosen = some(dataset, count, seed)
+    values = {name: attribute(dataset, name, chosen) for name in names}  # first: a name that is none costs no time
     numbers = model_labels(model, dataset)
-    labels = None if numbers is None else numbers[rows]
-    images = to_tensor(dataset.batch(rows))
+    labels = None if numbers is None else numbers[chosen]
+    images = to_tensor(dataset.batch(chosen))
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
 
 
