@@ -81,7 +81,7 @@ def main() -> None:
                 else:
                     if said.startswith("{"):
                         cell["figures"] = json.loads(said)
-                    if picture:
+                    if picture and (Path(folder) / picture).exists():  # a model without a decoder leaves no heat maps
                         kept = given.out / f"{task.replace(', ', '-').replace(' ', '-')}-{name}.png"
                         shutil.copy(Path(folder) / picture, kept)
                         cell["picture"] = kept.name
