@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from measured import parsed, parser_for
 from numpy.typing import NDArray
 from results import save
 
@@ -92,9 +92,7 @@ def mean(rows: list[Figures]) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True, help="of the data, in the file's name")
+    parser = parser_for(__doc__, "data", "name", seed=False)
     parser.add_argument("--model", default="vae")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--steps", type=int, help="of each training, in place of --minutes")
@@ -105,9 +103,7 @@ def main() -> None:
     parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     options = configure(DataOptions, parse_settings(given.set)["data"], "data")
     dataset = reverie.open_dataset(given.data, options)
     training, test = dataset.split("train"), dataset.split("test")

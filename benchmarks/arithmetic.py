@@ -14,13 +14,12 @@ benchmarks/results/arithmetic_NAME.json.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measured import alike
+from measured import alike, parsed, parser_for
 from numpy.typing import NDArray
 from results import save
 from torch import Tensor
@@ -61,17 +60,12 @@ def changes(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--name", required=True)
+    parser = parser_for(__doc__, "run", "name")
     parser.add_argument("--faces", type=int, default=100)
     parser.add_argument("--terms", type=int, default=500)
     parser.add_argument("--strength", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     whole = alike(run, "faces")
     reader = factor_reader(whole.split("train"))

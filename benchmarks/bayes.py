@@ -11,12 +11,10 @@ shape of the run's pictures, are to be refused. Leaves benchmarks/results/bayes_
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from measured import alike
+from measured import alike, parsed, parser_for
 from results import save
 
 import reverie
@@ -27,16 +25,11 @@ RATE = 0.05  # of false refusals that is promised
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--data", required=True)
+    parser = parser_for(__doc__, "run", "data")
     parser.add_argument("--outliers", nargs="+", default=[], help="other data sets, whose pictures are to be refused")
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     test = alike(run, given.data).split("test")
     rows = np.random.default_rng(given.seed).permutation(len(test))

@@ -11,14 +11,13 @@ conditional. Leaves benchmarks/results/conditioning_NAME.json.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measured import alike
+from measured import alike, parsed, parser_for
 from results import save
 from torch import Tensor
 
@@ -31,20 +30,14 @@ from reverie.tasks.sample import sample
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--conditional", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True)
+    parser = parser_for(__doc__, "run", "conditional", "data", "name")
     parser.add_argument("--each", type=int, default=200)
     parser.add_argument("--how", nargs="+", default=["resample", "langevin"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run, other = reverie.load(given.run), reverie.load(given.conditional)
-    training = alike(run, given.data).split("train")
+    whole = alike(run, given.data)
+    training, test = whole.split("train"), whole.split("test")
     rows = np.random.default_rng(given.seed).permutation(len(training))
     taught, kept = (Subset(training, np.sort(part)) for part in np.array_split(rows, 2))
     guide = classifier(taught)
@@ -76,7 +69,6 @@ def main() -> None:
     labels = [int(number) for number in wanted]
     add("conditional", sample(other.model, len(labels), seed=given.seed, labels=labels))
     add("unconditional, its labels by chance", sample(run.model, len(labels), seed=given.seed))
-    test = alike(run, given.data).split("test")
     floor = judged.figures(judged.see_some(test, some(test, len(labels), given.seed)))
     figures["test pictures"] = {key: floor[key] for key in ("coverage", "density", "precision", "recall", "frechet")}
     picture = given.picture or Path(f"docs/conditioning-{given.name}.png")

@@ -11,14 +11,13 @@ model's, median, non-local means. Leaves benchmarks/results/denoising_NAME.json.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measured import alike
+from measured import alike, parsed, parser_for
 from numpy.typing import NDArray
 from results import save
 from scipy.ndimage import gaussian_filter, median_filter
@@ -53,17 +52,11 @@ def filters(sigma: float) -> dict[str, list[Callable[[Pixels], Any]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True)
+    parser = parser_for(__doc__, "run", "data", "name")
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--levels", type=float, nargs="+", default=[0.1, 0.3, 0.5])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     test = alike(run, given.data).split("test")
     images = to_tensor(test.batch(some(test, given.pictures, given.seed)))

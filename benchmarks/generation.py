@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from measured import arguments, measured
+from measured import arguments, measured, parsed
 
 import reverie
 from reverie.capabilities import Conditions, Samples
@@ -27,7 +27,7 @@ ALONG = ("frechet", "precision", "recall", "class_entropy")
 def main() -> None:
     parser = arguments(__doc__, minutes=15)
     parser.add_argument("--generated", type=int, default=10_000)
-    given = parser.parse_args()
+    given = parsed(parser)
     with measured(given) as found:
         figures = found.figures("quality", ALONG.__contains__, generated=given.generated)
         figures["best"] = figures["best"]["samples"]

@@ -12,12 +12,12 @@ in the same units. Leaves benchmarks/results/glasses.json.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from measured import parsed, parser_for
 from results import save
 
 import reverie
@@ -34,13 +34,9 @@ BATCH = 50
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
+    parser = parser_for(__doc__, "run")
     parser.add_argument("--faces", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     options = configure(DataOptions, run.config["settings"]["data"], "data")
     test = reverie.open_dataset("faces", options).split("test")

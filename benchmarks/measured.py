@@ -25,15 +25,29 @@ from reverie.engine.events import read_metrics, read_quality
 PACED = 0.3  # minutes of a trial, which says how many pictures fit the budget: before training nobody knows
 
 
-def arguments(doc: str | None, minutes: float) -> argparse.ArgumentParser:
-    """What every such benchmark takes."""
+def parser_for(doc: str | None, *required: str, seed: bool = True) -> argparse.ArgumentParser:
+    """What every benchmark of quality takes, with the options it cannot do without; `parsed` reads the words."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True, help="of the data or the task, in the file's name")
-    parser.add_argument("--minutes", type=float, default=minutes)
+    for name in required:
+        parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    if seed:
+        parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The words of the command line; torch then uses as many threads as they say."""
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    return given
+
+
+def arguments(doc: str | None, minutes: float) -> argparse.ArgumentParser:
+    """What every such training takes; ``--name`` is of the data or the task, in the file's name."""
+    parser = parser_for(doc, "data", "name")
+    parser.add_argument("model")
+    parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--measurements", type=int, default=6)
     parser.add_argument("--features", default="auto")
     parser.add_argument("--set", nargs="+", default=[], help="section.key=value, as reverie train takes it")
@@ -83,7 +97,6 @@ class Measured:
 @contextmanager
 def measured(given: argparse.Namespace) -> Iterator[Measured]:
     """Train as was asked, measured about ``given.measurements`` times; the run is there until the block ends."""
-    torch.set_num_threads(given.threads)
     settings: dict[str, dict[str, Any]] = {k: dict(v) for k, v in parse_settings(given.set).items()}
     dataset = reverie.open_dataset(given.data, configure(DataOptions, settings["data"], "data"))
     settings["train"] |= {"seed": given.seed, "features": given.features}

@@ -15,14 +15,13 @@ run, two rows each, the first two pairs. Leaves benchmarks/results/paths.json.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from chart import line_chart
-from measured import alike
+from measured import alike, parsed, parser_for
 from results import save
 from torch import Tensor
 
@@ -44,16 +43,12 @@ def seen(judge: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, "data")
     parser.add_argument("--runs", nargs="+", required=True)
-    parser.add_argument("--data", required=True)
     parser.add_argument("--paths", type=int, default=200)
     parser.add_argument("--between", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path, default=Path("docs/paths.png"))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     figures: dict[str, Any] = {}
     strips, lines = [], {}
     for where in given.runs:

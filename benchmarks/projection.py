@@ -12,12 +12,11 @@ pictures, `project`, gradient descent. Leaves benchmarks/results/projection_NAME
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import torch
-from measured import alike
+from measured import alike, parsed, parser_for
 from results import save
 from torch import Tensor
 
@@ -55,17 +54,11 @@ def descent(model: Samples, images: Tensor, budget: int, rate: float, adam: bool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True)
+    parser = parser_for(__doc__, "run", "data", "name")
     parser.add_argument("--pictures", type=int, default=32)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     test = alike(run, given.data).split("test")
     images = to_tensor(test.batch(some(test, given.pictures, given.seed)))

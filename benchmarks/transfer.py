@@ -9,13 +9,11 @@ own labelled pictures, with the least and the most of them.
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 
-import torch
 from chart import line_chart
-from measured import alike
+from measured import alike, parsed, parser_for
 from results import save
 
 import reverie
@@ -23,16 +21,11 @@ from reverie.tasks.transfer import HOW, transfer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--name", required=True)
+    parser = parser_for(__doc__, "run", "data", "name", seed=False)
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 30, 100, 300, 1000, 3000, 10000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     run = reverie.load(given.run)
     whole = alike(run, given.data)
     training, test = whole.split("train"), whole.split("test")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from measured import arguments, measured
+from measured import arguments, measured, parsed
 from PIL import Image
 
 import reverie
@@ -29,7 +29,7 @@ ALONG = ("frechet", "l1", "ssim", "cycle_l1")
 
 
 def main() -> None:
-    given = arguments(__doc__, minutes=30).parse_args()
+    given = parsed(arguments(__doc__, minutes=30))
     with measured(given) as found:
         figures = found.figures("translation", lambda key: key.startswith(ALONG))
         model, test = found.run.model, found.dataset.split("test")

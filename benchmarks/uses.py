@@ -9,7 +9,6 @@ docs/uses.md, and benchmarks/results/uses.json.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -20,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
+from measured import parsed, parser_for
 from results import save
 
 import reverie
@@ -52,14 +51,11 @@ TASKS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, "data", seed=False)
     parser.add_argument("--runs", nargs="+", required=True)
-    parser.add_argument("--data", required=True)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--out", type=Path, default=Path("docs/uses"))
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parsed(parser)
     given.out.mkdir(parents=True, exist_ok=True)
     names = [reverie.load(run).name for run in given.runs]
     cells: dict[str, dict[str, Any]] = {}

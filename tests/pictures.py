@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.engine.phase import Facts
 
 Opener = Callable[..., Dataset]
 
@@ -22,6 +24,23 @@ def opener(cache: Path) -> Opener:
         return open_dataset(str(spec), DataOptions(**options), cache=cache)
 
     return open_here
+
+
+class Held:
+    """Pictures (N, C, H, W), uint8, as a set in memory; their names are their numbers."""
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None = None, classes: tuple[str, ...] = ()
+    ) -> None:
+        self.pixels, self.labels = pixels, labels
+        self.names = [str(i) for i in range(len(pixels))]
+        self.facts = Facts(*pixels.shape[1:], classes)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.pixels[indices]
 
 
 def picture(seed: int = 0, *shape: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from sklearn import metrics
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs
-from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -56,19 +56,11 @@ class Eye(nn.Module, Encodes):
         return Code(images.flatten(1))
 
 
-class Set:
+class Set(Held):
     """Pictures 1 x 1 x 3 with the given pixels."""
 
     def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None = None) -> None:
-        self.pixels, self.labels = pixels.reshape(-1, 1, 1, 3), labels
-        self.names = [str(i) for i in range(len(pixels))]
-        self.facts = Facts(1, 1, 3, () if labels is None else ("ant", "bee", "cow"))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
+        super().__init__(pixels.reshape(-1, 1, 1, 3), labels, () if labels is None else ("ant", "bee", "cow"))
 
 
 def blobs(deviation: float = 0.4, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -61,21 +61,13 @@ class Eye(nn.Module, Encodes):
         return Code(images.flatten(1))
 
 
-class Set:
+class Set(Held):
     def __init__(self, count: int, channels: int = 1, seed: int = 0, classes: tuple[str, ...] = (), rank: int = 6):
         random = np.random.default_rng(seed)
         bases = np.random.default_rng(9).normal(size=(rank, channels * SIDE * SIDE)) * 12
         pixels = 128 + random.normal(size=(count, rank)) @ bases
-        self.pixels = pixels.clip(0, 255).round().astype(np.uint8).reshape(count, channels, SIDE, SIDE)
-        self.labels = random.integers(len(classes), size=count) if classes else None
-        self.names = [str(i) for i in range(count)]
-        self.facts = Facts(channels, SIDE, SIDE, classes)
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
+        whole = pixels.clip(0, 255).round().astype(np.uint8).reshape(count, channels, SIDE, SIDE)
+        super().__init__(whole, random.integers(len(classes), size=count) if classes else None, classes)
 
 
 def unit(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

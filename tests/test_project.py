@@ -9,13 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from torch import Tensor, nn
 
+from pictures import Held
 from reverie.capabilities import Code, Conditions, Reconstructs, Samples, Styles
-from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -307,7 +306,7 @@ def test_many_dimensions_are_probed_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
             return super().decode(z)
 
     whole = sensitive(Bent(), 3)
-    monkeypatch.setattr("reverie.tasks.directions.AT_ONCE", 2)
+    monkeypatch.setattr("reverie.tasks.space.BATCH", 2)
     assert torch.allclose(sensitive(Watched(), 3).vectors, whole.vectors, atol=1e-4)
     assert max(sizes) == 2
 
@@ -388,22 +387,14 @@ def test_an_empty_picture_has_no_strokes() -> None:
     assert slant(empty).tolist() == [0, 0]
 
 
-class Set:
+class Set(Held):
     """Grey pictures, brighter with their number; classes ant, bee, ant, bee ..."""
 
     factors = None
 
     def __init__(self, count: int = 30) -> None:
-        self.pixels = np.tile(np.arange(count, dtype=np.uint8)[:, None, None, None] * 8, (1, 1, 4, 4))
-        self.labels: NDArray[np.int64] | None = np.arange(count) % 2
-        self.names = [str(i) for i in range(count)]
-        self.facts = Facts(1, 4, 4, ("ant", "bee"))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
+        pixels = np.tile(np.arange(count, dtype=np.uint8)[:, None, None, None] * 8, (1, 1, 4, 4))
+        super().__init__(pixels, np.arange(count) % 2, ("ant", "bee"))
 
 
 def test_attributes_are_factors_classes_and_what_is_measured() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A .csv of UTF-8, whole or not at all; a character that a name cannot have there becomes '?'."""
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(head)
+        table.writerows(rows)
 
 
 def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

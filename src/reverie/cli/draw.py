@@ -102,8 +102,8 @@ def interpolate(
             raise ReverieError(f"{images} has {len(others)} pictures, and the path is to go through {stops}.")
         rows = np.arange(stops)
         # Each picture is coded as what it is; the path's one class is what is drawn on the way.
-        numbers = model_labels(loaded.model, others) if others.labels is not None else None
-        classes = numbers[rows] if numbers is not None else [label or 0] * stops if classes_of(loaded.model) else None
+        coded = classes_of(loaded.model) and others.labels is None
+        classes = [label or 0] * stops if coded else model_labels(loaded.model, others, rows)
         ends = latents_of(loaded.model, to_tensor(others.batch(rows)), classes, space=space, seed=seed)
     found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends)
     if out.suffix.lower() == ".png":

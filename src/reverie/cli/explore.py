@@ -110,6 +110,7 @@ def traverse(
     import torch
 
     from reverie.data.pictures import save_animation, save_grid, to_tensor
+    from reverie.tasks.pictures import model_labels
     from reverie.tasks.traverse import traverse as vary
 
     at_least("--rows", rows, 1)
@@ -119,7 +120,7 @@ def traverse(
     loaded = load(run, device)
     test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
     embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
-    labels = _labels(loaded, test, _first(1)) if label is None else [label]
+    labels = model_labels(loaded.model, test, _first(1)) if label is None else [label]
     found = vary(loaded.model, to_tensor(test.batch(_first(1)))[0], embedding, rows, columns, reach, labels)
     if out.suffix.lower() == ".png":
         save_grid(found.pictures, out, columns)
@@ -233,10 +234,8 @@ def directions(
         latents, values = task.attributed(loaded.model, whole.split("train"), attributes, pictures, space, seed, _told)
         found = task.effects(latents, values)
     elif how == "sensitive":
-        latents, found = (
-            task.drawn(loaded.model, space, seed=seed),
-            task.sensitive(loaded.model, count, space, seed=seed),
-        )
+        latents = task.drawn(loaded.model, space, seed=seed, count=1)  # to show the directions from
+        found = task.sensitive(loaded.model, count, space, seed=seed)
     else:
         if isinstance(loaded.model, Encodes) and space != "w":
             latents = torch.from_numpy(_embedding(loaded, whole.split("train")).codes)
@@ -291,6 +290,7 @@ def arithmetic(
     from reverie.tasks import arithmetic as task
     from reverie.tasks.attributes import MEASURED
     from reverie.tasks.labels import labels_for, labels_in_turn
+    from reverie.tasks.pictures import model_labels
     from reverie.tasks.project import latents_of
     from reverie.tasks.reconstruct import in_rows
 
@@ -301,11 +301,13 @@ def arithmetic(
     parsed = task.parse(expression)
     loaded = load(run, device)
     whole = dataset_like(loaded, data or own_data(loaded))
-    held_out = whole.split("test" if len(whole.split("test")) else "all")
+    test = whole.split("test")
+    held_out = test if len(test) else whole.split("all")
 
-    def latents(source: Dataset, rows: NDArray[np.int64]) -> Tensor:
-        images, names = to_tensor(source.batch(rows)), _labels(loaded, source, rows)
-        return latents_of(loaded.model, images, names, space=space, seed=seed, progress=_told)
+    def read(source: Dataset, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64] | None, Tensor]:
+        """Pictures, their labels where the model takes any, and their latents."""
+        images, labels = to_tensor(source.batch(rows)), model_labels(loaded.model, source, rows)
+        return images, labels, latents_of(loaded.model, images, labels, space=space, seed=seed, progress=_told)
 
     found: list[tuple[int, Tensor]] = []
     for term in parsed:
@@ -313,7 +315,7 @@ def arithmetic(
         if rows is None:
             source = _pictures_of(loaded, term.name, held_out)
             rows = _first(min(terms, len(source)))
-        found.append((term.sign, latents(source, rows)))
+        found.append((term.sign, read(source, rows)[2]))
     change = task.total(found)
     if to is None:
         labels = labels_in_turn(loaded.model, None, 1)
@@ -321,11 +323,10 @@ def arithmetic(
         figures: dict[str, Any] = {key: float(measure(shown[0])) for key, measure in MEASURED.items()}
     else:
         others = dataset_like(loaded, to)
-        rows = _first(min(count, len(others)))
-        numbers = labels_for(loaded.model, _labels(loaded, others, rows), len(rows))
-        here = latents(others, rows)
+        images, given, here = read(others, _first(min(count, len(others))))
+        numbers = labels_for(loaded.model, given, len(images))
         before, after = (task.edited(loaded.model, here, change, size, space, numbers) for size in (0.0, strength))
-        shown = [to_tensor(others.batch(rows)), before, after]
+        shown = [images, before, after]
         figures = {
             key: {"before": float(measure(before).mean()), "after": float(measure(after).mean())}
             for key, measure in MEASURED.items()
@@ -380,14 +381,6 @@ def _first(count: int) -> NDArray[np.int64]:
     import numpy as np
 
     return np.arange(count)
-
-
-def _labels(loaded: Run, dataset: Dataset, rows: NDArray[np.int64]) -> list[int] | None:
-    """The labels of some pictures in the model's numbering, where it takes any."""
-    from reverie.tasks.pictures import model_labels
-
-    numbers = model_labels(loaded.model, dataset)
-    return None if numbers is None else numbers[rows].tolist()
 
 
 def _embedding(loaded: Run, training: Pictures) -> Embedding:

@@ -94,8 +94,7 @@ def anomaly(
     rows = task.oddest(scores)
     shown, heat = to_tensor(pictures.batch(rows)), None
     if isinstance(loaded.model, Reconstructs):
-        labels = model_labels(loaded.model, pictures)
-        heat = task.heat_map(loaded.model, shown, None if labels is None else labels[rows])
+        heat = task.heat_map(loaded.model, shown, model_labels(loaded.model, pictures, rows))
         marked = task.overlay(shown[:SHOWN], heat[:SHOWN])
         save_grid(torch.stack([coloured(shown[:SHOWN]), marked], 1).flatten(0, 1), out / "odd.png", columns=8)
     task.write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)

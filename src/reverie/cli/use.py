@@ -150,10 +150,8 @@ def cluster(
     Leaves clusters.png (a group a row, the decoded centre first, then the pictures nearest to it), clusters.csv (name,
     group, distance from its centre) and figures.json, and prints the last.
     """
-    import csv
-
     from reverie.data.pictures import save_grid
-    from reverie.files import check_folder, replacing
+    from reverie.files import check_folder, write_table
     from reverie.tasks.cluster import cluster as group
     from reverie.tasks.cluster import contact_sheet
     from reverie.tasks.embed import embed as encode
@@ -163,13 +161,8 @@ def cluster(
     dataset = pictures_like(loaded, images or own_data(loaded), split)
     found = group(encode(loaded.model, dataset), count, how, seed)
     save_grid(contact_sheet(found, dataset, columns, loaded.model), out / "clusters.png", columns)
-    with (
-        replacing(out / "clusters.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(["name", "cluster", "distance"])
-        table.writerows(zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True))
+    rows = zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True)
+    write_table(out / "clusters.csv", ["name", "cluster", "distance"], rows)
     say(f"{len(dataset):,} pictures in {count} groups in {out}")
     figures = {key: getattr(found, key) for key in ("silhouette", "purity", "nmi", "ari")}
     report({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / "figures.json")
@@ -206,8 +199,7 @@ def compress(
     test = pictures_like(loaded, images or own_data(loaded), split)
     found = measure(loaded.model, dataset_like(loaded, own_data(loaded)).split("train"), test, count, seed)
     rows = np.arange(min(10, len(test)))
-    labels = model_labels(loaded.model, test)
-    shown = found.picture(to_tensor(test.batch(rows)), bits, None if labels is None else labels[rows])
+    shown = found.picture(to_tensor(test.batch(rows)), bits, model_labels(loaded.model, test, rows))
     save_grid(shown.pictures, out / "compressed.png", len(rows))
     with replacing(out / "compressed.svg") as temporary:
         temporary.write_text(found.chart(), encoding="utf-8")

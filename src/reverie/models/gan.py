@@ -89,13 +89,6 @@ class MLPDiscriminator(nn.Sequential):
         super().__init__(nn.Flatten(), *dense([math.prod(shape), *[units] * HIDDEN, 1], leaky), nn.Flatten(0))
 
 
-def realness_alone(model: GAN, images: Tensor, labels: Tensor | None) -> Tensor:
-    """`GAN.realness` one picture at a time, for discriminators that compare the pictures of a batch with each other."""
-    each = [None] * len(images) if labels is None else labels.split(1)
-    scores = [model.score(model.real(one), label) for one, label in zip(images.split(1), each, strict=True)]
-    return torch.cat([images.new_empty(0), *scores])
-
-
 def leaky() -> nn.Module:
     """Leaky ReLU with slope 0.2, every GAN's activation since Radford et al. (2016)."""
     return nn.LeakyReLU(0.2)
@@ -109,6 +102,7 @@ class GAN(Model, Samples, Discriminates):
     taxonomy = "implicit"
     paper = "Goodfellow et al. 2014"
     defaults = Defaults(batch_size=64, ema=0.999)
+    compares = False  # whether the discriminator sees how the pictures of a batch differ
 
     def __init__(self, config: Any, facts: Facts) -> None:
         super().__init__(config, facts)
@@ -257,7 +251,11 @@ class GAN(Model, Samples, Discriminates):
         return self.fake(z, labels).clamp(-1, 1)
 
     def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.score(self.real(images), labels)
+        if not self.compares:
+            return self.score(self.real(images), labels)
+        each = [None] * len(images) if labels is None else labels.split(1)
+        scores = [self.score(self.real(one), label) for one, label in zip(images.split(1), each, strict=True)]
+        return torch.cat([images.new_empty(0), *scores])
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         diversity, real, fake = (means.get(key) for key in ("diversity", "d_real", "d_fake"))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs
-from reverie.models.gan import GAN, GANConfig, realness_alone
+from reverie.models.gan import GAN, GANConfig
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
 
 GROWING = 0.6  # fraction of the training in which the networks grow, where ``grow`` is 0
@@ -53,6 +53,7 @@ class ProGAN(GAN):
     config: ProGANConfig
     paper = "Karras et al. 2018"
     defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
+    compares = True
 
     generator: ProGANGenerator
     discriminator: ProGANDiscriminator
@@ -122,9 +123,6 @@ class ProGAN(GAN):
     def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
         logits: Tensor = self.discriminator(images, *self.now)
         return logits
-
-    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return realness_alone(self, images, labels)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The present level's pictures, enlarged to (N, C, H, W)."""

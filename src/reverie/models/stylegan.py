@@ -34,7 +34,7 @@ from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.penalties import path_lengths
-from reverie.models.gan import GAN, GANConfig, realness_alone
+from reverie.models.gan import GAN, GANConfig
 from reverie.networks.stylegan import AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
 from reverie.networks.stylegan2 import SkipSynthesis
 
@@ -99,6 +99,7 @@ class StyleGAN(GAN, Styles):
     config: StyleGANConfig
     paper = "Karras et al. 2019, 2020"
     defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
+    compares = True
 
     generator: StyleGenerator
 
@@ -167,9 +168,6 @@ class StyleGAN(GAN, Styles):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return Styles.decode(self, z, labels)  # not the game's own, which knows no styles
-
-    def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return realness_alone(self, images, labels)
 
     def synthesise(self, w: Tensor) -> Tensor:
         picture: Tensor = self.generator.synthesis(w)

@@ -9,7 +9,6 @@ conformal p-values"): no assumption on the scores, only that new normal pictures
 from __future__ import annotations
 
 import base64
-import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from reverie.data.pictures import coloured, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
-from reverie.files import replacing
+from reverie.files import replacing, write_table
 from reverie.networks.mixture import Mixture
 from reverie.page import page, png
 from reverie.tasks.conformal import allowed, least
@@ -363,14 +362,9 @@ def overlay(images: Tensor, heat: Tensor) -> Tensor:
 def write_csv(path: Path | str, names: Sequence[str], scores: Scores, p_values: Scores, odd: NDArray[np.bool_]) -> None:
     """A table of name, score, p_value and odd (true or false), in the order given; it appears whole or not at all."""
     _check_lengths(names, {"scores": scores, "p-values": p_values, "verdicts": odd})
-    with (
-        replacing(Path(path)) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(["name", "score", "p_value", "odd"])
-        for name, score, p, strange in zip(names, scores.tolist(), p_values.tolist(), odd.tolist(), strict=True):
-            table.writerow([name, repr(score), repr(p), str(strange).lower()])
+    columns = zip(names, scores.tolist(), p_values.tolist(), odd.tolist(), strict=True)
+    rows = ([name, repr(score), repr(p), str(strange).lower()] for name, score, p, strange in columns)
+    write_table(Path(path), ["name", "score", "p_value", "odd"], rows)
 
 
 def write_sheet(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reverie.errors import ReverieError
 from reverie.tasks.attributes import attribute, attributes_of
-from reverie.tasks.pictures import Pictures, device_of, some
+from reverie.tasks.pictures import Pictures, some
 from reverie.tasks.space import Name, space_of
 
 LEAST = 3  # pictures in a term
@@ -78,13 +78,7 @@ def edited(
     strength: float = 1.0,
     space: Name | None = None,
     labels: Tensor | None = None,
-    batch: int = 256,
+    batch: int | None = None,
 ) -> Tensor:
     """The pictures (N, C, H, W) in [-1, 1] of latents (N, ...) + strength x change (...), on the CPU."""
-    found, device = space_of(model, space, "do arithmetic"), device_of(model)
-    parts = []
-    with torch.no_grad():
-        for rows in torch.arange(len(latents)).split(batch):
-            given = None if labels is None else labels[rows].to(device)
-            parts.append(found.decode((latents[rows] + strength * change).to(device), given).float().cpu())
-    return torch.cat(parts)
+    return space_of(model, space, "do arithmetic").pictures(latents + strength * change, labels, batch)

@@ -10,7 +10,6 @@ refuse fewer of them than one would hope; `reverie.tasks.anomaly` has scores tha
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from reverie.capabilities import Bounds, Conditions
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, either
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
-from reverie.files import replacing
+from reverie.files import write_table
 from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import classes_of
@@ -103,16 +102,13 @@ class Classified:
         """A table of name, predicted, rejected, log p(x) in nats and p(class) of each class; whole or not at all."""
         if len(names) != len(self.log_joint):
             raise ReverieError(f"There are {len(names)} names and {len(self.log_joint)} pictures.")
-        with (
-            replacing(Path(path)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
-        ):
-            table = csv.writer(file)
-            table.writerow(["name", "predicted", "rejected", "log p(x)", *(f"p({name})" for name in self.classes)])
-            columns = (names, self.predicted, self.rejected, self.log_evidence.tolist(), self.posterior.tolist())
-            for name, number, refused, evidence, row in zip(*columns, strict=True):
-                words = [name, self.classes[number], str(bool(refused)).lower()]
-                table.writerow([*words, repr(evidence), *map(repr, row)])
+        head = ["name", "predicted", "rejected", "log p(x)", *(f"p({name})" for name in self.classes)]
+        columns = (names, self.predicted, self.rejected, self.log_evidence.tolist(), self.posterior.tolist())
+        rows = (
+            [name, self.classes[number], str(bool(refused)).lower(), repr(evidence), *map(repr, row)]
+            for name, number, refused, evidence, row in zip(*columns, strict=True)
+        )
+        write_table(Path(path), head, rows)
 
     def sheet(self, pictures: Pictures, columns: int = 12) -> Tensor:
         """((classes + 1) * columns, C, H, W) for a grid: the surest pictures of each class in a row, surest first.

@@ -13,6 +13,7 @@ from reverie.errors import ReverieError
 from reverie.tasks.embed import Embedding
 from reverie.tasks.labels import classes_of
 from reverie.tasks.pictures import device_of
+from reverie.tasks.space import Space
 
 Codes = Embedding | NDArray[np.floating]  # an embedding, or its codes (N, d) alone
 
@@ -41,18 +42,11 @@ def decode(model: Samples, codes: NDArray[np.floating], labels: Tensor | None = 
     ``labels`` (N,) are numbers of the model's classes, exactly where it takes labels. Raises ReverieError for codes
     that are not of its latent's size.
     """
-    shape, device = latents(model, 1).shape[1:], device_of(model)
+    shape = latents(model, 1).shape[1:]
     if codes.shape[1] != shape.numel():
         raise ReverieError(
             f"These codes have {codes.shape[1]} numbers each, and the latent of {type(model).__name__} "
             f"{shape.numel()}; embed the pictures with the same model."
         )
-    parts = []
-    for start in range(0, len(codes), batch):
-        part = slice(start, start + batch)
-        z = torch.from_numpy(np.asarray(codes[part], np.float32)).to(device).view(-1, *shape)
-        with torch.no_grad():
-            parts.append(
-                model.decode(z, None if labels is None else labels[part].to(device)).float().cpu().clamp(-1, 1)
-            )
-    return torch.cat(parts)
+    z = torch.from_numpy(np.asarray(codes, np.float32)).view(-1, *shape)
+    return Space(model, "z").pictures(z, labels, batch).clamp(-1, 1)

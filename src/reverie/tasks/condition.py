@@ -24,10 +24,10 @@ from torch import Tensor
 
 from reverie.capabilities import Conditions, Samples
 from reverie.engine.randomness import Draw, DrawEach, derive
-from reverie.errors import ReverieError, either, nearest
-from reverie.registry import able
+from reverie.errors import ReverieError, nearest
 from reverie.tasks.labels import classes_of
 from reverie.tasks.pictures import device_of
+from reverie.tasks.unable import unable
 
 Classifier = Callable[[Tensor], Tensor]  # (N, C, H, W) in [-1, 1] -> logits (N, classes)
 How = Literal["resample", "langevin"]
@@ -92,10 +92,7 @@ def condition(
 def check(model: object) -> Samples:
     """The model, if it can be conditioned; ReverieError says why it cannot."""
     if not isinstance(model, Samples):
-        names = either(able(Samples, never=(Conditions,)))
-        raise ReverieError(
-            f"{type(model).__name__} cannot draw new pictures: it has no prior and decoder; {names} can."
-        )
+        raise unable(model, "draw new pictures", "prior and decoder", Samples, never=(Conditions,))
     if classes_of(model):
         raise ReverieError(f"{type(model).__name__} takes class labels itself; sample with labels instead.")
     return model

@@ -27,13 +27,12 @@ from reverie.tasks.attributes import MEASURED, Values, attribute
 from reverie.tasks.labels import Labels, classes_of, labels_in_turn
 from reverie.tasks.pictures import Pictures, device_of, model_labels, some
 from reverie.tasks.project import Progress, latents_of
-from reverie.tasks.space import Name, Space, space_of
+from reverie.tasks.space import BATCH, Name, space_of
 
 DRAWS = 2048  # latents
 PROBED = 32  # of them, at which the derivative is taken
 SMALL = 0.02  # step of the difference that stands for it, in standard deviations of the latents
 ATTRIBUTES = 64  # at most, in a regression
-AT_ONCE = 256  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
@@ -94,19 +93,15 @@ def attributed(
         found, classes = space_of(model, space, "have directions"), classes_of(model)
         turns = list(range(len(classes))) or None
         latents, given = drawn(model, space, turns, seed, count), labels_in_turn(model, turns, count)
-        given = None if given is None else given.to(device_of(model))
         parts = []
-        with torch.no_grad():
-            for start in range(0, count, AT_ONCE):
-                rows = slice(start, start + AT_ONCE)
-                pictures = _decoded(found, latents[rows], None if given is None else given[rows], device_of(model))
-                parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
+        for start in range(0, count, BATCH):  # so that not all pictures are held at once
+            rows = slice(start, start + BATCH)
+            pictures = found.pictures(latents[rows], None if given is None else given[rows])
+            parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
         return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
     chosen = some(dataset, count, seed)
     values = {name: attribute(dataset, name, chosen) for name in names}  # first: a name that is none costs no time
-    numbers = model_labels(model, dataset)
-    labels = None if numbers is None else numbers[chosen]
-    images = to_tensor(dataset.batch(chosen))
+    labels, images = model_labels(model, dataset, chosen), to_tensor(dataset.batch(chosen))
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
 
 
@@ -121,7 +116,7 @@ def sensitive(
     """
     found = space_of(model, space, "have directions")
     latents = drawn(model, found.name, labels, seed)
-    device, numbers = device_of(model), labels_in_turn(model, labels, PROBED)
+    numbers = labels_in_turn(model, labels, PROBED)
     styles = found.name == "w"
     rows = latents[:, 0] if styles else latents.flatten(1)
     deviation = rows.std(0).clamp_min(1e-6)
@@ -129,12 +124,11 @@ def sensitive(
     total = torch.zeros(size, size, dtype=torch.float64)
     steps = torch.diag(SMALL * deviation)
     steps = steps[:, None].expand(-1, latents.shape[1], -1) if styles else steps.view(size, *latents.shape[1:])
-    with torch.no_grad():
-        for i in range(PROBED):
-            given = None if numbers is None else numbers[i].expand(size).to(device)
-            ahead, behind = (_decoded(found, latents[i] + sign * steps, given, device) for sign in (1, -1))
-            slope = ((ahead - behind).flatten(1) / (2 * SMALL)).double()  # (d, pixels), for one deviation
-            total += slope @ slope.T / PROBED
+    for i in range(PROBED):
+        given = None if numbers is None else numbers[i].expand(size)
+        ahead, behind = (found.pictures(latents[i] + sign * steps, given) for sign in (1, -1))
+        slope = ((ahead - behind).flatten(1) / (2 * SMALL)).double()  # (d, pixels), for one deviation
+        total += slope @ slope.T / PROBED
     values, axes = torch.linalg.eigh(total)
     count = min(count, size)
     vectors = _signed(axes.T.flip(0)[:count]).float() * deviation
@@ -186,23 +180,11 @@ def along(
     ``labels`` (N,) are numbers, for a conditional model.
     """
     found = space_of(model, space, "follow a direction")
-    device = device_of(model)
     rows = []
-    with torch.no_grad():
-        for i, latent in enumerate(latents):
-            moved = latent + steps.view(-1, *[1] * direction.dim()) * direction
-            given = None if labels is None else labels[i].expand(len(steps)).to(device)
-            rows.append(_decoded(found, moved, given, device))
+    for i, latent in enumerate(latents):
+        moved = latent + steps.view(-1, *[1] * direction.dim()) * direction
+        rows.append(found.pictures(moved, None if labels is None else labels[i].expand(len(steps))))
     return torch.stack(rows)
-
-
-def _decoded(space: Space, latents: Tensor, labels: Tensor | None, device: torch.device) -> Tensor:
-    """Pictures (N, C, H, W) of latents (N, ...), on the CPU, `AT_ONCE` at a time."""
-    parts = []
-    for rows in torch.arange(len(latents)).split(AT_ONCE):
-        given = None if labels is None else labels[rows.to(device)]
-        parts.append(space.decode(latents[rows].to(device), given).float().cpu())
-    return torch.cat(parts)
 
 
 def _signed(axes: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def interpolate(
     with torch.no_grad():
         through = found.draw(seed, range(stops), given(stops)) if ends is None else ends.to(device)
         path = walk(through, between, loop, lerp if how == "lerp" or space == "w" else slerp)
-        return torch.cat([found.decode(part, given(len(part))).float().cpu() for part in path.split(batch)])
+        return found.pictures(path, given(len(path)), batch)
 
 
 def evenness(path: Tensor) -> dict[str, float]:

@@ -98,8 +98,13 @@ def check_shape(model: object, shape: Sequence[int]) -> None:
         )
 
 
-def model_labels(model: object, dataset: Pictures) -> NDArray[np.int64] | None:
-    """(N,) labels of a set in the *model's* numbering, matched by class name; None where the model takes no labels."""
+def model_labels(
+    model: object, dataset: Pictures, indices: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | None:
+    """Labels of the pictures ``indices`` (default: all) of a set in the *model's* numbering, matched by class name.
+
+    None where the model takes no labels.
+    """
     classes = classes_of(model)
     if not classes:
         return None
@@ -109,7 +114,7 @@ def model_labels(model: object, dataset: Pictures) -> NDArray[np.int64] | None:
     present = np.unique(dataset.labels)
     table = np.zeros(len(known), np.int64)
     table[present] = [label_number(known[i], classes) for i in present]
-    return table[dataset.labels]
+    return table[dataset.labels if indices is None else dataset.labels[indices]]
 
 
 def read(

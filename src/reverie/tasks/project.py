@@ -13,9 +13,9 @@ what ``observe`` leaves of it: an unmasked region, fewer pixels. Each picture is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,13 +87,12 @@ def project(
         raise ReverieError("There are no pictures to project.")
     numbers = labels_for(model, labels, len(images))
     device = device_of(model)
-    groups: list[int | None] = [None] if numbers is None else numbers.unique().tolist()
+    groups: dict[int | None, Tensor] = {None: torch.arange(len(images))}
+    if numbers is not None:
+        groups = {int(label): torch.where(numbers.eq(label))[0] for label in numbers.unique()}
     parts: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-    for group in groups:
-        members = (
-            torch.arange(len(images)) if numbers is None else numbers.eq(-1 if group is None else group).nonzero()[:, 0]
-        )
-        search = _Search(found, group, observe or (lambda pictures: pictures), sigma, seed)
+    for label, members in groups.items():
+        search = _Search(found, label, observe or (lambda pictures: pictures), sigma, seed)
         for rows in members.split(max(1, AT_ONCE // starts)):
             latents, pictures, error = search.best(images[rows].to(device), starts, steps)
             parts |= {int(r): (latents[i], pictures[i], error[i]) for i, r in enumerate(rows)}
@@ -214,7 +213,7 @@ class _Search:
             return (seen - goal).square().sum(1) / (2 * self.sigma**2) + rows.square().sum(1) / (2 * layers)
 
         for step in steps:
-            optimizer.param_groups[0]["lr"] = RATE * (1 + torch.tensor(step / total * torch.pi).cos().item()) / 2
+            optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / total)) / 2
             with torch.enable_grad():
                 (rows.grad,) = torch.autograd.grad(objective().sum(), rows)  # of the coordinates, not of the network
             optimizer.step()
@@ -231,7 +230,7 @@ def _whitening(latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean.float(), (axes * deviation @ axes.T).float(), (axes / deviation @ axes.T).float()
 
 
-def _regression(seen: Tensor, known: Tensor) -> Any:
+def _regression(seen: Tensor, known: Tensor) -> Callable[[Tensor], Tensor]:
     """Ridge regression from what is seen of pictures (N, p) to coordinates (N, d), in its dual form: p may be large."""
     centre, base = seen.mean(0), known.mean(0)
     rows = seen - centre

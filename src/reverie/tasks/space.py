@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from reverie.capabilities import Samples, Styles
@@ -15,6 +16,8 @@ from reverie.tasks.pictures import device_of
 from reverie.tasks.unable import unable
 
 Name = Literal["z", "w"]
+
+BATCH = 256  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,16 @@ class Space:
         if self.name == "w" and isinstance(self.model, Styles):
             return self.model.synthesise(latents)
         return self.model.decode(latents, labels)
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor, labels: Tensor | None = None, batch: int | None = None) -> Tensor:
+        """`decode` on the CPU, ``batch`` (None: `BATCH`) at a time; latents and labels may lie on any device."""
+        device, parts, batch = device_of(self.model), [], batch or BATCH
+        for start in range(0, len(latents), batch):
+            part = slice(start, start + batch)
+            given = None if labels is None else labels[part].to(device)
+            parts.append(self.decode(latents[part].to(device), given).float().cpu())
+        return torch.cat(parts)
 
 
 def space_of(model: object, name: Name | None = None, doing: str = "do this") -> Space:

@@ -6,6 +6,10 @@ from reverie.errors import ReverieError, either
 from reverie.registry import able
 
 
-def unable(model: object, doing: str, lacks: str, *capabilities: type) -> ReverieError:
-    """One sentence: the model cannot do what was asked for, what it lacks, and which models have these capabilities."""
-    return ReverieError(f"{type(model).__name__} cannot {doing}: it has no {lacks}; {either(able(*capabilities))} can.")
+def unable(model: object, doing: str, lacks: str, *capabilities: type, never: tuple[type, ...] = ()) -> ReverieError:
+    """One sentence: the model cannot do what was asked for, what it lacks, and which models can.
+
+    Those are the ones with all of these capabilities and none of ``never``.
+    """
+    names = either(able(*capabilities, never=never))
+    return ReverieError(f"{type(model).__name__} cannot {doing}: it has no {lacks}; {names} can.")
