@@ -2,7 +2,7 @@
 
 python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2 | --steps 500]
     [--set model.latent=16 ...] [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000]
-    [--background] [--threads 2]
+    [--background] [--device cpu] [--jobs 1] [--threads 2]
 
 One against the rest: for each class a model learns from training pictures of that class only; the test pictures of that
 class are normal, those of the others odd. With --outliers the model learns from all training pictures, test pictures
@@ -10,19 +10,22 @@ are normal, and the test pictures of the other data set, in the same shape, are 
 held out to calibrate on. With --background a model with a bound gets a background model, trained as long on the same
 pictures with a fifth of the pixels replaced by noise, for the likelihood ratio (Ren et al. 2019). ``alarms`` is the
 share of normal test pictures above the threshold, ``found`` that of odd ones. --minutes are those of each training;
---odd bounds the odd test pictures, drawn anew for each seed.
+--odd bounds the odd test pictures, drawn anew for each seed; --jobs is how many are trained side by side.
 Leaves benchmarks/results/anomaly_MODEL_NAME.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from measured import parsed, parser_for
 from numpy.typing import NDArray
 from results import save
@@ -56,6 +59,7 @@ def trained(given: argparse.Namespace, learned: Pixels, held_out: Pixels, seed: 
             str(file),
             Path(folder) / "run",
             settings={"model": settings["model"], "train": train, "data": {"validation": 0}},
+            device=given.device,
             quiet=True,
         )
         return run.model, reverie.open_dataset(str(file)).split("test")
@@ -103,6 +107,8 @@ def main() -> None:
     parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
     given = parsed(parser)
     options = configure(DataOptions, parse_settings(given.set)["data"], "data")
     dataset = reverie.open_dataset(given.data, options)
@@ -127,12 +133,18 @@ def main() -> None:
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["REVERIE_CACHE"] = cache  # for the subsets, which nobody will open again
-        for seed in given.seeds:
-            for name, (rows, normal, odd) in cases.items():
-                figures[f"{name}, seed {seed}"] = measured(
-                    given, training.batch(rows), normal, Subset(odd, some(odd, given.odd, seed)), seed
+        spawned = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+        with ProcessPoolExecutor(given.jobs, spawned, torch.set_num_threads, (given.threads,)) as jobs:
+            waiting = {
+                f"{name}, seed {seed}": jobs.submit(
+                    measured, given, training.batch(rows), normal, Subset(odd, some(odd, given.odd, seed)), seed
                 )
-                print(name, seed, {k: round(v["auroc"], 4) for k, v in figures[f"{name}, seed {seed}"].items()})
+                for seed in given.seeds
+                for name, (rows, normal, odd) in cases.items()
+            }
+            for name, job in waiting.items():
+                figures[name] = job.result()
+                print(name, {score: round(row["auroc"], 4) for score, row in figures[name].items()}, flush=True)
     result = {
         "mean": mean(list(figures.values())),  # over classes and seeds
         "each": figures,

@@ -1,6 +1,7 @@
 """Whether adding "smile - neutral" to neutral faces makes them smile, and leaves everything else as it was.
 
-python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--terms 500] [--size 32] [--picture ...]
+python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--terms 500] [--device cpu]
+    [--picture ...]
 
 RUN learned from the built-in faces. Terms are training faces: those whose smile is in the upper fifth, and neutral ones
 (within a tenth of the factor's range of its middle). Latents are codes, or projections where there is no encoder.
@@ -64,11 +65,12 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=100)
     parser.add_argument("--terms", type=int, default=500)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--picture", type=Path)
     given = parsed(parser)
-    run = reverie.load(given.run)
+    run = reverie.load(given.run, given.device)
     whole = alike(run, "faces")
-    reader = factor_reader(whole.split("train"))
+    reader = factor_reader(whole.split("train"), given.device)
     training, test = whole.split("train"), whole.split("test")
     factors, held_out = training.factors, test.factors
     assert factors is not None

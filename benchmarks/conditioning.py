@@ -1,7 +1,8 @@
 """Pictures of a class from a model that knows no classes, beside one that does: label accuracy and coverage.
 
 python benchmarks/conditioning.py --run RUN --conditional RUN --data mnist.npz --name mnist [--each 200]
-    [--how resample langevin] [--seed 0] [--threads 2] [--picture docs/conditioning-NAME.png]
+    [--how resample langevin] [--strength 1] [--draws 4096] [--seed 0] [--threads 2]
+    [--picture docs/conditioning-NAME.png]
 
 The classifier that conditions learns from one half of the training pictures, the judge (classifier and features) from
 the other: what fools the first need not fool the second. Coverage is of the judge's training pictures; there are
@@ -33,6 +34,8 @@ def main() -> None:
     parser = parser_for(__doc__, "run", "conditional", "data", "name")
     parser.add_argument("--each", type=int, default=200)
     parser.add_argument("--how", nargs="+", default=["resample", "langevin"])
+    parser.add_argument("--draws", type=int, default=4096)
+    parser.add_argument("--strength", type=float, nargs="+", default=[1.0])
     parser.add_argument("--picture", type=Path)
     given = parsed(parser)
     run, other = reverie.load(given.run), reverie.load(given.conditional)
@@ -54,10 +57,20 @@ def main() -> None:
         print(name, figures[name], flush=True)
         shown.extend(pictures.unflatten(0, (len(classes), -1))[:, k] for k in range(2))
 
-    for how in given.how:
+    ways = [(how, strength) for how in given.how for strength in given.strength]
+    for how, strength in ways:
         began = time.perf_counter()
         found = [
-            condition(run.model, lambda x: guide.head(guide(x)), number, given.each, how=how, seed=given.seed + number)
+            condition(
+                run.model,
+                lambda x: guide.head(guide(x)),
+                number,
+                given.each,
+                how=how,
+                draws=given.draws,
+                strength=strength,
+                seed=given.seed + number,
+            )
             for number in range(len(classes))
         ]
         more = {
@@ -65,14 +78,14 @@ def main() -> None:
             "acceptance": [part.acceptance for part in found],
             "seconds_a_class": (time.perf_counter() - began) / len(classes),
         }
-        add(how, torch.cat([part.pictures for part in found]), **more)
+        add(f"{how}, strength {strength:g}", torch.cat([part.pictures for part in found]), **more)
     labels = [int(number) for number in wanted]
     add("conditional", sample(other.model, len(labels), seed=given.seed, labels=labels))
     add("unconditional, its labels by chance", sample(run.model, len(labels), seed=given.seed))
     floor = judged.figures(judged.see_some(test, some(test, len(labels), given.seed)))
     figures["test pictures"] = {key: floor[key] for key in ("coverage", "density", "precision", "recall", "frechet")}
     picture = given.picture or Path(f"docs/conditioning-{given.name}.png")
-    reverie.save_grid(torch.cat(shown[: 2 * (len(given.how) + 1)]), picture, len(classes))
+    reverie.save_grid(torch.cat(shown[: 2 * (len(ways) + 1)]), picture, len(classes))
     figures |= {"settings": run.config["settings"], "conditional_settings": other.config["settings"]}
     save(f"conditioning_{given.name}", figures, seed=given.seed, data=Path(given.data).name)
 

@@ -29,7 +29,9 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit the code is at, with a + where files differ from it."""
+    """The commit the code is at, with a + where files differ from it; REVERIE_COMMIT says it where there is no git."""
+    if "REVERIE_COMMIT" in os.environ:
+        return os.environ["REVERIE_COMMIT"]
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=FOLDER.parent
     )

@@ -296,10 +296,10 @@ class Slope:
         logit = self.steep * images[:, 0, 0, 0] + self.shift
         return torch.stack([torch.zeros_like(logit), logit], 1)
 
-    def moments(self, density: Any) -> tuple[float, float, float]:
-        """p(1), and mean and variance of x_0 given 1, by a fine sum over the line."""
+    def moments(self, density: Any, strength: float = 1.0) -> tuple[float, float, float]:
+        """The mean of p(1|x)^strength, and mean and variance of x_0 so weighted, by a fine sum over the line."""
         x = np.linspace(-8, 8, 20001)
-        weight = density(x) / (1 + np.exp(-self.steep * x - self.shift))
+        weight = density(x) / (1 + np.exp(-self.steep * x - self.shift)) ** strength
         total = weight.sum()
         mean = (weight * x).sum() / total
         return total * (x[1] - x[0]), mean, (weight * (x - mean) ** 2).sum() / total
@@ -329,6 +329,19 @@ def test_pictures_of_a_class_come_from_the_exact_posterior(slope: Slope, how: An
         assert len(found.pictures.unique(dim=0)) > 3900  # 40 draws made as many different pictures
     if slope.steep > 10:
         assert (found.probability > 0.5).float().mean() > 0.97
+
+
+@pytest.mark.parametrize(("how", "draws", "steps"), [("resample", 40_000, 1), ("langevin", 400, 80)])
+def test_strength_is_the_power_of_the_classifier(how: Any, draws: int, steps: int) -> None:
+    slope = Slope(2.0, -2.0)
+    share, plain, _ = slope.moments(normal)
+    _, mean, variance = slope.moments(normal, 3.0)
+    found = condition(Plane(), slope, 1, 4000, how=how, draws=draws, steps=steps, strength=3.0)
+    first = found.pictures[:, 0, 0, 0].double()
+    assert mean > plain + 0.4
+    assert first.mean().item() == pytest.approx(mean, abs=0.06)
+    assert first.var().item() == pytest.approx(variance, rel=0.12)
+    assert found.share == pytest.approx(share, rel=0.05 if how == "resample" else 0.3)  # of p(1|x), whatever the power
 
 
 def test_the_effective_size_is_that_of_the_weights() -> None:
@@ -403,6 +416,9 @@ def test_condition_says_what_is_wrong() -> None:
         condition(Plane(), lambda images: slope(images) * math.nan, 1, 3)
     with pytest.raises(ReverieError, match="conditioned by 'langevine'; did you mean 'langevin'"):
         condition(Plane(), slope, 1, 3, how="langevine")  # type: ignore[arg-type]
+    for strength in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ReverieError, match="strength of the classifier must be a number above 0"):
+            condition(Plane(), slope, 1, 3, strength=strength)
     for options in ({"count": 0}, {"draws": 0}, {"steps": 0}):
         with pytest.raises(ReverieError, match=f"number of {next(iter(options)).replace('count', 'pictures')} must be"):
             condition(Plane(), slope, 1, **({"count": 2} | options))  # type: ignore[arg-type]

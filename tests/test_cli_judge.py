@@ -336,9 +336,9 @@ def test_what_transfer_cannot_do(trained: Trained, tmp_path: Path, capsys: Captu
 def test_condition_draws_a_class(how: Any, trained: Trained, judge: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "three.png"
     words = ["condition", trained("gan"), "--classifier", judge, "--label", "3", "--count", 10, "--draws", 40]
-    figures = json.loads(succeeds(capsys, *words, "--steps", 2, "--how", how, "--out", out))
+    figures = json.loads(succeeds(capsys, *words, "--steps", 2, "--strength", 2, "--how", how, "--out", out))
     model, network = reverie.load(trained("gan")).model, reverie.load_classifier(judge)
-    wanted = reverie.condition(model, network, 3, 10, how=how, draws=40, steps=2)
+    wanted = reverie.condition(model, network, 3, 10, how=how, draws=40, steps=2, strength=2)
     assert figures["probability"] == pytest.approx(float(wanted.probability.mean()), rel=1e-4)
     assert figures["effective_draws"] == pytest.approx(wanted.effective, rel=1e-4)
     assert figures["share_of_draws"] == pytest.approx(wanted.share, rel=1e-4)

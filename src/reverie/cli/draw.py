@@ -166,6 +166,7 @@ def condition(
     count: Whole = 64,
     draws: Annotated[Whole, Parameter(help="Pictures to choose among.")] = 4096,
     steps: Annotated[Whole, Parameter(help="Of langevin.")] = 100,
+    strength: Annotated[float, Parameter(help="What p(y|x) is raised to: above 1 surer, less varied pictures.")] = 1.0,
     out: Annotated[Path, Parameter(help="A .png.")] = Path("conditioned.png"),
     seed: Whole = 0,
     device: Device = "auto",
@@ -182,7 +183,9 @@ def condition(
     task.check(loaded.model)
     judge, classes = _classifier(loaded, classifier, device)
     number = label_number(label, classes)
-    found = task.condition(loaded.model, judge, number, count, how=how, draws=draws, steps=steps, seed=seed)
+    found = task.condition(
+        loaded.model, judge, number, count, how=how, draws=draws, steps=steps, strength=strength, seed=seed
+    )
     save_grid(found.pictures, out, columns=min(count, 8))
     if how == "resample" and found.effective < count:
         say(
@@ -197,6 +200,7 @@ def condition(
             "pictures": count,
             "draws": draws,
             "steps": steps if how == "langevin" else None,
+            "strength": strength,
             "seed": seed,
             "probability": float(found.probability.mean()),  # p(y|x), mean over the pictures
             "share_of_draws": found.share,
