@@ -4,10 +4,10 @@ python benchmarks/bayes.py --run RUN --data mnist.npz [--outliers SPEC ...] [--p
     [--rate 0.05] [--seed 0] [--threads 2]
 
 RUN is a trained cvae. Of the test pictures, ``--pictures`` calibrate the threshold that refuses a share ``--rate`` of
-normal pictures at most, and as many others are classified: ``refused`` is the share of those below it, ``accuracy`` counts all,
-``accuracy_kept`` those that are not refused. ``calibration`` is the mean probability of the predicted class, which a
-calibrated posterior has equal to the accuracy. As many test pictures of each set of ``--outliers``, brought to the
-shape of the run's pictures, are to be refused. Leaves benchmarks/results/bayes_DATA.json.
+normal pictures at most, and as many others are classified: ``refused`` is the share of those below it, ``accuracy``
+counts all, ``accuracy_kept`` those that are not refused. ``calibration`` is the mean probability of the predicted
+class, which a calibrated posterior has equal to the accuracy. As many test pictures of each set of ``--outliers``,
+brought to the shape of the run's pictures, are to be refused. Leaves benchmarks/results/bayes_DATA.json.
 """
 
 from __future__ import annotations
