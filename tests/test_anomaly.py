@@ -162,7 +162,7 @@ def test_bounds_are_minus_nats() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
-def test_complexity_takes_the_length_of_the_png_off_the_bound(channels: int) -> None:
+def test_complexity_takes_the_length_of_the_file_off_the_bound(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Black pictures, the likeliest of all to this model, are odd where normal pictures are noise."""
     normal, black = noise(30, channels=channels), Set(np.zeros((5, channels, 8, 8), np.uint8))
     model = Likely(scale=-0.5)
@@ -172,10 +172,16 @@ def test_complexity_takes_the_length_of_the_png_off_the_bound(channels: int) -> 
     difference = finder.scores(normal) - detector(model, normal, "bound").scores(normal)
     lengths = -difference / math.log(2) / 8
     np.testing.assert_allclose(lengths, lengths.round(), atol=1e-6)
-    if channels in (1, 3):
-        file = io.BytesIO()
-        Image.fromarray(normal.pixels[0].transpose(1, 2, 0).squeeze()).save(file, "PNG", optimize=True)
-        assert lengths[0] == pytest.approx(len(file.getvalue()))
+    if channels in (1, 3, 4):
+        files = [io.BytesIO(), io.BytesIO()]
+        picture = Image.fromarray(normal.pixels[0].transpose(1, 2, 0).squeeze())
+        picture.save(files[0], "PNG", optimize=True)
+        picture.save(files[1], "WEBP", lossless=True, exact=True, quality=100, method=4)
+        sizes = [len(file.getvalue()) for file in files]
+        assert lengths[0] == pytest.approx(min(sizes))
+        monkeypatch.setattr("reverie.tasks.anomaly.features.check", lambda name: False)
+        alone = detector(model, normal, "bound").scores(normal) - detector(model, normal, "complexity").scores(normal)
+        assert alone[0] / math.log(2) / 8 == pytest.approx(sizes[0])
 
 
 def test_density_and_codes_know_where_codes_are_usual() -> None:

@@ -9,6 +9,7 @@ conformal p-values"): no assumption on the scores, only that new normal pictures
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +41,7 @@ from reverie.tasks.unable import unable
 BATCH = 256
 SAMPLES = 32  # draws of z for each picture
 MOST_SHOWN = 500  # pictures on a sheet
+WEBP_SIDE = 16383  # pixels; that format has no larger pictures
 FLOOR = 1e-6  # variance added to every direction of the codes, in units of their mean variance
 
 Scores = NDArray[np.float64]  # (N,), higher for odder
@@ -89,10 +91,10 @@ def _importance_weighted(model: Bounds, given: Given) -> Measure:
 
 
 def _complexity(model: Bounds, given: Given) -> Measure:
-    """Minus the ELBO, minus the length of the picture as a PNG in nats (Serra et al. 2020).
+    """Minus the ELBO, minus the length in nats of the picture in a file without loss (Serra et al. 2020).
 
     A likelihood alone finds simple pictures (smooth, dark) likelier than the ones it learned from, whatever they show
-    (Nalisnick et al. 2019); what a general compressor needs for a picture tells how simple it is.
+    (Nalisnick et al. 2019); what general compressors need for a picture, the best of several, tells how simple it is.
     """
     bound = _bound(model, given)
     return lambda part: bound(part) - _code_lengths(part.images)
@@ -452,20 +454,31 @@ def _smooth(maps: Tensor) -> Tensor:
 
 
 def _code_lengths(images: Tensor) -> Scores:
-    """(N,) nats in the PNG of each picture; where PNG has no such channels, they lie one below the other in grey."""
-    bits = [8 * len(_png(pixels)) for pixels in to_uint8(images)]
+    """(N,) nats of each picture in the smaller of a PNG and, where Pillow can, a lossless WebP."""
+    webp = features.check("webp")
+    bits = []
+    for pixels in to_uint8(images):
+        picture = _picture(pixels)
+        files = [png(picture)]
+        if webp and max(picture.size) <= WEBP_SIDE:
+            stream = io.BytesIO()
+            picture.save(stream, "WEBP", lossless=True, exact=True, quality=100, method=4)
+            files.append(stream.getvalue())
+        bits.append(8 * min(map(len, files)))
     return np.array(bits, np.float64) * math.log(2)
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    """(C, H, W); channels that no file has lie one below the other in grey."""
     channels, _, width = pixels.shape
-    array = pixels.transpose(1, 2, 0) if channels in (2, 3, 4) else pixels.reshape(-1, width)
-    return png(Image.fromarray(np.ascontiguousarray(array)))
+    if channels == 1 or channels > 4:
+        return Image.fromarray(pixels.reshape(-1, width))
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def _image(pixels: NDArray[np.uint8]) -> str:
     _, height, width = pixels.shape
-    source = base64.b64encode(_png(pixels)).decode()
+    source = base64.b64encode(png(_picture(pixels))).decode()
     return f'<img width="{width}" height="{height}" alt="" src="data:image/png;base64,{source}">'
 
 

@@ -195,7 +195,7 @@ class _Judge:
         return torch.cat([self._judged(self.model.decode(part.latent(self.model))) for part in self._parts(noise)])
 
     def slope(self, noise: _Noise) -> tuple[Tensor, Tensor]:
-        """log p(normal) + strength log p(y|G(z)) up to a constant, (N,), and its gradient in the normal numbers, (N, d)."""
+        """log p(normal) + strength log p(y|G(z)) up to a constant, (N,), and its gradient in those numbers, (N, d)."""
         values, slopes = [], []
         for part in self._parts(noise):
             normal = part.normal.detach().requires_grad_()
