@@ -1,7 +1,7 @@
 """Whether adding "smile - neutral" to neutral faces makes them smile, and leaves everything else as it was.
 
-python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--terms 500] [--device cpu]
-    [--picture ...]
+python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--terms 500] [--near 0]
+    [--device cpu] [--picture ...]
 
 RUN learned from the built-in faces. Terms are training faces: those whose smile is in the upper fifth, and neutral ones
 (within a tenth of the factor's range of its middle). Latents are codes, or projections where there is no encoder.
@@ -9,8 +9,8 @@ Held-out neutral faces get the change; a reader of factors (evaluation/factors.p
 the picture of their latent before and after. ``changed``: the smile moved up by at least half of what it should have,
 which is how far apart the terms are. ``moved``: mean absolute change of each other factor in standard deviations of the
 data; of hair and glasses, which are no numbers, the share of faces that changed. The same for the effect by multiple
-regression, which holds the other factors fixed, at equal length of step. Leaves
-benchmarks/results/arithmetic_NAME.json.
+regression, which holds the other factors fixed, at equal length of step; with ``--near`` also for the means of so many
+faces of each term that are most like the one to change. Leaves benchmarks/results/arithmetic_NAME.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from reverie.data import Dataset
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.factors import FactorReader, factor_reader
-from reverie.tasks.arithmetic import edited, total
+from reverie.tasks.arithmetic import edited, near, total
 from reverie.tasks.directions import effects
 from reverie.tasks.project import latents_of
 from reverie.tasks.reconstruct import in_rows
@@ -64,6 +64,7 @@ def main() -> None:
     parser = parser_for(__doc__, "run", "name")
     parser.add_argument("--faces", type=int, default=100)
     parser.add_argument("--terms", type=int, default=500)
+    parser.add_argument("--near", type=int, default=0)
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--picture", type=Path)
@@ -99,10 +100,11 @@ def main() -> None:
     effect = found.vectors[0] * (wanted / float(values["smile"].std(ddof=1)))
     deviations = {factor.name: float(np.std(factors[factor.name])) for factor in FACTORS}
     before = edited(run.model, latents["faces"], change, 0.0)
-    after = {
-        name: edited(run.model, latents["faces"], vector, given.strength)
-        for name, vector in (("smile - neutral", change), ("effect", effect))
-    }
+    vectors = {"smile - neutral": change, "effect": effect}
+    if given.near:
+        terms = [(1, latents["smiling"]), (-1, latents["neutral"])]
+        vectors[f"smile - neutral, nearest {given.near}"] = near(terms, latents["faces"], given.near)
+    after = {name: edited(run.model, latents["faces"], vector, given.strength) for name, vector in vectors.items()}
     read = reader.read(to_tensor(test.batch(shown)))
     images = [to_tensor(test.batch(shown[:12])), *(part[:12] for part in (before, *after.values()))]
     reverie.save_grid(in_rows(images, 12), given.picture or Path(f"docs/arithmetic-{given.name}.png"), 12)

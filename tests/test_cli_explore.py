@@ -58,6 +58,7 @@ def test_what_cannot_be_is_told_before_the_work(
         "--pictures must be at least 2": ["directions", gan, "--attributes", "slant", "--pictures", -5],
         "--strength must be a finite number": ["arithmetic", vae, "3", "--strength", "nan"],
         "--count must be at least 1": ["arithmetic", vae, "3", "--to", "digits", "--count", 0],
+        "--near must be at least 3": ["arithmetic", vae, "3", "--to", "digits", "--near", 2],
         "--stops must be at least 2": ["interpolate", gan, "digits", "--stops", 0],
         "--between must be at least 1": ["interpolate", gan, "digits", "--between", 0],
     }.items():
@@ -179,6 +180,9 @@ def test_arithmetic(model: str, trained: Trained, tmp_path: Path, capsys: pytest
     figures = json.loads(succeeds(capsys, "arithmetic", run, "3 - 7", *words, "--to", "digits", "--count", 2))
     assert size_of(out) == (2, 3)
     assert set(figures["measured"]["slant"]) == {"before", "after"}
+    assert figures["near"] is None
+    succeeds(capsys, "arithmetic", run, "3 - 7", *words, "--to", "digits", "--count", 2, "--near", 4)
+    assert "--near is of the pictures that are changed" in fails(capsys, "arithmetic", run, "3 - 7", "--near", 4)
     assert "neither an attribute nor a place" in fails(capsys, "arithmetic", run, "smile - 3", *words)
     assert "is no sum" in fails(capsys, "arithmetic", run, "3 -", *words)
     assert "at least 3" in fails(capsys, "arithmetic", run, "3", "--terms", 2, "--out", out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from reverie.capabilities import Code, Conditions, Reconstructs, Samples, Styles
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
-from reverie.tasks.arithmetic import Term, chosen, edited, parse, total
+from reverie.tasks.arithmetic import Term, chosen, edited, near, parse, total
 from reverie.tasks.attributes import attribute, attributes_of, brightness, slant, thickness
 from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
 from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
@@ -460,6 +461,24 @@ def test_sums_of_means_are_added_to_every_latent() -> None:
     assert torch.allclose(shown, Bent().decode(latents + 0.5 * change).detach(), atol=1e-5)
     with pytest.raises(ReverieError, match="at least 3 pictures, and one has 2"):
         total([(1, a), (-1, b[:2])])
+
+
+def test_near_finds_what_a_change_is_at_each_picture() -> None:
+    """On rings around zero "outer - inner" points outward: a direction of its own everywhere, and none on average."""
+    angle = torch.linspace(0, 2 * math.pi, 201)[:-1]
+    around = torch.stack([angle.cos(), angle.sin()], 1)
+    scale = torch.tensor([1.0, 100.0])  # one coordinate is in another unit
+    terms = [(1, 3 * around * scale), (-1, 1 * around[::2] * scale)]
+    given = 1.2 * around[[10, 60, 164]] * scale
+    assert float((total(terms) / scale).norm()) < 1e-4
+    torch.testing.assert_close(near(terms, given, 3) / scale, 2 * around[[10, 60, 164]], atol=0.02, rtol=0)
+    torch.testing.assert_close(near(terms, given, 500), total(terms).expand(3, 2), atol=1e-4, rtol=0)
+    shaped = [(sign, part.view(-1, 1, 2)) for sign, part in terms]  # styles have more axes
+    assert torch.equal(near(shaped, given.view(-1, 1, 2), 3).view(3, 2), near(terms, given, 3))
+    with pytest.raises(ReverieError, match="at least 3 pictures, not 2"):
+        near(terms, given, 2)
+    with pytest.raises(ReverieError, match="at least 3 pictures, and one has 2"):
+        near([(1, around), (-1, around[:2])], given, 3)
 
 
 def test_classes_are_kept_while_latents_change() -> None:

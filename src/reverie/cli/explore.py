@@ -274,6 +274,9 @@ def arithmetic(
     to: Annotated[str | None, Parameter(help="Pictures to add it to; by default the sum itself is drawn.")] = None,
     count: Annotated[Whole, Parameter(help="Of those pictures.")] = 8,
     terms: Annotated[Whole, Parameter(help="Pictures whose mean a term is, at most.")] = 100,
+    near: Annotated[
+        Whole, Parameter(help="Only so many, most like the picture that is changed; 0 = all.")
+    ] = 0,
     strength: float = 1.0,
     data: Data = None,
     space: Space = None,
@@ -298,6 +301,10 @@ def arithmetic(
     at_least("--count", count, 1)
     at_least("--terms", terms, task.LEAST)
     finite("--strength", strength)
+    if near:
+        at_least("--near", near, task.LEAST)
+        if to is None:
+            raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)
     loaded = load(run, device)
     whole = dataset_like(loaded, data or own_data(loaded))
@@ -316,7 +323,7 @@ def arithmetic(
             source = _pictures_of(loaded, term.name, held_out)
             rows = _first(min(terms, len(source)))
         found.append((term.sign, read(source, rows)[2]))
-    change = task.total(found)
+    change = task.total(found)  # which asks for enough pictures
     if to is None:
         labels = labels_in_turn(loaded.model, None, 1)
         shown = [task.edited(loaded.model, torch.zeros_like(change)[None], change, strength, space, labels)]
@@ -325,6 +332,8 @@ def arithmetic(
         others = dataset_like(loaded, to)
         images, given, here = read(others, _first(min(count, len(others))))
         numbers = labels_for(loaded.model, given, len(images))
+        if near:
+            change = task.near(found, here, near)
         before, after = (task.edited(loaded.model, here, change, size, space, numbers) for size in (0.0, strength))
         shown = [images, before, after]
         figures = {
@@ -335,8 +344,13 @@ def arithmetic(
     say(f"{expression} in {out}")
     report(
         {"expression": expression, "pictures_in_terms": [len(part) for _, part in found]}
-        | {"length": float(change.norm()), "strength": strength, "measured": figures}
+        | {"near": near or None, "length": _length(change, near), "strength": strength, "measured": figures}
     )
+
+
+def _length(change: Tensor, near: int) -> float:
+    """The norm of a change; of a change for each picture, their mean."""
+    return float(change.flatten(1 if near else 0).norm(dim=-1).mean())
 
 
 def _told(done: int, of: int) -> None:

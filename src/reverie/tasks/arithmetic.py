@@ -1,6 +1,8 @@
 """Vector arithmetic on latents: "smiling - neutral" as a change that can be made to any picture (Radford et al. 2016).
 
 A term is a set of pictures; its latent is the mean of theirs, for that of one picture is noisy (their section 6.3.2).
+One change for all pictures needs a latent space in which "smiling" lies in the same direction everywhere. Where it is
+curved (a mouth on a turned head is elsewhere), `near` takes each picture's own: the means of those most like it.
 """
 
 from __future__ import annotations
@@ -71,6 +73,26 @@ def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:
     return torch.stack([sign * latents.mean(0) for sign, latents in terms]).sum(0)
 
 
+def near(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Tensor:
+    """For each of ``latents`` (N, ...), the `total` of those ``count`` of each term that are nearest to it: (N, ...).
+
+    Distances are in standard deviations of the terms' latents. A term of fewer is taken whole.
+    """
+    if count < LEAST:
+        raise ReverieError(f"A term's nearest must be at least {LEAST} pictures, not {count}.")
+    deviation = torch.cat([part for _, part in terms]).flatten(1).std(0).clamp_min(1e-6)
+    here = latents.flatten(1) / deviation
+    nearest = [
+        torch.cdist(here, part.flatten(1) / deviation).topk(min(count, len(part)), largest=False).indices
+        for _, part in terms
+    ]
+    changes = [
+        total([(sign, part[rows[i]]) for (sign, part), rows in zip(terms, nearest, strict=True)])
+        for i in range(len(latents))
+    ]
+    return torch.stack(changes)
+
+
 def edited(
     model: object,
     latents: Tensor,
@@ -80,5 +102,5 @@ def edited(
     labels: Tensor | None = None,
     batch: int | None = None,
 ) -> Tensor:
-    """The pictures (N, C, H, W) in [-1, 1] of latents (N, ...) + strength x change (...), on the CPU."""
+    """The pictures (N, C, H, W) in [-1, 1] of latents (N, ...) + strength x change (...) or (N, ...), on the CPU."""
     return space_of(model, space, "do arithmetic").pictures(latents + strength * change, labels, batch)
