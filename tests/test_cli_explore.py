@@ -137,6 +137,21 @@ def test_traverse(model: str, trained: Trained, tmp_path: Path, capsys: pytest.C
     assert size_of(out) == (5, 2)
 
 
+@pytest.mark.parametrize("model", ["gan", "cgan", "stylegan2"])
+def test_traverse_of_what_has_no_encoder(
+    model: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "t.png"
+    words = ["--rows", 2, "--columns", 5, "--out", out]
+    figures = json.loads(succeeds(capsys, "traverse", trained(model), *words))
+    assert size_of(out) == (5, 2)
+    assert figures["ordered_by"] == "how far the picture moves"
+    assert figures["importance"] == sorted(figures["importance"], reverse=True)
+    other = json.loads(succeeds(capsys, "traverse", trained(model), *words, "--seed", 1))
+    assert other["importance"] != figures["importance"]
+    assert "cannot embed" in fails(capsys, "traverse", trained(model), "digits", "--out", out)
+
+
 def test_map(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from reverie.tasks.interpolate import evenness, interpolate, lerp, slerp
 from reverie.tasks.mix import mix
 from reverie.tasks.neighbours import neighbours
 from reverie.tasks.sample import sample
+from reverie.tasks.traverse import traverse_drawn
 
 LAYERS, SIZE = 4, 3
 
@@ -63,6 +64,37 @@ class Styled(nn.Module, Styles):
 
     def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
         return 1 + psi * (w - 1)
+
+
+class Uneven(Plain):
+    """Its dimensions are of different size and about different places."""
+
+    def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
+        return draw.normal(SIZE) * torch.tensor([0.1, 3.0, 1.0]) + torch.tensor([5.0, 0.0, -2.0])
+
+
+class UnevenStyles(Styled):
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().map(z * torch.tensor([0.1, 3.0, 1.0]) + torch.tensor([5.0, 0.0, -2.0]))
+
+
+@pytest.mark.parametrize(("model", "scale", "shift"), [(Uneven(), 1, 0), (UnevenStyles(), 2, 1)], ids=["z", "w"])
+def test_one_dimension_at_a_time_moves_a_drawn_picture(model: Samples, scale: float, shift: float) -> None:
+    found = traverse_drawn(model, rows=2, columns=3, reach=2.0, seed=4)
+    assert found.dimensions == [1, 2]  # by how far the picture moves
+    assert found.steps == [-2, 0, 2]
+    start = sample(model, 1, seed=4).view(-1, SIZE)[0]
+    rows = found.pictures.view(2, 3, -1, SIZE)  # (rows, columns, layers, dimensions)
+    for row, (dimension, mean, deviation) in enumerate([(1, 0.0, 3.0), (2, -2.0, 1.0)]):
+        varied, others = rows[row, ..., dimension], [d for d in range(SIZE) if d != dimension]
+        wanted = scale * (mean + deviation * torch.tensor([-2.0, 0.0, 2.0])) + shift
+        torch.testing.assert_close(varied, wanted[:, None].expand_as(varied), atol=0.15 * scale * deviation, rtol=0.15)
+        torch.testing.assert_close(rows[row][..., others], start[others].expand_as(rows[row][..., others]))
+    torch.testing.assert_close(found.importance[0] / found.importance[1], 3.0, atol=0.3, rtol=0)
+    assert traverse_drawn(model, rows=9, columns=1).steps == [0]
+    assert traverse_drawn(Classy(), rows=1, columns=2, label="bee").pictures.min() > 50
+    with pytest.raises(ReverieError, match="int cannot traverse its latent"):
+        traverse_drawn(3)
 
 
 def test_a_jump_on_a_path_shows() -> None:

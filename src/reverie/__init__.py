@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from reverie.tasks.sample import sample
     from reverie.tasks.transfer import load_classifier, transfer
     from reverie.tasks.translate import translate
-    from reverie.tasks.traverse import traverse
+    from reverie.tasks.traverse import traverse, traverse_drawn
     from reverie.training import train
 
 __version__ = version("reverie")
@@ -55,6 +55,7 @@ _WHERE = {
     "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
     "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
     "traverse": "tasks.traverse",
+    "traverse_drawn": "tasks.traverse",
     "attribute": "tasks.attributes",
     "cluster": "tasks.cluster",
     "compress": "tasks.compress",
@@ -71,7 +72,7 @@ __all__ = [
     "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
     "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "restore",
     "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
-    "transfer", "translate", "traverse",
+    "transfer", "translate", "traverse", "traverse_drawn",
 ]  # fmt: skip
 
 

@@ -95,7 +95,10 @@ def project(
 @command
 def traverse(
     run: str,
-    images: Annotated[str | None, Parameter(help="The first of these is varied; by default a test picture.")] = None,
+    images: Annotated[
+        str | None,
+        Parameter(help="The first of these is varied; by default a test picture, or a draw without an encoder."),
+    ] = None,
     /,
     *,
     rows: Annotated[Whole, Parameter(help="Latent dimensions, the most informative first.")] = 10,
@@ -104,37 +107,42 @@ def traverse(
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
     out: Annotated[Path, Parameter(help="A .png, or a .gif or .mp4 that goes there and back.")] = Path("traversal.png"),
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 10.0,
+    seed: Annotated[Whole, Parameter(help="Of the draw, without an encoder.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Vary one latent dimension at a time, a row each, the others as in one picture; print what was varied."""
     import torch
 
+    from reverie.capabilities import Reconstructs
     from reverie.data.pictures import save_animation, save_grid, to_tensor
     from reverie.tasks.pictures import model_labels
     from reverie.tasks.traverse import traverse as vary
+    from reverie.tasks.traverse import traverse_drawn
 
     at_least("--rows", rows, 1)
     at_least("--columns", columns, 1)
     finite("--reach", reach)
     png_or_animation(out, rate)
     loaded = load(run, device)
-    test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
-    embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
-    labels = model_labels(loaded.model, test, _first(1)) if label is None else [label]
-    found = vary(loaded.model, to_tensor(test.batch(_first(1)))[0], embedding, rows, columns, reach, labels)
+    if images is None and not isinstance(loaded.model, Reconstructs):
+        found = traverse_drawn(loaded.model, rows, columns, reach, label, seed)
+    else:
+        test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
+        embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
+        labels = model_labels(loaded.model, test, _first(1)) if label is None else [label]
+        found = vary(loaded.model, to_tensor(test.batch(_first(1)))[0], embedding, rows, columns, reach, labels)
     if out.suffix.lower() == ".png":
         save_grid(found.pictures, out, columns)
     else:
         frames = found.pictures.unflatten(0, (-1, columns)).permute(1, 2, 0, 3, 4)  # (columns, C, rows, H, W)
         frames = frames.flatten(2, 3)  # the rows below each other
         save_animation(torch.cat([frames, frames[1:-1].flip(0)]), out, rate)
-    kl = embedding.kl
     say(f"{len(found.dimensions)} dimensions in {out}")
     report(
         {
             "dimensions": found.dimensions,
-            "ordered_by": "variance of the codes" if kl is None else "KL from the prior, nats",
-            "importance": [float((embedding.spread()[1] if kl is None else kl)[d]) for d in found.dimensions],
+            "ordered_by": found.ordered_by,
+            "importance": found.importance,
             "steps": found.steps,
         }
     )
@@ -274,9 +282,7 @@ def arithmetic(
     to: Annotated[str | None, Parameter(help="Pictures to add it to; by default the sum itself is drawn.")] = None,
     count: Annotated[Whole, Parameter(help="Of those pictures.")] = 8,
     terms: Annotated[Whole, Parameter(help="Pictures whose mean a term is, at most.")] = 100,
-    near: Annotated[
-        Whole, Parameter(help="Only so many, most like the picture that is changed; 0 = all.")
-    ] = 0,
+    near: Annotated[Whole, Parameter(help="Only so many, most like the picture that is changed; 0 = all.")] = 0,
     strength: float = 1.0,
     data: Data = None,
     space: Space = None,

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from reverie.capabilities import Reconstructs
 from reverie.tasks.embed import Embedding
-from reverie.tasks.labels import Labels, labels_for
+from reverie.tasks.labels import Labels, labels_for, labels_in_turn
 from reverie.tasks.pictures import check_shape, device_of
+from reverie.tasks.space import space_of
 from reverie.tasks.unable import unable
+
+DRAWS = 512  # that tell how far a dimension spreads where there is no encoder
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class Traversal:
     """A grid of pictures; row r varies latent dimension ``dimensions[r]``."""
 
     pictures: Tensor  # (rows * columns, C, H, W) in [-1, 1], row by row
-    dimensions: list[int]  # (rows,), the most informative first
+    dimensions: list[int]  # (rows,), the most important first
+    importance: list[float]  # (rows,)
+    ordered_by: str  # what the importance is
     steps: list[float]  # (columns,), the place of each column in standard deviations
 
 
@@ -40,7 +45,7 @@ def traverse(
     Gaussians, by the variance of the codes where it gives points. ``labels`` is the one label of a conditional model.
     """
     if not isinstance(model, Reconstructs):
-        raise unable(model, "traverse its latent", "encoder with a decoder", Reconstructs)
+        raise unable(model, "traverse its latent from a given picture", "encoder with a decoder", Reconstructs)
     check_shape(model, image.shape)
     device = device_of(model)
     numbers = labels_for(model, labels, 1)
@@ -48,7 +53,7 @@ def traverse(
     kl = embedding.kl
     importance = deviation if kl is None else kl
     order = np.argsort(-importance, kind="stable")[:rows].tolist()
-    steps = np.linspace(-reach, reach, columns) if columns > 1 else np.zeros(1)
+    steps = _steps(reach, columns)
     pictures = []
     with torch.no_grad():
         start = model.encode(image[None].to(device), None if numbers is None else numbers.to(device)).mean
@@ -57,4 +62,47 @@ def traverse(
             z = start.flatten(1).repeat(columns, 1)
             z[:, dimension] = torch.from_numpy(mean[dimension] + steps * deviation[dimension]).to(z)
             pictures.append(model.decode(z.view(columns, *start.shape[1:]), given).float().cpu())
-    return Traversal(torch.cat(pictures), order, steps.tolist())
+    named = "variance of the codes" if kl is None else "KL from the prior, nats"
+    return Traversal(torch.cat(pictures), order, importance[order].tolist(), named, steps.tolist())
+
+
+def traverse_drawn(
+    model: object,
+    rows: int = 10,
+    columns: int = 9,
+    reach: float = 2.5,
+    label: int | str | None = None,
+    seed: int = 0,
+) -> Traversal:
+    """The same for any model that draws, from a picture that it draws by ``seed``: in its styles if it has them.
+
+    A dimension's mean and deviation are those of `DRAWS` latents. Rows are ordered by how far the picture moves, root
+    mean square over pixels, from one deviation below the mean to one above.
+    """
+    found = space_of(model, None, "traverse its latent")
+    numbers = labels_in_turn(model, None if label is None else (label,), 1)
+    device = device_of(model)
+    with torch.no_grad():
+        latents = found.draw(seed, range(DRAWS), None if numbers is None else numbers.to(device).expand(DRAWS)).cpu()
+    start = latents[0]
+    # The layers of a drawn style are equal, and move together.
+    flat = latents[:, 0] if found.name == "w" else latents.flatten(1)
+    mean, deviation = flat.mean(0), flat.std(0)
+
+    def pictures(dimension: int, steps: Tensor) -> Tensor:
+        moved = start.expand(len(steps), *start.shape).clone()
+        axis = moved if found.name == "w" else moved.flatten(1)
+        axis[..., dimension] = (mean[dimension] + steps * deviation[dimension]).view(-1, *[1] * (axis.dim() - 2))
+        return found.pictures(axis.view_as(moved), None if numbers is None else numbers.expand(len(steps)))
+
+    both = torch.tensor([-1.0, 1.0])
+    importance = np.array([float(pictures(d, both).diff(dim=0).square().mean().sqrt()) for d in range(flat.shape[1])])
+    order = np.argsort(-importance, kind="stable")[:rows].tolist()
+    steps = torch.from_numpy(_steps(reach, columns)).float()
+    shown = torch.cat([pictures(d, steps) for d in order])
+    return Traversal(shown, order, importance[order].tolist(), "how far the picture moves", steps.tolist())
+
+
+def _steps(reach: float, columns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Places in standard deviations; of a single column the mean."""
+    return np.linspace(-reach, reach, columns) if columns > 1 else np.zeros(1)
