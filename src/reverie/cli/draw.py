@@ -17,6 +17,7 @@ from reverie.cli.shared import (
     own_data,
     png,
     png_or_animation,
+    projected,
     report,
     room,
     say,
@@ -104,7 +105,8 @@ def interpolate(
         # Each picture is coded as what it is; the path's one class is what is drawn on the way.
         coded = classes_of(loaded.model) and others.labels is None
         classes = [label or 0] * stops if coded else model_labels(loaded.model, others, rows)
-        ends = latents_of(loaded.model, to_tensor(others.batch(rows)), classes, space=space, seed=seed)
+        given = to_tensor(others.batch(rows))
+        ends = latents_of(loaded.model, given, classes, space=space, seed=seed, progress=projected)
     found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends)
     if out.suffix.lower() == ".png":
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))

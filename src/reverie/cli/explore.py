@@ -19,6 +19,7 @@ from reverie.cli.shared import (
     own_data,
     png,
     png_or_animation,
+    projected,
     report,
     room,
     run_and_pictures,
@@ -76,7 +77,7 @@ def project(
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given, began = to_tensor(pictures), time.perf_counter()
     found = find(
-        loaded.model, given, labels, space=space, steps=steps, starts=starts, sigma=sigma, seed=seed, progress=_told
+        loaded.model, given, labels, space=space, steps=steps, starts=starts, sigma=sigma, seed=seed, progress=projected
     )
     seconds = time.perf_counter() - began
     columns = min(8, len(given))
@@ -239,7 +240,9 @@ def directions(
     space_of(loaded.model, space, "have directions")
     whole = dataset_like(loaded, data or own_data(loaded))
     if attributes:
-        latents, values = task.attributed(loaded.model, whole.split("train"), attributes, pictures, space, seed, _told)
+        latents, values = task.attributed(
+            loaded.model, whole.split("train"), attributes, pictures, space, seed, projected
+        )
         found = task.effects(latents, values)
     elif how == "sensitive":
         latents = task.drawn(loaded.model, space, seed=seed, count=1)  # to show the directions from
@@ -320,7 +323,7 @@ def arithmetic(
     def read(source: Dataset, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64] | None, Tensor]:
         """Pictures, their labels where the model takes any, and their latents."""
         images, labels = to_tensor(source.batch(rows)), model_labels(loaded.model, source, rows)
-        return images, labels, latents_of(loaded.model, images, labels, space=space, seed=seed, progress=_told)
+        return images, labels, latents_of(loaded.model, images, labels, space=space, seed=seed, progress=projected)
 
     found: list[tuple[int, Tensor]] = []
     for term in parsed:
@@ -357,11 +360,6 @@ def arithmetic(
 def _length(change: Tensor, near: int) -> float:
     """The norm of a change; of a change for each picture, their mean."""
     return float(change.flatten(1 if near else 0).norm(dim=-1).mean())
-
-
-def _told(done: int, of: int) -> None:
-    if done < of:
-        say(f"{done} of {of} pictures projected")
 
 
 def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:

@@ -214,6 +214,12 @@ def say(sentence: str) -> None:
     print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
 
 
+def projected(done: int, of: int) -> None:
+    """The progress of a projection."""
+    if done < of:
+        say(f"{done} of {of} pictures projected")
+
+
 def fail(sentence: str, code: int) -> None:
     """End with a sentence and an exit code."""
     say(sentence)

@@ -20,6 +20,7 @@ from reverie.cli.shared import (
     own_data,
     pictures_like,
     png,
+    projected,
     report,
     room,
     run_and_pictures,
@@ -120,7 +121,7 @@ def denoise(
         found = task.coarse(given, factor)
     else:
         found = task.noisy(given, level, seed) if clean else task.as_noisy(given, level)
-    restored = task.restore(loaded.model, found, labels, how=how, seed=seed)
+    restored = task.restore(loaded.model, found, labels, how=how, seed=seed, progress=projected)
     columns = min(8, len(given))
     save_grid(in_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns), out, columns)
     say(f"{len(given)} pictures, damaged and restored, in {out}")
