@@ -1,16 +1,19 @@
 """Paths between held-out pictures through the latent spaces of an autoencoder and of a VAE, on labelled pictures.
 
-python benchmarks/paths.py --runs AE VAE ... --data mnist.npz [--paths 200] [--between 16] [--seed 0]
+python benchmarks/paths.py --runs AE VAE ... --data mnist.npz [--paths 200] [--between 16] [--even] [--seed 0]
     [--picture docs/paths.png] [--threads 2]
 
 The same pairs of test pictures, of different classes, for every run with an encoder; straight lines between their
-codes, and for a run without one great circles between draws. A classifier, trained on pictures alone, reads every
-picture on the way. ``confidence``: its mean largest probability at each step; where a path crosses a gap between the
-clusters of an autoencoder, the picture is no digit and the confidence falls. ``largest_jump``: the mean over paths of
+codes, and for a run without one great circles between draws; with ``--even`` in steps of equal change of the picture. A
+classifier, trained on pictures alone, reads every picture on the way. ``confidence``: its mean largest probability at
+each step; where a path crosses a gap between the clusters of an autoencoder, the picture is no digit and the confidence
+should fall. Classifiers are sure of much that is no digit, so ``strangeness`` is measured too: the mean distance, in its
+features, to the nearest of 5,000 training pictures, over that of test pictures. ``largest_jump``: the mean over paths of
 the largest step over the median one, steps being distances of features (``pixels``: of pixels). ``path_length``: mean
 squared distance of features of pictures a hundredth of the path apart, over that hundredth squared (Karras et al. 2019,
 section 4.1, with this classifier in place of VGG). ``real``: the confidence of test pictures. The picture: one path a
-run, two rows each, the first two pairs. Leaves benchmarks/results/paths.json.
+run, two rows each, the first two pairs; the charts beside it are of confidence and of strangeness. Leaves
+benchmarks/results/paths.json.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.classifier import Classifier, classifier
 from reverie.tasks.interpolate import interpolate
+from reverie.tasks.pictures import some
 from reverie.tasks.project import latents_of
 
 APART = 0.01  # of a path
+COMPARED = 5000  # training pictures
 
 
 def seen(judge: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,14 +52,18 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", required=True)
     parser.add_argument("--paths", type=int, default=200)
     parser.add_argument("--between", type=int, default=16)
+    parser.add_argument("--even", action="store_true")
     parser.add_argument("--picture", type=Path, default=Path("docs/paths.png"))
     given = parsed(parser)
     figures: dict[str, Any] = {}
-    strips, lines = [], {}
+    strips: list[Tensor] = []
+    lines: dict[str, dict[str, list[float]]] = {"confidence": {}, "strangeness": {}}
     for where in given.runs:
         run = reverie.load(where)
         whole = alike(run, given.data)
-        test, judge = whole.split("test"), classifier(whole.split("train"))
+        training, test = whole.split("train"), whole.split("test")
+        judge = classifier(training)
+        known, _ = seen(judge, to_tensor(training.batch(some(training, COMPARED, given.seed))))
         assert test.labels is not None
         pairs = np.random.default_rng(given.seed).permutation(len(test))[: 4 * given.paths].reshape(-1, 2)
         pairs = pairs[test.labels[pairs[:, 0]] != test.labels[pairs[:, 1]]][: given.paths]
@@ -65,9 +74,10 @@ def main() -> None:
         for number in range(len(pairs)):
 
             def walked(between: int, number: int = number, ends: Tensor | None = ends, run: Any = run) -> Tensor:
+                even = given.even and between == given.between
                 if ends is None:
-                    return interpolate(run.model, 2, between, given.seed + number)
-                return interpolate(run.model, 2, between, how="lerp", ends=ends[number])
+                    return interpolate(run.model, 2, between, given.seed + number, even=even)
+                return interpolate(run.model, 2, between, how="lerp", ends=ends[number], even=even)
 
             path = walked(given.between)
             paths.append(path)
@@ -78,26 +88,32 @@ def main() -> None:
             pixels.append(float(flat.max() / flat.median().clamp_min(1e-6)))
             fine, _ = seen(judge, walked(round(1 / APART)))
             lengths.append(float(fine.diff(dim=0).square().sum(1).mean() / APART**2))
-        _, confidence = seen(judge, torch.cat(paths))
-        line = confidence.view(len(pairs), -1).mean(0)
-        lines[run.name] = line.tolist()
+        features, confidence = seen(judge, torch.cat(paths))
+        real, sure = seen(judge, to_tensor(test.batch(pairs.ravel())))
+        strange = torch.cdist(features, known).amin(1) / torch.cdist(real, known).amin(1).mean()
+        line, far = (values.view(len(pairs), -1).mean(0) for values in (confidence, strange))
+        lines["confidence"][run.name], lines["strangeness"][run.name] = line.tolist(), far.tolist()
         strips += paths[:2]
         figures[run.name] = {
             "confidence": line.tolist(),
             "least_confidence": float(line.min()),
+            "strangeness": far.tolist(),
+            "most_strangeness": float(far.max()),
             "largest_jump": float(np.mean(jumps)),
             "share_of_paths_with_a_jump_above_3": float(np.mean(np.array(jumps) > 3)),
             "largest_jump_in_pixels": float(np.mean(pixels)),
             "share_of_paths_with_a_jump_above_3_in_pixels": float(np.mean(np.array(pixels) > 3)),
             "path_length": float(np.mean(lengths)),
             "from": "draws" if ends is None else "held-out pictures",
-            "real": float(seen(judge, to_tensor(test.batch(pairs.ravel())))[1].mean()),
+            "real": float(sure.mean()),
             "settings": run.config["settings"]["model"],
         }
     reverie.save_grid(torch.cat(strips), given.picture, given.between + 1)
     places = np.linspace(0, 1, given.between + 1).tolist()
-    chart = line_chart("Along paths between digits", "place on the path", "confidence", places, lines, [0, 0.5, 1])
-    given.picture.with_suffix(".svg").write_text(chart, encoding="utf-8")
+    for name, ending in (("confidence", ".svg"), ("strangeness", "-strangeness.svg")):
+        title = f"{name.capitalize()} along paths between digits"
+        chart = line_chart(title, "place on the path", name, places, lines[name], [0, 0.5, 1])
+        given.picture.with_name(given.picture.stem + ending).write_text(chart, encoding="utf-8")
     figures["paths"] = given.paths
     save("paths", figures, seed=given.seed, data=Path(given.data).name)
 

@@ -29,6 +29,8 @@ def test_interpolate_writes_strips_and_animations(
     assert 0 < said["step"] < 1
     with Image.open(tmp_path / "a.png") as strip:
         assert strip.size == (5 * 10 - 2, 2 * 10 - 2)  # 8 pixels a picture, 2 between
+    words = ["interpolate", gan, "--stops", 2, "--between", 4, "--even", "--out", tmp_path / "e.png"]
+    assert json.loads(succeeds(capsys, *words))["largest_over_median"] < 1.2
     words = ["interpolate", cgan, "--stops", 2, "--between", 5, "--loop", "--label", "7", "--scale", 3]
     succeeds(capsys, *words, "--out", tmp_path / "b.gif")
     with Image.open(tmp_path / "b.gif") as gif:

@@ -105,6 +105,28 @@ def test_a_jump_on_a_path_shows() -> None:
     assert evenness(jumping)["largest_over_median"] == pytest.approx(5)
 
 
+class Sudden(Plain):
+    """Most of the change lies near the middle of a path."""
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().decode(torch.tanh(5 * z))
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_even_steps_change_the_picture_equally_much(loop: bool) -> None:
+    ends = torch.tensor([[-1.0, 0.1, 0.0], [1.0, -0.1, 0.0], [0.2, 1.0, 0.0]])
+    plain, even = (
+        interpolate(Sudden(), between=6, ends=ends, how="lerp", loop=loop, even=even) for even in (False, True)
+    )
+    assert len(even) == len(plain) == (18 if loop else 13)
+    assert torch.allclose(even[::6], plain[::6])  # the stops stay
+    assert evenness(plain[:7])["largest_over_median"] > 3
+    for leg in (even[:7], even[6:13]):
+        assert evenness(leg)["largest_over_median"] == pytest.approx(1, abs=0.05)
+    still = torch.ones(2, 3)
+    assert torch.equal(*(interpolate(Sudden(), between=4, ends=still, even=even) for even in (False, True)))
+
+
 vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(lambda v: torch.tensor(v, dtype=torch.float64))
 
 

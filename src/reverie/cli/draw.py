@@ -74,6 +74,7 @@ def interpolate(
         Literal["lerp", "slerp"] | None, Parameter(help="Straight, or on a sphere (the default for z).")
     ] = None,
     loop: Annotated[bool, Parameter(negative="", help="Come back to the start.")] = False,
+    even: Annotated[bool, Parameter(negative="", help="Let pictures change equally much at each step.")] = False,
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
     out: Annotated[Path, Parameter(help="A .png strip, a .gif or an .mp4.")] = Path("interpolation.png"),
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 20.0,
@@ -107,7 +108,9 @@ def interpolate(
         classes = [label or 0] * stops if coded else model_labels(loaded.model, others, rows)
         given = to_tensor(others.batch(rows))
         ends = latents_of(loaded.model, given, classes, space=space, seed=seed, progress=projected)
-    found = walk(loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends)
+    found = walk(
+        loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
+    )
     if out.suffix.lower() == ".png":
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
     else:

@@ -48,7 +48,8 @@ def anomaly(
         str,
         Parameter(
             help="auto, reconstruction, peak, bound, iw, complexity, density, codes, discriminator or "
-            "likelihood-ratio; a model has those that its capabilities permit."
+            "likelihood-ratio; a model has those that its capabilities permit. complexity is slower, and the better "
+            "where some pictures are busier than others."
         ),
     ] = "auto",
     rate: Annotated[float, Parameter(help="Of normal pictures that are called odd, at most.")] = 0.05,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from reverie.tasks.pictures import device_of
 from reverie.tasks.space import Name, space_of
 
 How = Literal["lerp", "slerp"]
+Join = Callable[[Tensor, Tensor, Tensor], Tensor]  # `lerp` or `slerp`
+
+FINER = 16  # steps that are looked at for each one that is taken, where steps are to be even
 
 
 def interpolate(
@@ -27,6 +31,7 @@ def interpolate(
     labels: Labels | None = None,
     batch: int = 256,
     ends: Tensor | None = None,
+    even: bool = False,
 ) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] along a path through ``stops`` latents, each ``between`` steps from the next.
 
@@ -35,7 +40,8 @@ def interpolate(
     N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the first picture,
     which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which keeps their
     length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines. ``labels`` is the
-    one class a conditional model draws all along (default: its first).
+    one class a conditional model draws all along (default: its first). ``even`` takes the steps of each leg not equally
+    far in the latent but so that the pictures change equally much, which costs `FINER` times the decodings.
     """
     found = space_of(model, space, "interpolate")
     if space == "w" and how == "slerp":
@@ -53,7 +59,14 @@ def interpolate(
 
     with torch.no_grad():
         through = found.draw(seed, range(stops), given(stops)) if ends is None else ends.to(device)
-        path = walk(through, between, loop, lerp if how == "lerp" or space == "w" else slerp)
+        join: Join = lerp if how == "lerp" or space == "w" else slerp
+
+        def evened(a: Tensor, b: Tensor, places: Tensor) -> Tensor:
+            fine = torch.linspace(0, 1, FINER * between + 1, dtype=a.dtype, device=device)
+            pictures = found.pictures(join(a, b, fine), given(len(fine)), batch)
+            return join(a, b, even_places(pictures, places.cpu()).to(a))
+
+        path = walk(through, between, loop, evened if even else join)
         return found.pictures(path, given(len(path)), batch)
 
 
@@ -66,8 +79,20 @@ def evenness(path: Tensor) -> dict[str, float]:
     return {"step": float(steps.mean()), "largest_over_median": float(steps.max() / steps.median().clamp_min(1e-9))}
 
 
-def walk(ends: Tensor, between: int, loop: bool, join: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """Points along the path through ``ends`` (K, ...), (N, ...); ``join`` is `lerp` or `slerp`."""
+def even_places(path: Tensor, places: Tensor) -> Tensor:
+    """Where on a path of equally spaced pictures (N, C, H, W), 0 its start and 1 its end, so much of its length lies.
+
+    ``places`` (n,) are shares of the length, which is the sum of the distances between neighbours.
+    """
+    lengths = path.diff(dim=0).double().flatten(1).norm(dim=1).cumsum(0).numpy()
+    if lengths[-1] == 0:
+        return places
+    along = np.linspace(0, 1, len(path))
+    return torch.from_numpy(np.interp(places.numpy() * lengths[-1], [0, *lengths], along))
+
+
+def walk(ends: Tensor, between: int, loop: bool, join: Join) -> Tensor:
+    """Points along the path through ``ends`` (K, ...), (N, ...)."""
     following = torch.cat([ends[1:], ends[:1]]) if loop else ends[1:]
     t = torch.arange(between, device=ends.device, dtype=ends.dtype) / between
     legs = [join(a, b, t) for a, b in zip(ends, following, strict=False)]
