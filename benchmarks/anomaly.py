@@ -2,7 +2,7 @@
 
 python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2 | --steps 500]
     [--set model.latent=16 ...] [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000]
-    [--background] [--device cpu] [--jobs 1] [--threads 2]
+    [--background] [--scores NAME ...] [--device cpu] [--jobs 1] [--threads 2]
 
 One against the rest: for each class a model learns from training pictures of that class only; the test pictures of that
 class are normal, those of the others odd. With --outliers the model learns from all training pictures, test pictures
@@ -76,7 +76,7 @@ def measured(given: argparse.Namespace, pixels: Pixels, normal: Pictures, odd: P
         noise = random.integers(0, 256, learned.shape, np.uint8)
         background, _ = trained(given, np.where(random.random(learned.shape) < MUTATED, noise, learned), held_out, seed)
     figures = {}
-    for name in scores_of(model, background):
+    for name in given.scores or scores_of(model, background):
         finder = detector(
             model, calibration, name, RATE, background if name == "likelihood-ratio" else None, given.samples, seed
         )
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--scores", nargs="+", help="by default all that the model permits")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     given = parsed(parser)

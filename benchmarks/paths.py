@@ -7,10 +7,11 @@ The same pairs of test pictures, of different classes, for every run with an enc
 codes, and for a run without one great circles between draws; with ``--even`` in steps of equal change of the picture. A
 classifier, trained on pictures alone, reads every picture on the way. ``confidence``: its mean largest probability at
 each step; where a path crosses a gap between the clusters of an autoencoder, the picture is no digit and the confidence
-should fall. Classifiers are sure of much that is no digit, so ``strangeness`` is measured too: the mean distance, in its
-features, to the nearest of 5,000 training pictures, over that of test pictures. ``largest_jump``: the mean over paths of
-the largest step over the median one, steps being distances of features (``pixels``: of pixels). ``path_length``: mean
-squared distance of features of pictures a hundredth of the path apart, over that hundredth squared (Karras et al. 2019,
+should fall. Classifiers are sure of much that is no digit, so ``strangeness`` is measured too: the mean distance, in
+its features, to the nearest of 5,000 training pictures, over that of test pictures. ``largest_jump``: the mean over
+paths of the largest step over the median one, steps being distances of features (``pixels``: of pixels).
+``path_length``: mean squared distance of features of pictures a hundredth of the path apart, over that hundredth
+squared (Karras et al. 2019,
 section 4.1, with this classifier in place of VGG). ``real``: the confidence of test pictures. The picture: one path a
 run, two rows each, the first two pairs; the charts beside it are of confidence and of strangeness. Leaves
 benchmarks/results/paths.json.

@@ -118,7 +118,7 @@ def fitted(model: Reconstructs, dataset: Set) -> Reconstructs:
 def test_scores_follow_from_capabilities() -> None:
     assert scores_of(Eye()) == ["codes"]
     assert scores_of(Grey()) == ["reconstruction", "peak", "codes"]
-    assert scores_of(fitted(Grey(), noise(30))) == ["reconstruction", "peak", "density", "codes"]
+    assert scores_of(fitted(Grey(), noise(30))) == ["reconstruction", "peak", "density", "codes", "joint"]
     assert scores_of(Likely()) == ["reconstruction", "peak", "bound", "iw", "complexity", "codes"]
     assert scores_of(Likely(), Likely())[:2] == ["likelihood-ratio", "reconstruction"]
     assert scores_of(nn.Identity()) == []
@@ -197,6 +197,24 @@ def test_density_and_codes_know_where_codes_are_usual() -> None:
     density = detector(model, normal, "density").scores(new)
     np.testing.assert_allclose(density, -model.mixture.log_prob(new.images.view(3, 3)[:, :2]).numpy(), rtol=1e-5)
     assert density[0] < density[1] < density[2]
+
+
+def test_joint_adds_what_both_parts_say_in_units_of_normal_pictures() -> None:
+    normal, new = noise(41), noise(9, seed=1)
+    for model, first in ((fitted(Grey(), normal), "reconstruction"), (fitted(Likely(), normal), "complexity")):
+        halves = [detector(model, normal, name, 0.2).scores(noise(2000, seed=2)) for name in (first, "density")]
+        wanted = sum(
+            (detector(model, normal, name, 0.2).scores(new) - known.mean()) / known.std()
+            for name, known in zip((first, "density"), halves, strict=True)
+        )
+        found = detector(model, normal, "joint", 0.2)
+        assert len(found.normal) == 21  # the other twenty say what is usual
+        scores = found.scores(new)
+        assert np.corrcoef(scores, wanted)[0, 1] > 0.97
+        assert abs(scores - wanted).mean() < 0.8  # twenty pictures know the deviations roughly
+        assert scores.tolist() == [float(found.scores(Set(new.pixels[i : i + 1]))[0]) for i in range(9)]
+    with pytest.raises(ReverieError, match="'density' needs a mixture fitted on codes"):
+        detector(Grey(), normal, "joint")
 
 
 def test_codes_count_along_the_directions_in_which_they_vary() -> None:

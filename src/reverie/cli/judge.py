@@ -47,7 +47,7 @@ def anomaly(
     score: Annotated[
         str,
         Parameter(
-            help="auto, reconstruction, peak, bound, iw, complexity, density, codes, discriminator or "
+            help="auto, reconstruction, peak, bound, iw, complexity, density, codes, joint, discriminator or "
             "likelihood-ratio; a model has those that its capabilities permit. complexity is slower, and the better "
             "where some pictures are busier than others."
         ),

@@ -161,6 +161,25 @@ def _distance(model: Encodes, given: Given) -> Measure:
     return measure
 
 
+def _joint(model: Reconstructs, given: Given) -> Measure:
+    """What the decoder and what the codes say, in standard deviations of normal pictures each, and added.
+
+    That is ``complexity`` where there is a bound, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
+    "Latent space autoregression for novelty detection"): pictures may be odd in either way.
+    """
+    first = _complexity(model, given) if isinstance(model, Bounds) else _reconstruction(model, given)
+    parts = []
+    for measure in (first, _density(model, given)):
+        known = [measure(part) for part in _parts(model, given.reference, given.samples)]
+        if sum(map(len, known)) < 2:
+            raise ReverieError(
+                "The score 'joint' needs at least 4 normal pictures: half to learn from, half to calibrate on."
+            )
+        scores = np.concatenate(known)
+        parts.append((measure, float(scores.mean()), max(float(scores.std()), 1e-12)))
+    return lambda part: np.sum([(measure(part) - mean) / deviation for measure, mean, deviation in parts], 0)
+
+
 DECODER, BOUND = "an encoder with a decoder", "a bound on log p(x), which variational autoencoders have"
 SCORES = {  # in the order in which "auto" prefers them
     "reconstruction": Score(Reconstructs, DECODER, _reconstruction),
@@ -170,6 +189,7 @@ SCORES = {  # in the order in which "auto" prefers them
     "complexity": Score(Bounds, BOUND, _complexity),
     "density": Score(Reconstructs, DECODER, _density),
     "codes": Score(Encodes, "an encoder", _distance),
+    "joint": Score(Reconstructs, DECODER, _joint),
     "discriminator": Score(Discriminates, "a discriminator, which GANs have", _discriminator),
     "likelihood-ratio": Score(Bounds, BOUND, _ratio),
 }
@@ -178,12 +198,12 @@ SCORES = {  # in the order in which "auto" prefers them
 def scores_of(model: object, background: object | None = None) -> list[str]:
     """The names of the scores that ``model`` permits, the one that "auto" means first.
 
-    ``density`` is among them once a mixture was fitted on codes, ``likelihood-ratio`` where there is a background
-    model.
+    ``density`` and ``joint`` are among them once a mixture was fitted on codes, ``likelihood-ratio`` where there is a
+    background model.
     """
     names = [name for name, score in SCORES.items() if isinstance(model, score.capability)]
     if isinstance(model, Reconstructs) and not _fitted(model.mixture):
-        names.remove("density")
+        names = [name for name in names if name not in ("density", "joint")]
     if isinstance(model, Bounds):
         names.remove("likelihood-ratio")
         names[:0] = ["likelihood-ratio"] if background is not None else []
@@ -283,7 +303,7 @@ def detector(
 
     ``normal`` are normal pictures that ``model`` has not learned from: on its training pictures a model scores lower,
     and the rate would not hold. ``score`` is a name from `SCORES`, or "auto", the first of `scores_of`. ``codes``
-    learns the spread of codes from one half of ``normal``, drawn by ``seed``, and is calibrated on the other half.
+    and ``joint`` learn what is usual from one half of ``normal``, drawn by ``seed``, and are calibrated on the other.
     ``background`` is another model with a bound, for ``likelihood-ratio``. ``samples`` is the number of draws of z for
     each picture where there is a bound. All pictures see the same draws, those of ``seed``.
     """
@@ -293,7 +313,7 @@ def detector(
         raise ReverieError(f"A bound needs at least 1 sample, not {samples}.")
     name = score_of(model, score, background)
     order = np.random.default_rng(derive(seed, "anomaly")).permutation(len(normal))
-    learned = len(normal) // 2 if name == "codes" else 0
+    learned = len(normal) // 2 if name in ("codes", "joint") else 0
     count = len(normal) - learned
     if not allowed(count, rate):
         raise ReverieError(
