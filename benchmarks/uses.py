@@ -4,7 +4,7 @@ python benchmarks/uses.py --runs RUN ... --data mnist.npz [--out docs/uses] [--o
 
 Each run is of another family and learned from ``--data``. A cell is one command with its figures; where a model can't
 do a task, the cell holds the sentence with which the command refuses. Leaves pictures in docs/uses/, the table in
-docs/uses.md, and benchmarks/results/uses.json.
+docs/uses.md, and benchmarks/results/uses.json, whose other cells stay as they are: columns may be run one by one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from measured import parsed, parser_for
-from results import save
+from results import FOLDER, save
 
 import reverie
 import reverie.cli
@@ -34,7 +34,7 @@ TASKS = {
     "traverse": ("traverse RUN --rows 4 --columns 8 --out OUT/a.png", "a.png"),
     "directions": ("directions RUN --attributes slant thickness --columns 8 --out OUT/a.png", "a.png"),
     "directions, without labels": ("directions RUN --how sensitive --count 3 --columns 8 --out OUT/a.png", "a.png"),
-    "arithmetic": ("arithmetic RUN 'slant - slant:low' --to DATA --terms 50 --out OUT/a.png", "a.png"),
+    "arithmetic": ("arithmetic RUN 'slant - slant:low' --to DATA --terms 30 --out OUT/a.png", "a.png"),
     "mix": ("mix RUN --rows 3 --columns 7 --out OUT/a.png", "a.png"),
     "map": ("map RUN --side 14 --out OUT", "pictures.png"),
     "neighbours": ("neighbours RUN --count 3 --nearest 7 --out OUT/a.png", "a.png"),
@@ -58,10 +58,10 @@ def main() -> None:
     given = parsed(parser)
     given.out.mkdir(parents=True, exist_ok=True)
     names = [reverie.load(run).name for run in given.runs]
-    cells: dict[str, dict[str, Any]] = {}
+    fresh: dict[str, dict[str, Any]] = {}
     for task in given.tasks:
         template, picture = TASKS[task]
-        cells[task] = {}
+        fresh[task] = {}
         for name, run in zip(names, given.runs, strict=True):
             with tempfile.TemporaryDirectory() as folder:
                 given_words = {"RUN": run, "DATA": given.data}
@@ -81,10 +81,15 @@ def main() -> None:
                         kept = given.out / f"{task.replace(', ', '-').replace(' ', '-')}-{name}.png"
                         shutil.copy(Path(folder) / picture, kept)
                         cell["picture"] = kept.name
-            cells[task][name] = cell
+            fresh[task][name] = cell
             print(task, name, cell.get("refused") or cell.get("picture", "done"), cell["seconds"], flush=True)
-    page(given.out, names, cells)
-    save("uses", {"models": names, "cells": cells}, seed=0, data=Path(given.data).name)
+    before: dict[str, dict[str, Any]] = {}
+    if (FOLDER / "uses.json").exists():
+        before = json.loads((FOLDER / "uses.json").read_text(encoding="utf-8"))["figures"]["cells"]
+    cells = {task: before.get(task, {}) | fresh.get(task, {}) for task in TASKS}
+    found = {name for row in cells.values() for name in row}
+    page(given.out, [name for name in reverie.models() if name in found], cells)
+    save("uses", {"cells": cells}, seed=0, data=Path(given.data).name)
 
 
 def run_command(words: list[str]) -> tuple[int, str, str]:
@@ -113,8 +118,10 @@ def page(out: Path, names: list[str], cells: dict[str, dict[str, Any]]) -> None:
     for task, row in cells.items():
         shown = []
         for name in names:
-            cell = row[name]
-            if "refused" in cell:
+            cell = row.get(name, {})
+            if not cell:
+                shown.append("")
+            elif "refused" in cell:
                 shown.append("–")
             elif "picture" in cell:
                 shown.append(f"![{task}, {name}]({out.name}/{cell['picture']})")
