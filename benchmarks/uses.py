@@ -24,6 +24,7 @@ from results import FOLDER, save
 
 import reverie
 import reverie.cli
+from reverie import registry
 
 # The words of a command, and which picture of those it leaves is shown.
 TASKS = {
@@ -88,7 +89,7 @@ def main() -> None:
         before = json.loads((FOLDER / "uses.json").read_text(encoding="utf-8"))["figures"]["cells"]
     cells = {task: before.get(task, {}) | fresh.get(task, {}) for task in TASKS}
     found = {name for row in cells.values() for name in row}
-    page(given.out, [name for name in reverie.models() if name in found], cells)
+    page(given.out, [name for name in registry.names() if name in found], cells)
     save("uses", {"cells": cells}, seed=0, data=Path(given.data).name)
 
 
