@@ -34,7 +34,7 @@ import reverie
 from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
-from reverie.tasks.anomaly import aupr, auroc, detector, scores_of
+from reverie.tasks.anomaly import SCORES, aupr, auroc, detector, scores_of
 from reverie.tasks.pictures import Pictures, Subset, some
 
 HELD_OUT = 0.2  # of the training pictures
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--scores", nargs="+", help="by default all that the model permits")
+    parser.add_argument("--scores", nargs="+", choices=list(SCORES), help="by default all that the model permits")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     given = parsed(parser)

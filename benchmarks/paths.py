@@ -11,10 +11,9 @@ should fall. Classifiers are sure of much that is no digit, so ``strangeness`` i
 its features, to the nearest of 5,000 training pictures, over that of test pictures. ``largest_jump``: the mean over
 paths of the largest step over the median one, steps being distances of features (``pixels``: of pixels).
 ``path_length``: mean squared distance of features of pictures a hundredth of the path apart, over that hundredth
-squared (Karras et al. 2019,
-section 4.1, with this classifier in place of VGG). ``real``: the confidence of test pictures. The picture: one path a
-run, two rows each, the first two pairs; the charts beside it are of confidence and of strangeness. Leaves
-benchmarks/results/paths.json.
+squared (Karras et al. 2019, section 4.1, with this classifier in place of VGG). ``real``: the confidence of test
+pictures. The picture: one path a run, two rows each, the first two pairs; the charts beside it are of confidence and of
+strangeness. Leaves benchmarks/results/paths.json.
 """
 
 from __future__ import annotations
@@ -74,13 +73,14 @@ def main() -> None:
         paths, jumps, pixels, lengths = [], [], [], []
         for number in range(len(pairs)):
 
-            def walked(between: int, number: int = number, ends: Tensor | None = ends, run: Any = run) -> Tensor:
-                even = given.even and between == given.between
+            def walked(
+                between: int, even: bool = False, number: int = number, ends: Tensor | None = ends, run: Any = run
+            ) -> Tensor:
                 if ends is None:
                     return interpolate(run.model, 2, between, given.seed + number, even=even)
                 return interpolate(run.model, 2, between, how="lerp", ends=ends[number], even=even)
 
-            path = walked(given.between)
+            path = walked(given.between, given.even)
             paths.append(path)
             features, _ = seen(judge, path)
             steps = features.diff(dim=0).norm(dim=1)

@@ -208,12 +208,13 @@ def test_joint_adds_what_both_parts_say_in_units_of_normal_pictures() -> None:
             for name, known in zip((first, "density"), halves, strict=True)
         )
         found = detector(model, normal, "joint", 0.2)
+        assert found.figures(found.scores(new))["samples"] == (32 if first == "complexity" else None)
         assert len(found.normal) == 21  # the other twenty say what is usual
         scores = found.scores(new)
         assert np.corrcoef(scores, wanted)[0, 1] > 0.97
         assert abs(scores - wanted).mean() < 0.8  # twenty pictures know the deviations roughly
         assert scores.tolist() == [float(found.scores(Set(new.pixels[i : i + 1]))[0]) for i in range(9)]
-    with pytest.raises(ReverieError, match="'density' needs a mixture fitted on codes"):
+    with pytest.raises(ReverieError, match="'joint' need a mixture fitted on codes"):
         detector(Grey(), normal, "joint")
 
 
@@ -330,7 +331,7 @@ def test_bad_input_is_one_sentence() -> None:
         detector(Likely(), data, "bond")
     with pytest.raises(ReverieError, match=r"'bound' needs a bound on log p.*; Grey has none"):
         detector(Grey(), data, "bound")
-    with pytest.raises(ReverieError, match="'density' needs a mixture fitted on codes, and this Grey has none"):
+    with pytest.raises(ReverieError, match="'joint' need a mixture fitted on codes, and this Grey has none"):
         detector(Grey(), data, "density")
     with pytest.raises(ReverieError, match="'likelihood-ratio' needs a background model"):
         detector(Likely(), data, "likelihood-ratio")

@@ -59,6 +59,8 @@ def test_what_cannot_be_is_told_before_the_work(
         "--strength must be a finite number": ["arithmetic", vae, "3", "--strength", "nan"],
         "--count must be at least 1": ["arithmetic", vae, "3", "--to", "digits", "--count", 0],
         "--near must be at least 3": ["arithmetic", vae, "3", "--to", "digits", "--near", 2],
+        "--terms must be at least 9": ["arithmetic", vae, "3", "--to", "digits", "--near", 8, "--terms", 8],
+        "has no encoder, so it starts from no given picture": ["traverse", gan, "digits"],
         "--stops must be at least 2": ["interpolate", gan, "digits", "--stops", 0],
         "--between must be at least 1": ["interpolate", gan, "digits", "--between", 0],
     }.items():
@@ -124,6 +126,7 @@ def test_traverse(model: str, trained: Trained, tmp_path: Path, capsys: pytest.C
     assert size_of(out) == (5, 2)
     assert len(figures["dimensions"]) == 2
     assert figures["importance"] == sorted(figures["importance"], reverse=True)
+    assert figures["ordered_by"] == ("standard deviation of the codes" if model == "ae" else "KL from the prior, nats")
     assert figures["steps"] == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
     succeeds(capsys, "traverse", trained(model), *words, "--out", gif)
     with Image.open(gif) as animation:
@@ -149,7 +152,7 @@ def test_traverse_of_what_has_no_encoder(
     assert figures["importance"] == sorted(figures["importance"], reverse=True)
     other = json.loads(succeeds(capsys, "traverse", trained(model), *words, "--seed", 1))
     assert other["importance"] != figures["importance"]
-    assert "cannot embed" in fails(capsys, "traverse", trained(model), "digits", "--out", out)
+    assert "leave digits out" in fails(capsys, "traverse", trained(model), "digits", "--out", out)
 
 
 def test_map(
@@ -196,7 +199,7 @@ def test_arithmetic(model: str, trained: Trained, tmp_path: Path, capsys: pytest
     assert size_of(out) == (2, 3)
     assert set(figures["measured"]["slant"]) == {"before", "after"}
     assert figures["near"] is None
-    succeeds(capsys, "arithmetic", run, "3 - 7", *words, "--to", "digits", "--count", 2, "--near", 4)
+    succeeds(capsys, "arithmetic", run, "3 - 7", *words, "--to", "digits", "--count", 2, "--near", 3)
     assert "--near is of the pictures that are changed" in fails(capsys, "arithmetic", run, "3 - 7", "--near", 4)
     assert "neither an attribute nor a place" in fails(capsys, "arithmetic", run, "smile - 3", *words)
     assert "is no sum" in fails(capsys, "arithmetic", run, "3 -", *words)

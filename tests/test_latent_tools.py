@@ -78,6 +78,14 @@ class UnevenStyles(Styled):
         return super().map(z * torch.tensor([0.1, 3.0, 1.0]) + torch.tensor([5.0, 0.0, -2.0]))
 
 
+class ClassyStyles(Styled, Conditions):
+    classes = ("ant", "bee")
+
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        return super().map(z) + 100 * labels.view(-1, 1, 1)
+
+
 @pytest.mark.parametrize(("model", "scale", "shift"), [(Uneven(), 1, 0), (UnevenStyles(), 2, 1)], ids=["z", "w"])
 def test_one_dimension_at_a_time_moves_a_drawn_picture(model: Samples, scale: float, shift: float) -> None:
     found = traverse_drawn(model, rows=2, columns=3, reach=2.0, seed=4)
@@ -92,6 +100,8 @@ def test_one_dimension_at_a_time_moves_a_drawn_picture(model: Samples, scale: fl
         torch.testing.assert_close(rows[row][..., others], start[others].expand_as(rows[row][..., others]))
     torch.testing.assert_close(found.importance[0] / found.importance[1], 3.0, atol=0.3, rtol=0)
     assert traverse_drawn(model, rows=9, columns=1).steps == [0]
+    bee = traverse_drawn(ClassyStyles(), rows=1, columns=1, label="bee")  # which every draw must be told
+    assert bee.pictures.view(-1, SIZE)[0, bee.dimensions[0]] == pytest.approx(101, abs=0.3)
     assert traverse_drawn(Classy(), rows=1, columns=2, label="bee").pictures.min() > 50
     with pytest.raises(ReverieError, match="int cannot traverse its latent"):
         traverse_drawn(3)

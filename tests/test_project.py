@@ -475,6 +475,9 @@ def test_near_finds_what_a_change_is_at_each_picture() -> None:
     torch.testing.assert_close(near(terms, given, 500), total(terms).expand(3, 2), atol=1e-4, rtol=0)
     shaped = [(sign, part.view(-1, 1, 2)) for sign, part in terms]  # styles have more axes
     assert torch.equal(near(shaped, given.view(-1, 1, 2), 3).view(3, 2), near(terms, given, 3))
+    dead = [(sign, torch.cat([part, 1e-4 * torch.randn(len(part), 30)], 1)) for sign, part in terms]
+    found = near(dead, torch.cat([given, torch.zeros(3, 30)], 1), 3)[:, :2] / scale
+    torch.testing.assert_close(found, 2 * around[[10, 60, 164]], atol=0.2, rtol=0)
     with pytest.raises(ReverieError, match="at least 3 pictures, not 2"):
         near(terms, given, 2)
     with pytest.raises(ReverieError, match="at least 3 pictures, and one has 2"):

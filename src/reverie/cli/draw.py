@@ -74,7 +74,7 @@ def interpolate(
         Literal["lerp", "slerp"] | None, Parameter(help="Straight, or on a sphere (the default for z).")
     ] = None,
     loop: Annotated[bool, Parameter(negative="", help="Come back to the start.")] = False,
-    even: Annotated[bool, Parameter(negative="", help="Let pictures change equally much at each step.")] = False,
+    even: Annotated[bool, Parameter(negative="", help="Equal change of the picture at each step of a leg.")] = False,
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
     out: Annotated[Path, Parameter(help="A .png strip, a .gif or an .mp4.")] = Path("interpolation.png"),
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 20.0,
@@ -183,6 +183,8 @@ def condition(
 
     for flag, value in {"--count": count, "--draws": draws, "--steps": steps}.items():
         at_least(flag, value, 1)
+    if not 0 < strength < float("inf"):
+        raise ReverieError(f"--strength must be a number above 0, not {strength:g}.")
     png(out)
     loaded = load(run, device)
     task.check(loaded.model)

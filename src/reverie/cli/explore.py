@@ -102,9 +102,9 @@ def traverse(
     ] = None,
     /,
     *,
-    rows: Annotated[Whole, Parameter(help="Latent dimensions, the most informative first.")] = 10,
+    rows: Annotated[Whole, Parameter(help="Latent dimensions, the most important first.")] = 10,
     columns: Whole = 9,
-    reach: Annotated[float, Parameter(help="Standard deviations of the codes, each way.")] = 2.5,
+    reach: Annotated[float, Parameter(help="Standard deviations of the codes, or of drawn latents, each way.")] = 2.5,
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
     out: Annotated[Path, Parameter(help="A .png, or a .gif or .mp4 that goes there and back.")] = Path("traversal.png"),
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 10.0,
@@ -125,7 +125,10 @@ def traverse(
     finite("--reach", reach)
     png_or_animation(out, rate)
     loaded = load(run, device)
-    if images is None and not isinstance(loaded.model, Reconstructs):
+    if not isinstance(loaded.model, Reconstructs):
+        if images is not None:
+            name = type(loaded.model).__name__
+            raise ReverieError(f"{name} has no encoder, so it starts from no given picture; leave {images} out.")
         found = traverse_drawn(loaded.model, rows, columns, reach, label, seed)
     else:
         test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
@@ -312,6 +315,7 @@ def arithmetic(
     finite("--strength", strength)
     if near:
         at_least("--near", near, task.LEAST)
+        at_least("--terms", terms, near + 1)  # of fewer, all are near
         if to is None:
             raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)

@@ -132,8 +132,8 @@ def _density(model: Reconstructs, given: Given) -> Measure:
     """Minus the log density in nats of the code under the mixture fitted on codes (Ghosh et al. 2020)."""
     if not _fitted(model.mixture):
         raise ReverieError(
-            f"The score 'density' needs a mixture fitted on codes, and this {type(model).__name__} has none; fit one "
-            "with reverie.tasks.fit_mixture."
+            "The scores 'density' and 'joint' need a mixture fitted on codes, and this "
+            f"{type(model).__name__} has none; fit one with reverie.tasks.fit_mixture."
         )
     return lambda part: -_numbers(model.mixture.log_prob(_codes(model, part)))
 
@@ -246,6 +246,11 @@ class Detector:
         """What is above it is odd: the k-th smallest score of n normal pictures, k = ceil((n + 1) (1 - rate))."""
         return float(self.normal[-allowed(len(self.normal), self.rate)])
 
+    @property
+    def draws(self) -> bool:
+        """Whether a score takes draws of z, ``samples`` for each picture."""
+        return SCORES[self.score].capability is Bounds or (self.score == "joint" and isinstance(self.model, Bounds))
+
     def scores(self, pictures: Pictures) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
 
@@ -273,7 +278,7 @@ class Detector:
             "threshold": self.threshold,
             "rate": self.rate,
             "calibrated_on": len(self.normal),
-            "samples": self.samples if SCORES[self.score].capability is Bounds else None,
+            "samples": self.samples if self.draws else None,
             "pictures": len(scores),
             "odd": int(odd.sum()),
             "share_odd": float(odd.mean()) if len(odd) else None,

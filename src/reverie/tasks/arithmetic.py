@@ -22,6 +22,7 @@ from reverie.tasks.pictures import Pictures, some
 from reverie.tasks.space import Name, space_of
 
 LEAST = 3  # pictures in a term
+DEAD = 1e-2  # of the largest deviation; a dimension that varies less says little, and must not be blown up
 SHARE = 0.2  # of the pictures have a low, or a high, value of an attribute that is no class
 
 
@@ -80,7 +81,8 @@ def near(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Te
     """
     if count < LEAST:
         raise ReverieError(f"A term's nearest must be at least {LEAST} pictures, not {count}.")
-    deviation = torch.cat([part for _, part in terms]).flatten(1).std(0).clamp_min(1e-6)
+    deviation = torch.cat([part for _, part in terms]).flatten(1).std(0)
+    deviation = deviation.clamp_min(DEAD * float(deviation.max()) + 1e-12)
     here = latents.flatten(1) / deviation
     nearest = [
         torch.cdist(here, part.flatten(1) / deviation).topk(min(count, len(part)), largest=False).indices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -84,7 +85,7 @@ def even_places(path: Tensor, places: Tensor) -> Tensor:
 
     ``places`` (n,) are shares of the length, which is the sum of the distances between neighbours.
     """
-    lengths = path.diff(dim=0).double().flatten(1).norm(dim=1).cumsum(0).numpy()
+    lengths = torch.stack([(b - a).double().norm() for a, b in pairwise(path)]).cumsum(0).numpy()
     if lengths[-1] == 0:
         return places
     along = np.linspace(0, 1, len(path))

@@ -42,7 +42,7 @@ def traverse(
 
     Along its row a dimension runs from -reach to +reach standard deviations of the aggregate posterior about its mean;
     ``embedding`` holds the codes that give those. Rows are ordered by KL(q(z|x) || p(z)) where the encoder gives
-    Gaussians, by the variance of the codes where it gives points. ``labels`` is the one label of a conditional model.
+    Gaussians, by the deviation of the codes where it gives points. ``labels`` is the one label of a conditional model.
     """
     if not isinstance(model, Reconstructs):
         raise unable(model, "traverse its latent from a given picture", "encoder with a decoder", Reconstructs)
@@ -62,7 +62,7 @@ def traverse(
             z = start.flatten(1).repeat(columns, 1)
             z[:, dimension] = torch.from_numpy(mean[dimension] + steps * deviation[dimension]).to(z)
             pictures.append(model.decode(z.view(columns, *start.shape[1:]), given).float().cpu())
-    named = "variance of the codes" if kl is None else "KL from the prior, nats"
+    named = "standard deviation of the codes" if kl is None else "KL from the prior, nats"
     return Traversal(torch.cat(pictures), order, importance[order].tolist(), named, steps.tolist())
 
 
