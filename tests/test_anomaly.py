@@ -199,6 +199,18 @@ def test_density_and_codes_know_where_codes_are_usual() -> None:
     assert density[0] < density[1] < density[2]
 
 
+def test_the_length_of_a_file_says_nothing_about_a_bound_of_black_and_white_pictures() -> None:
+    normal = noise(41)
+    model = tiny("vae", likelihood="bernoulli")
+    fit_mixture(model, np.random.default_rng(0).standard_normal((50, model.config.latent)).astype(np.float32))
+    assert "complexity" in scores_of(tiny("vae"))
+    assert "complexity" not in scores_of(model)
+    with pytest.raises(ReverieError, match=r"this VAE is of pictures made black and white.*use 'bound'"):
+        detector(model, normal, "complexity")
+    found = detector(model, normal, "joint", 0.2)  # takes the reconstruction instead
+    assert found.figures(found.scores(normal))["samples"] is None
+
+
 def test_joint_adds_what_both_parts_say_in_units_of_normal_pictures() -> None:
     normal, new = noise(41), noise(9, seed=1)
     for model, first in ((fitted(Grey(), normal), "reconstruction"), (fitted(Likely(), normal), "complexity")):

@@ -63,6 +63,8 @@ class Reconstructs(Encodes, Samples):
 class Bounds(Reconstructs):
     """An explicit approximate density: lower bounds on log p(x)."""
 
+    binarises: bool = False  # the bounds are of pictures made black and white
+
     @abstractmethod
     def log_weights(self, images: Tensor, samples: int, draw: Draw, labels: Tensor | None = None) -> Tensor:
         """log [p(x, z_s) / q(z_s | x)] for ``samples`` draws of z_s ~ q(z|x), in nats: (N, samples).

@@ -100,6 +100,7 @@ class VAE(Model, Bounds):
         self.encoder = encoder(config.network, shape_in, 2 * config.latent, config.width, config.depth)
         self.decoder = decoder(config.network, config.latent + labels, shape_out, config.width, config.depth)
         self.mixture = Mixture(config.latent)
+        self.binarises = config.likelihood == "bernoulli"
         self.register_buffer("steps", torch.zeros(()))
         self.register_buffer("log_sigma", torch.tensor(config.sigma).log() if config.sigma else torch.zeros(()))
 
@@ -115,7 +116,7 @@ class VAE(Model, Bounds):
         """The negative bound, mean over the batch, in nats."""
         config = self.config
         images, labels, draw = batch.images, batch.labels, batch.draw
-        if config.likelihood == "bernoulli":
+        if self.binarises:
             images = binarise(images, draw)
         rise = min(1.0, batch.progress / config.warmup) if config.warmup > 0 else 1.0
         code = self.posterior(images, labels)
@@ -214,7 +215,7 @@ class VAE(Model, Bounds):
                 return outputs.clamp(-1, 1)
 
     def log_weights(self, images: Tensor, samples: int, draw: Draw, labels: Tensor | None = None) -> Tensor:
-        if self.config.likelihood == "bernoulli":
+        if self.binarises:
             images = binarise(images, draw)
         mean, logvar = (part.unsqueeze(1) for part in self.posterior(images, labels).chunk(2, 1))
         noise = draw.normal(samples, self.config.latent)

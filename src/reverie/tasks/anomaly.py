@@ -96,6 +96,11 @@ def _complexity(model: Bounds, given: Given) -> Measure:
     A likelihood alone finds simple pictures (smooth, dark) likelier than the ones it learned from, whatever they show
     (Nalisnick et al. 2019); what general compressors need for a picture, the best of several, tells how simple it is.
     """
+    if model.binarises:
+        raise ReverieError(
+            f"The bound of this {type(model).__name__} is of pictures made black and white, and the score 'complexity' "
+            "compares it with whole pictures; use 'bound'."
+        )
     bound = _bound(model, given)
     return lambda part: bound(part) - _code_lengths(part.images)
 
@@ -164,10 +169,13 @@ def _distance(model: Encodes, given: Given) -> Measure:
 def _joint(model: Reconstructs, given: Given) -> Measure:
     """What the decoder and what the codes say, in standard deviations of normal pictures each, and added.
 
-    That is ``complexity`` where there is a bound, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
+    That is ``complexity`` where a model permits it, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
     "Latent space autoregression for novelty detection"): pictures may be odd in either way.
     """
-    first = _complexity(model, given) if isinstance(model, Bounds) else _reconstruction(model, given)
+    if isinstance(model, Bounds) and not model.binarises:
+        first = _complexity(model, given)
+    else:
+        first = _reconstruction(model, given)
     parts = []
     for measure in (first, _density(model, given)):
         known = [measure(part) for part in _parts(model, given.reference, given.samples)]
@@ -198,13 +206,15 @@ SCORES = {  # in the order in which "auto" prefers them
 def scores_of(model: object, background: object | None = None) -> list[str]:
     """The names of the scores that ``model`` permits, the one that "auto" means first.
 
-    ``density`` and ``joint`` are among them once a mixture was fitted on codes, ``likelihood-ratio`` where there is a
-    background model.
+    ``complexity`` is not among them under a Bernoulli likelihood; ``density`` and ``joint`` are once a mixture was
+    fitted on codes, ``likelihood-ratio`` where there is a background model.
     """
     names = [name for name, score in SCORES.items() if isinstance(model, score.capability)]
     if isinstance(model, Reconstructs) and not _fitted(model.mixture):
         names = [name for name in names if name not in ("density", "joint")]
     if isinstance(model, Bounds):
+        if model.binarises:
+            names.remove("complexity")
         names.remove("likelihood-ratio")
         names[:0] = ["likelihood-ratio"] if background is not None else []
     return names
@@ -249,7 +259,8 @@ class Detector:
     @property
     def draws(self) -> bool:
         """Whether a score takes draws of z, ``samples`` for each picture."""
-        return SCORES[self.score].capability is Bounds or (self.score == "joint" and isinstance(self.model, Bounds))
+        bounds = isinstance(self.model, Bounds) and not self.model.binarises
+        return SCORES[self.score].capability is Bounds or (self.score == "joint" and bounds)
 
     def scores(self, pictures: Pictures) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
