@@ -109,9 +109,9 @@ def page(out: Path, names: list[str], cells: dict[str, dict[str, Any]]) -> None:
     lines = [
         "# What each family can be used for",
         "",
-        "Every command was run by `benchmarks/uses.py` on MNIST, on models after a few minutes of training on one",
-        "thread; commands and figures are in [uses.json](../benchmarks/results/uses.json). A dash: the command refuses",
-        "in one sentence, and says which models can.",
+        "Every command was run by `benchmarks/uses.py` on MNIST, on models after a few minutes of training; commands",
+        "and figures are in [uses.json](../benchmarks/results/uses.json). A dash: the command refuses in one sentence,",
+        "and says which models can. `stylegan2` had 800 steps, after which it draws hardly anything but ones.",
         "",
         f"| | {' | '.join(f'`{name}`' for name in names)} |",
         f"|---|{'---|' * len(names)}",
