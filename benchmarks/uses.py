@@ -77,7 +77,7 @@ def main() -> None:
                     raise SystemExit(f"{cell['command']}: {told}")
                 else:
                     if said.startswith("{"):
-                        cell["figures"] = json.loads(said)
+                        cell["figures"] = placeless(json.loads(said))
                     if picture and (Path(folder) / picture).exists():  # a model without a decoder leaves no heat maps
                         kept = given.out / f"{task.replace(', ', '-').replace(' ', '-')}-{name}.png"
                         shutil.copy(Path(folder) / picture, kept)
@@ -102,6 +102,15 @@ def run_command(words: list[str]) -> tuple[int, str, str]:
         except SystemExit as stopped:
             code = int(stopped.code or 0)
     return code, said.getvalue(), told.getvalue()
+
+
+def placeless(value: Any) -> Any:
+    """Figures without the folders of the machine that they were taken on."""
+    if isinstance(value, dict):
+        return {key: placeless(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [placeless(part) for part in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def page(out: Path, names: list[str], cells: dict[str, dict[str, Any]]) -> None:
