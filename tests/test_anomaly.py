@@ -7,18 +7,17 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from cases import FACTS, tiny
+from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
@@ -78,19 +77,7 @@ class Diverged(Grey):
         return torch.full_like(images, math.nan)
 
 
-class Set:
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self.pixels = pixels
-        self.labels: NDArray[np.int64] | None = None
-        self.names: Sequence[str] = [f"{i}.png" for i in range(len(pixels))]
-        self.facts = Facts(*pixels.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
-
+class Set(Held):
     @property
     def images(self) -> Tensor:
         return to_tensor(self.pixels)

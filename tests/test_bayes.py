@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from cases import tiny
+from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Samples
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
@@ -32,20 +33,11 @@ from reverie.tasks.pictures import Read
 from reverie.tasks.transfer import CONFIG, WEIGHTS, curve, load_classifier, stratified, transfer
 
 
-class Set:
+class Set(Held):
     """Pictures of 1 x 1 x 2 pixels, or others, given as (N, C, H, W) in [-1, 1]."""
 
     def __init__(self, images: NDArray[np.float64], labels: NDArray[np.int64] | None = None, *classes: str) -> None:
-        self.pixels = np.clip((images + 1) * 127.5, 0, 255).round().astype(np.uint8)
-        self.labels = labels
-        self.names = [str(number) for number in range(len(images))]
-        self.facts = Facts(*images.shape[1:], classes)
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
+        super().__init__(np.clip((images + 1) * 127.5, 0, 255).round().astype(np.uint8), labels, classes)
 
 
 # Classify

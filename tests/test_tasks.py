@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs, Samples
-from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -73,18 +72,11 @@ class Eye(nn.Module, Encodes):
         return Code(images.flatten(1))
 
 
-class Set:
+class Set(Held):
     def __init__(self, count: int, classes: Sequence[str] = ()) -> None:
-        self.pixels = np.random.default_rng(3).integers(0, 256, (count, 1, 1, 3), np.uint8)
-        self.labels = np.arange(count) % len(classes) if classes else None
+        pixels = np.random.default_rng(3).integers(0, 256, (count, 1, 1, 3), np.uint8)
+        super().__init__(pixels, np.arange(count) % len(classes) if classes else None, tuple(classes))
         self.names = [f"naïve {i}.png" for i in range(count)]
-        self.facts = Facts(1, 1, 3, tuple(classes))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pixels[indices]
 
 
 def first_pixels(pictures: Tensor) -> list[int]:

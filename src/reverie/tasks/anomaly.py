@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def _complexity(model: Bounds, given: Given) -> Measure:
     A likelihood alone finds simple pictures (smooth, dark) likelier than the ones it learned from, whatever they show
     (Nalisnick et al. 2019); what general compressors need for a picture, the best of several, tells how simple it is.
     """
-    if model.binarises:
+    if not _weighs(model):
         raise ReverieError(
             f"The bound of this {type(model).__name__} is of pictures made black and white, and the score 'complexity' "
             "compares it with whole pictures; use 'bound'."
@@ -172,10 +172,7 @@ def _joint(model: Reconstructs, given: Given) -> Measure:
     That is ``complexity`` where a model permits it, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
     "Latent space autoregression for novelty detection"): pictures may be odd in either way.
     """
-    if isinstance(model, Bounds) and not model.binarises:
-        first = _complexity(model, given)
-    else:
-        first = _reconstruction(model, given)
+    first = _complexity(model, given) if _weighs(model) else _reconstruction(model, given)
     parts = []
     for measure in (first, _density(model, given)):
         known = [measure(part) for part in _parts(model, given.reference, given.samples)]
@@ -213,7 +210,7 @@ def scores_of(model: object, background: object | None = None) -> list[str]:
     if isinstance(model, Reconstructs) and not _fitted(model.mixture):
         names = [name for name in names if name not in ("density", "joint")]
     if isinstance(model, Bounds):
-        if model.binarises:
+        if not _weighs(model):
             names.remove("complexity")
         names.remove("likelihood-ratio")
         names[:0] = ["likelihood-ratio"] if background is not None else []
@@ -259,8 +256,7 @@ class Detector:
     @property
     def draws(self) -> bool:
         """Whether a score takes draws of z, ``samples`` for each picture."""
-        bounds = isinstance(self.model, Bounds) and not self.model.binarises
-        return SCORES[self.score].capability is Bounds or (self.score == "joint" and bounds)
+        return SCORES[self.score].capability is Bounds or (self.score == "joint" and _weighs(self.model))
 
     def scores(self, pictures: Pictures) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
@@ -449,6 +445,11 @@ def write_sheet(
 
 
 # Parts
+
+
+def _weighs(model: object) -> TypeGuard[Bounds]:
+    """Whether a model has a bound, and of whole pictures."""
+    return isinstance(model, Bounds) and not model.binarises
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
+from reverie.tasks.directions import along, drawn
 from reverie.tasks.embed import Embedding
 from reverie.tasks.labels import Labels, labels_for, labels_in_turn
 from reverie.tasks.pictures import check_shape, device_of
@@ -80,23 +81,22 @@ def traverse_drawn(
     mean square over pixels, from one deviation below the mean to one above.
     """
     found = space_of(model, None, "traverse its latent")
-    numbers = labels_in_turn(model, None if label is None else (label,), 1)
-    device = device_of(model)
-    with torch.no_grad():
-        latents = found.draw(seed, range(DRAWS), None if numbers is None else numbers.to(device).expand(DRAWS)).cpu()
-    start = latents[0]
+    labels = None if label is None else (label,)
+    latents, numbers = drawn(model, found.name, labels, seed, DRAWS), labels_in_turn(model, labels, 1)
     # The layers of a drawn style are equal, and move together.
-    flat = latents[:, 0] if found.name == "w" else latents.flatten(1)
-    mean, deviation = flat.mean(0), flat.std(0)
+    styles = found.name == "w"
+    flat = latents[:, 0] if styles else latents.flatten(1)
+    mean, deviation, size = flat.mean(0), flat.std(0), flat.shape[1]
+    axes = torch.eye(size)
+    axes = axes[:, None].expand(-1, latents.shape[1], -1) if styles else axes.view(size, *latents.shape[1:])
 
     def pictures(dimension: int, steps: Tensor) -> Tensor:
-        moved = start.expand(len(steps), *start.shape).clone()
-        axis = moved if found.name == "w" else moved.flatten(1)
-        axis[..., dimension] = (mean[dimension] + steps * deviation[dimension]).view(-1, *[1] * (axis.dim() - 2))
-        return found.pictures(axis.view_as(moved), None if numbers is None else numbers.expand(len(steps)))
+        axis = axes[dimension]
+        middle = latents[0] + (mean - flat[0])[dimension] * axis
+        return along(model, middle[None], deviation[dimension] * axis, steps, found.name, numbers)[0]
 
     both = torch.tensor([-1.0, 1.0])
-    importance = np.array([float(pictures(d, both).diff(dim=0).square().mean().sqrt()) for d in range(flat.shape[1])])
+    importance = np.array([float(pictures(d, both).diff(dim=0).square().mean().sqrt()) for d in range(size)])
     order = np.argsort(-importance, kind="stable")[:rows].tolist()
     steps = torch.from_numpy(_steps(reach, columns)).float()
     shown = torch.cat([pictures(d, steps) for d in order])
