@@ -8,7 +8,7 @@ import os
 import statistics
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,9 +16,11 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Half, Plan, Seen, Unreadable, decode, encode, look, refit
+from reverie.data.decode import MODES, Plan, Seen, Unreadable, decode, encode, look, refit
 from reverie.data.files import Entry, Files
+from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
+from reverie.data.reading import natural
 from reverie.errors import ReverieError
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
@@ -59,17 +61,32 @@ def build_files(
     labels, classes = _classes([entry.label for entry, *_ in kept], files.classes)
     seen_all = [seen for _, _, seen, _ in kept]
     ends = np.cumsum([0, *(length for *_, length in kept)])
+    sizes = [(seen.height, seen.width) for seen in seen_all]
     return {
         **_index(plan, names, [entry.split for entry, *_ in kept], digests, labels, classes),
         "offsets": None if raw else ends.tolist(),
+        "sizes": sizes if len(set(sizes)) > 1 else None,
+        "factors": {key: [values[name] for name in names] for key, values in files.factors.items()},
         "unreadable": sorted(files.unreadable + failed),
+        "failed": sorted(name for name, _ in failed),
+        "notes": [*files.notes, *_vanished(entries, [entry for entry, *_ in kept])],
         "found": {
+            "read as": files.said,
             "sizes": _histogram(f"{seen.height}x{seen.width}" for seen in seen_all),
             "modes": _histogram(seen.mode for seen in seen_all),
             "bits": _histogram(str(seen.bits) for seen in seen_all),
             "not pictures": dict(files.other.most_common()),
         },
     }
+
+
+def readable(files: Files, names: Collection[str], plan: Plan) -> bool:
+    """Whether any of the files of these names, which could not be read once, can be read now."""
+    entries = [entry for entry in files.entries if entry.name in names]
+    return any(
+        not isinstance(result, Unreadable)
+        for _, result in _parallel(lambda data, entry: decode(data, plan, entry.half), entries)
+    )
 
 
 def build_arrays(
@@ -88,7 +105,7 @@ def build_arrays(
     digests = []
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
-        digests += [_digest(arrays.content(i)) for i in group]
+        digests += [digest_of(arrays.content(i)) for i in group]
         if plan.shape != arrays.shape:
             chunk = np.stack([refit(picture, plan) for picture in chunk])
         writer.write(np.ascontiguousarray(chunk).data)
@@ -100,8 +117,13 @@ def build_arrays(
             plan, [arrays.names[i] for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes
         ),
         "offsets": None,
+        "sizes": None,
+        "factors": {},
         "unreadable": [],
+        "failed": [],
+        "notes": [],
         "found": {
+            "read as": arrays.said or (f"{len(arrays.classes)} classes from labels" if labels else "no classes"),
             "sizes": {f"{height}x{width}": len(numbers)},
             "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
             "bits": {arrays.depth: len(numbers)},
@@ -139,12 +161,8 @@ def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
     """``limit`` of the items (0: all) by the hash of their names, so not only of the first class; in their order."""
     if not limit or limit >= len(items):
         return list(items)
-    ranks = sorted(range(len(items)), key=lambda i: _digest(names[i].encode(errors="surrogateescape")))
+    ranks = sorted(range(len(items)), key=lambda i: digest_of(names[i].encode(errors="surrogateescape")))
     return [items[i] for i in sorted(ranks[:limit])]
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
@@ -167,8 +185,8 @@ def _read(entry: Entry) -> bytes | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[bytes, Half], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
-    """``work`` on the bytes and half of each entry, in order.
+def _parallel(work: Callable[[bytes, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+    """``work`` on the bytes of each entry, and the entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
@@ -177,7 +195,7 @@ def _parallel(work: Callable[[bytes, Half], T], entries: Sequence[Entry]) -> Ite
         results: list[tuple[Entry, T | Unreadable]] = []
         for entry, data in portion:
             try:
-                results.append((entry, data if isinstance(data, Unreadable) else work(data, entry.half)))
+                results.append((entry, data if isinstance(data, Unreadable) else work(data, entry)))
             except Unreadable as why:
                 results.append((entry, why))
         return results
@@ -211,7 +229,7 @@ def _look(
     entries: Sequence[Entry], progress: Progress | None
 ) -> tuple[list[tuple[Entry, Seen]], list[tuple[str, str]]]:
     found, failed = [], []
-    for done, (entry, seen) in enumerate(_parallel(look, entries), 1):
+    for done, (entry, seen) in enumerate(_parallel(lambda data, entry: look(data, entry.half), entries), 1):
         if progress is not None:
             progress(done, 2 * len(entries))
         if isinstance(seen, Unreadable):
@@ -226,10 +244,13 @@ def _decode(
 ) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
     """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
 
-    def work(data: bytes, half: Half) -> tuple[bytes, Seen, bytes | memoryview]:
-        picture, seen = decode(data, plan, half)
-        stored = picture.data if raw else encode(picture) if half else min(data, encode(picture), key=len)
-        return _digest(data + half.encode()), seen, stored
+    def work(data: bytes, entry: Entry) -> tuple[bytes, Seen, bytes | memoryview]:
+        digest = digest_of(data)
+        if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
+            raise Unreadable("changed while it was read; look again")
+        picture, seen = decode(data, plan, entry.half)
+        stored = picture.data if raw else encode(picture) if entry.half else min(data, encode(picture), key=len)
+        return digest_of(data + entry.half.encode()) if entry.half else digest, seen, stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
@@ -254,6 +275,7 @@ def _index(
     classes: Sequence[str],
 ) -> dict[str, Any]:
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
+    own = [{digest for digest, split in zip(digests, splits, strict=True) if split == number} for number in range(3)]
     content.update(b"".join(digests))
     return {
         "shape": plan.shape,
@@ -261,6 +283,8 @@ def _index(
         "names": names,
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],
+        "digests": [digest[:8].hex() for digest in digests],
+        "also learned": [sum(digest in own[0] for digest in own[number]) for number in range(3)],
         "labels": labels,
         "classes": classes if labels is not None else [],
         "content": content.hexdigest(),
@@ -269,11 +293,17 @@ def _index(
 
 def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[int] | None, list[str]]:
     there = {name for name in names if name is not None}
-    classes = [name for name in order if name in there] or sorted(there)
+    classes = [name for name in order if name in there] or natural(there)
     if len(classes) < 2:
         return None, []
     numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     return [numbers[name] for name in names], classes
+
+
+def _vanished(entries: Sequence[Entry], kept: Sequence[Entry]) -> list[str]:
+    """Notes on classes none of whose pictures can be read."""
+    gone = {entry.label for entry in entries} - {entry.label for entry in kept}
+    return [f"no picture of the class {name} can be read" for name in natural([name for name in gone if name])]
 
 
 def _histogram(values: Iterable[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ that race each other do no harm; a file whose length disagrees with its footer w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from reverie.data.decode import Pixels, Plan, decode
 from reverie.errors import ReverieError
 
-MAGIC = b"reverie\x01"
+MAGIC = b"reverie\x02"
 FOOTER = struct.Struct("<QII8s")  # bytes of pixels, bytes of index, checksum of the index, magic
 RAW_LIMIT = 8 * 2**30  # above so many bytes of pixels, encoded files are kept and decoded when asked for
 
@@ -49,6 +50,14 @@ class Pack:
             shape = (size,)
         self._pixels: NDArray[np.uint8] = np.memmap(path, np.uint8, "r", shape=shape)
 
+    def pixels_digest(self) -> str:
+        """Of the pixels as they are stored."""
+        digest = hashlib.blake2b(digest_size=16)
+        flat = self._pixels.reshape(-1).view(np.uint8)
+        for start in range(0, len(flat), 2**24):
+            digest.update(flat[start : start + 2**24].data)
+        return digest.hexdigest()
+
     def read(self, rows: NDArray[np.int64]) -> Pixels:
         """uint8 (n, C, H, W), a copy."""
         if self._offsets is None:
@@ -57,6 +66,11 @@ class Pack:
         for i, row in enumerate(rows):
             out[i], _ = decode(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
         return out
+
+
+def checksums(opened: Pack) -> tuple[str, int]:
+    """Of a pack's pixels and index: equal where two packs hold the same."""
+    return opened.pixels_digest(), zlib.crc32(json.dumps(opened.index).encode())
 
 
 def open_pack(path: Path) -> Pack | None:
