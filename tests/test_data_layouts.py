@@ -59,6 +59,7 @@ MVTEC = [
             [-1, ALSO_TEST, None], ["good", "hole", None],
             "2 classes from folders; only normal pictures are for training; 1 picture of masks left out",
         ),
+        (["train2017/1.png", "val2017/2.png"], [0, 1], [None] * 2, "train, validation from folders"),
         (["with_mask/1.png", "without_mask/2.png"], [-1, -1], ["with_mask", "without_mask"], "2 classes from folders"),
         (["masks/1.png", "hats/2.png"], [-1, -1], ["masks", "hats"], "2 classes from folders"),
         (["train/1.png", "car/2.png", "bus/3.png"], [-1] * 3, ["train", "car", "bus"], "3 classes from folders"),

@@ -151,11 +151,13 @@ def test_archives_that_were_cut_short(opened: Opener, tmp_path: Path, kind: str)
         opened(path)
 
 
-def test_links_are_followed_once(opened: Opener, tmp_path: Path) -> None:
+def test_links_are_followed_and_never_into_themselves(opened: Opener, tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a/1.png")
     (folder / "a" / "loop").symlink_to(folder)
     (folder / "b").symlink_to(fill(tmp_path / "elsewhere", "2.png"))
     assert list(opened(folder).names) == ["a/1.png", "b/2.png"]
+    (folder / "c").symlink_to(folder / "b")  # the same folder at two places is there twice
+    assert list(opened(folder).names) == ["a/1.png", "b/2.png", "c/2.png"]
 
 
 def test_a_folder_that_changed_is_read_again(opened: Opener, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,16 @@ CHUNK = 256  # rows of an array at a time
 PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
 
 
+class Kept(NamedTuple):
+    """A picture that was read and written."""
+
+    entry: Entry
+    digest: bytes  # of its file, or of the part that it is
+    pixels: bytes  # digest of what it became
+    seen: Seen
+    stored: int  # bytes in the pack
+
+
 def build_files(
     what: str, files: Files, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
 ) -> dict[str, Any]:
@@ -51,25 +61,25 @@ def build_files(
             failed += broken
             if not kept:
                 raise ReverieError(_nothing(what, files, failed))
-            again = choose_plan([seen for _, _, seen, _ in kept], options)
+            again = choose_plan([one.seen for one in kept], options)
             if again == plan:
                 break
             # Files whose header was well and whose pixels were not had swayed the choice.
-            plan, found = again, [(entry, seen) for entry, _, seen, _ in kept]
+            plan, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
-    names, digests = [entry.name for entry, *_ in kept], [digest for _, digest, *_ in kept]
-    labels, classes = _classes([entry.label for entry, *_ in kept], files.classes)
-    seen_all = [seen for _, _, seen, _ in kept]
-    ends = np.cumsum([0, *(length for *_, length in kept)])
+    names = [one.entry.name for one in kept]
+    labels, classes = _classes([one.entry.label for one in kept], files.classes)
+    seen_all = [one.seen for one in kept]
     sizes = [(seen.height, seen.width) for seen in seen_all]
+    splits, digests = [one.entry.split for one in kept], [one.digest for one in kept]
     return {
-        **_index(plan, names, [entry.split for entry, *_ in kept], digests, labels, classes),
-        "offsets": None if raw else ends.tolist(),
+        **_index(plan, names, splits, digests, [one.pixels for one in kept], labels, classes),
+        "offsets": None if raw else np.cumsum([0, *(one.stored for one in kept)]).tolist(),
         "sizes": sizes if len(set(sizes)) > 1 else None,
         "factors": {key: [values[name] for name in names] for key, values in files.factors.items()},
         "unreadable": sorted(files.unreadable + failed),
         "failed": sorted(name for name, _ in failed),
-        "notes": [*files.notes, *_vanished(entries, [entry for entry, *_ in kept])],
+        "notes": [*files.notes, *_vanished(entries, [one.entry for one in kept])],
         "found": {
             "read as": files.said,
             "sizes": _histogram(f"{seen.height}x{seen.width}" for seen in seen_all),
@@ -102,20 +112,20 @@ def build_arrays(
         raise ReverieError(
             f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
         )
-    digests = []
+    digests, pixels = [], []
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
         digests += [digest_of(arrays.content(i)) for i in group]
         if plan.shape != arrays.shape:
             chunk = np.stack([refit(picture, plan) for picture in chunk])
+        pixels += [digest_of(picture.tobytes()) for picture in chunk]
         writer.write(np.ascontiguousarray(chunk).data)
         if progress is not None:
             progress(len(digests), len(numbers))
     labels = None if arrays.labels is None else arrays.labels[numbers].tolist()
+    names = [arrays.names[i] for i in numbers]
     return {
-        **_index(
-            plan, [arrays.names[i] for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes
-        ),
+        **_index(plan, names, arrays.splits[numbers].tolist(), digests, pixels, labels, arrays.classes),
         "offsets": None,
         "sizes": None,
         "factors": {},
@@ -241,26 +251,26 @@ def _look(
 
 def _decode(
     entries: Sequence[Entry], plan: Plan, raw: bool, writer: pack.PackWriter, progress: Progress | None
-) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
-    """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
+) -> tuple[list[Kept], list[tuple[str, str]]]:
+    """Writes each picture; returns what is known of them, and what failed."""
 
-    def work(data: bytes, entry: Entry) -> tuple[bytes, Seen, bytes | memoryview]:
+    def work(data: bytes, entry: Entry) -> tuple[Kept, bytes]:
         digest = digest_of(data)
         if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
             raise Unreadable("changed while it was read; look again")
         picture, seen = decode(data, plan, entry.half)
-        stored = picture.data if raw else encode(picture) if entry.half else min(data, encode(picture), key=len)
-        return digest_of(data + entry.half.encode()) if entry.half else digest, seen, stored
+        stored = picture.tobytes() if raw else encode(picture) if entry.half else min(data, encode(picture), key=len)
+        if entry.half:
+            digest = digest_of(data + entry.half.encode())
+        return Kept(entry, digest, digest_of(stored if raw else picture.tobytes()), seen, len(stored)), stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
         if isinstance(result, Unreadable):
             failed.append((entry.name, str(result)))
         else:
-            digest, seen, pixels = result
-            before = writer.size
-            writer.write(pixels)
-            kept.append((entry, digest, seen, writer.size - before))
+            kept.append(result[0])
+            writer.write(result[1])
         if progress is not None:
             progress(len(entries) + done, 2 * len(entries))
     return kept, failed
@@ -271,11 +281,12 @@ def _index(
     names: Sequence[str],
     splits: Sequence[int],
     digests: Sequence[bytes],
+    pixels: Sequence[bytes],
     labels: Sequence[int] | None,
     classes: Sequence[str],
 ) -> dict[str, Any]:
+    first: dict[bytes, int] = {}
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
-    own = [{digest for digest, split in zip(digests, splits, strict=True) if split == number} for number in range(3)]
     content.update(b"".join(digests))
     return {
         "shape": plan.shape,
@@ -284,7 +295,7 @@ def _index(
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],
         "digests": [digest[:8].hex() for digest in digests],
-        "also learned": [sum(digest in own[0] for digest in own[number]) for number in range(3)],
+        "twins": [[i, first[one]] for i, one in enumerate(pixels) if first.setdefault(one, i) != i],
         "labels": labels,
         "classes": classes if labels is not None else [],
         "content": content.hexdigest(),

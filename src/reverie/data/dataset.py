@@ -300,10 +300,12 @@ def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDA
     if not len(rows["test"]):
         rows["test"] = rows["validation"]
         notes.append("no test pictures: the validation pictures stand in")
+    twins = np.array(index.get("twins") or np.empty((0, 2)), np.int64)
     for number, name in enumerate(SPLITS[1:], 1):
-        if copies := index.get("also learned", (0, 0, 0))[number]:
-            some = "1 picture of the {} split is" if copies == 1 else f"{copies} pictures of the {{}} split are"
-            notes.append(f"{some.format(name)} also in the training split")
+        parted = (chosen[twins] == (number, 0)) | (chosen[twins] == (0, number))
+        if copies := int(parted.all(1).sum()):
+            some = f"1 picture of the {name} split is" if copies == 1 else f"{copies} pictures of the {name} split are"
+            notes.append(f"{some} also in the training split, pixel for pixel")
     return rows, notes
 
 

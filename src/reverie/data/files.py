@@ -120,17 +120,16 @@ def walk(folder: Path) -> Walked:
     """Every file below ``folder``, by its name relative to it, sorted.
 
     Hidden files are passed over, and what reverie wrote is left out: the files that a mark lists as they still are, and
-    runs. Where there is nothing else, results are what is meant, and are taken. Links are followed; a folder that
-    contains itself through a link is entered once. Raises ReverieError for a folder that is a run itself.
+    runs. Where there is nothing else, results are what is meant, and are taken. Links are followed, but
+    for a folder that contains itself through one. Raises ReverieError for a folder that is a run itself.
     """
-    entered: set[tuple[int, int]] = set()
     found = Walked()
 
-    def inside(directory: str, prefix: str) -> None:
+    def inside(directory: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
         own = os.stat(directory)
-        if (own.st_dev, own.st_ino) in entered:
+        if (own.st_dev, own.st_ino) in above:
             return
-        entered.add((own.st_dev, own.st_ino))
+        above |= {(own.st_dev, own.st_ino)}
         with os.scandir(directory) as scanned:
             children = sorted(scanned, key=lambda child: child.name)
         names = {child.name for child in children}
@@ -149,16 +148,16 @@ def walk(folder: Path) -> Walked:
                 found.files.append((prefix + child.name, None))
                 continue
             if stat.S_ISDIR(facts.st_mode):
-                inside(child.path, f"{prefix}{child.name}/")
+                inside(child.path, f"{prefix}{child.name}/", above)
             elif mark.files.get(child.name, (-1, ""))[0] == facts.st_size:
                 found.written.append((prefix + child.name, facts))
             else:
                 found.files.append((prefix + child.name, facts))
 
     try:
-        inside(str(folder), "")
+        inside(str(folder), "", frozenset())
     except OSError as why:
-        raise ReverieError(f"Cannot read the folder {folder}: {why.strerror}; check its permissions.") from why
+        raise ReverieError(f"Cannot read the folder {why.filename}: {why.strerror}; check its permissions.") from why
     if found.runs == [""]:
         raise ReverieError(f"{folder} is a run of reverie and no data; give the folder of the pictures.")
     if found.written and not any(os.path.splitext(name)[1].lower() in PICTURES for name, _ in found.files):

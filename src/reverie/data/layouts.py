@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from reverie.errors import ReverieError
 
 SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+YEAR = re.compile(r"[ _-]?[0-9]{4}$")  # of train2017
 SPLIT_NAMES = ("train", "validation", "test")
 ALSO_TEST = 3  # the split of pictures that are for tests, beside those held out of training; see `dataset.divide`
 SIDED = re.compile(rf"(?:({'|'.join(SPLITS)})[ _-]?([ab])|([ab])[ _-]({'|'.join(SPLITS)}))", re.IGNORECASE)
@@ -45,6 +46,11 @@ class Layout:
     read: Callable[[list[Path]], Reading | None]  # None where the files do not lie so
 
 
+def split_of(folder: str) -> int:
+    """0, 1, 2 of a folder called train, val(idation) or test, with a year or without; -1 of others."""
+    return SPLITS.get(YEAR.sub("", folder).lower(), -1)
+
+
 def _flat(paths: list[Path]) -> Reading | None:
     return Reading([-1] * len(paths), [None] * len(paths), said="no classes")
 
@@ -61,7 +67,7 @@ def _classes(paths: list[Path]) -> Reading | None:
 
 def _splits(paths: list[Path]) -> Reading | None:
     """The first folder is called train, val(idation) or test; others are left out."""
-    splits = [SPLITS.get(path[0].lower(), -1) if len(path) > 1 else -1 for path in paths]
+    splits = [split_of(path[0]) if len(path) > 1 else -1 for path in paths]
     if all(split == -1 for split in splits):
         return None
     outside = {i: "outside train, validation and test" for i, split in enumerate(splits) if split == -1}
@@ -149,8 +155,8 @@ def _auto(paths: list[Path], what: str) -> Reading:
 
 def _plain(paths: list[Path], what: str) -> Reading:
     """The layout of files none of which is a mask."""
-    tops = {SPLITS[path[0].lower()] for path in paths if len(path) > 1 and path[0].lower() in SPLITS}
-    others = {path[0] for path in paths if len(path) > 1 and path[0].lower() not in SPLITS}
+    folders = {path[0] for path in paths if len(path) > 1}
+    tops, others = {split_of(name) for name in folders} - {-1}, {name for name in folders if split_of(name) == -1}
     if (sides := _sides(paths)) is not None:
         return sides
     # A folder called train among folders of other names is a class, say of vehicles; with one called test it is none.
