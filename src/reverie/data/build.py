@@ -10,16 +10,19 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Half, Plan, Seen, Unreadable, decode, encode, look, refit
+from reverie.data.decode import MODES, Plan, Seen, decode, look, packed, refit
 from reverie.data.files import Entry, Files
+from reverie.data.formats import Unreadable
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.errors import ReverieError
+from reverie.scale import Kind, Scale, Span, choose_scale
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
@@ -31,9 +34,17 @@ PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, 
 
 
 def build_files(
-    what: str, files: Files, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+    what: str,
+    files: Files,
+    options: DataOptions,
+    writer: pack.PackWriter,
+    progress: Progress | None,
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
-    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable."""
+    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable.
+
+    ``scale`` is that of a run that the pictures shall be read alike for.
+    """
     entries = spread(files.entries, [entry.name for entry in files.entries], options.limit)
     if not entries:
         raise ReverieError(_nothing(what, files))
@@ -42,17 +53,18 @@ def build_files(
         found, failed = _look(entries, progress)
         if not found:
             raise ReverieError(_nothing(what, files, failed))
-        plan = choose_plan([seen for _, seen in found], options)
+        found = spread(found, [entry.name for entry, _ in found], options.limit)  # files may hold several pictures
+        plan = choose_plan([seen for _, seen in found], options, scale)
         while True:
             raw = len(found) * math.prod(plan.shape) <= pack.RAW_LIMIT
             kept, broken = _decode([entry for entry, _ in found], plan, raw, writer, progress)
             failed += broken
             if not kept:
                 raise ReverieError(_nothing(what, files, failed))
-            again = choose_plan([seen for _, _, seen, _ in kept], options)
+            again = choose_plan([seen for _, _, seen, _ in kept], options, scale)
             if again == plan:
                 break
-            # Files whose header was well and whose pixels were not had swayed the choice.
+            # Files whose header was well and whose pixels were not had swayed the choice, or the values were unknown.
             plan, found = again, [(entry, seen) for entry, _, seen, _ in kept]
             writer.restart()
     names, digests = [entry.name for entry, *_ in kept], [digest for _, digest, *_ in kept]
@@ -68,19 +80,26 @@ def build_files(
             "modes": _histogram(seen.mode for seen in seen_all),
             "bits": _histogram(str(seen.bits) for seen in seen_all),
             "not pictures": dict(files.other.most_common()),
+            "notes": _notes(seen_all, plan.scale),
         },
     }
 
 
 def build_arrays(
-    what: str, arrays: Arrays, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+    what: str,
+    arrays: Arrays,
+    options: DataOptions,
+    writer: pack.PackWriter,
+    progress: Progress | None,
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
-    """Write the pixels of every row; returns the index."""
+    """Write the pixels of every row; returns the index. ``scale`` as for `build_files`."""
     numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
     if not numbers:
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape
-    plan = choose_plan([Seen("", channels, height, width, 8)], options)
+    seen = Seen("", channels, height, width, 8, arrays.kind, arrays.span)
+    plan = choose_plan([seen], options, scale)
     if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
         raise ReverieError(
             f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
@@ -89,7 +108,7 @@ def build_arrays(
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
         digests += [_digest(arrays.content(i)) for i in group]
-        if plan.shape != arrays.shape:
+        if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != Scale():
             chunk = np.stack([refit(picture, plan) for picture in chunk])
         writer.write(np.ascontiguousarray(chunk).data)
         if progress is not None:
@@ -106,12 +125,16 @@ def build_arrays(
             "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
             "bits": {arrays.depth: len(numbers)},
             "not pictures": {},
+            "notes": _notes([seen], plan.scale),
         },
     }
 
 
-def choose_plan(seen: Sequence[Seen], options: DataOptions) -> Plan:
-    """The shape of every picture, from what they are and what was asked. Raises ReverieError on mixed channels."""
+def choose_plan(seen: Sequence[Seen], options: DataOptions, scale: Scale | None = None) -> Plan:
+    """The shape and scale of every picture, from what they are and what was asked, or the ``scale`` of a run.
+
+    Raises ReverieError on mixed channels.
+    """
     channels = options.fixed_channels()
     if channels is None:
         kinds = Counter(one.channels for one in seen)
@@ -126,7 +149,29 @@ def choose_plan(seen: Sequence[Seen], options: DataOptions) -> Plan:
     if size is None:
         sizes = {(one.height, one.width) for one in seen}
         size = sizes.pop() if len(sizes) == 1 else _auto_size(seen)
-    return Plan(channels, *size, fit=options.fit)
+    return Plan(channels, *size, options.fit, choose_scale(_values(seen), options.depth, options.range, scale))
+
+
+def _values(seen: Iterable[Seen]) -> dict[Kind, Span | None]:
+    """The least and the greatest value of the files of each kind; None where it is known of none."""
+    found: dict[Kind, Span | None] = {}
+    for one in seen:
+        old = found.get(one.kind)
+        found[one.kind] = (min(old[0], one.span[0]), max(old[1], one.span[1])) if old and one.span else old or one.span
+    return found
+
+
+def _notes(seen: Sequence[Seen], scale: Scale) -> list[str]:
+    """What people must know of how values were read."""
+    notes = []
+    span = _values(seen).get(scale.kind)
+    if not scale.full:
+        held = "" if span is None else f"values from {span[0]:g} to {span[1]:g}: "
+        notes.append(f"{held}{scale.low:g} is black and {scale.high:g} white; data.range sets others")
+    lost = sum(one.bits > 8 and one.kind == "byte" for one in seen)
+    if lost:
+        notes.append(f"pictures of more than 8 bits that are read at 8, as nothing here reads them deeper: {lost}")
+    return notes
 
 
 def _auto_size(seen: Sequence[Seen]) -> tuple[int, int]:
@@ -167,8 +212,8 @@ def _read(entry: Entry) -> bytes | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[bytes, Half], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
-    """``work`` on the bytes and half of each entry, in order.
+def _parallel(work: Callable[[bytes, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+    """``work`` on the bytes of each entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
@@ -177,7 +222,7 @@ def _parallel(work: Callable[[bytes, Half], T], entries: Sequence[Entry]) -> Ite
         results: list[tuple[Entry, T | Unreadable]] = []
         for entry, data in portion:
             try:
-                results.append((entry, data if isinstance(data, Unreadable) else work(data, entry.half)))
+                results.append((entry, data if isinstance(data, Unreadable) else work(data, entry)))
             except Unreadable as why:
                 results.append((entry, why))
         return results
@@ -211,14 +256,21 @@ def _look(
     entries: Sequence[Entry], progress: Progress | None
 ) -> tuple[list[tuple[Entry, Seen]], list[tuple[str, str]]]:
     found, failed = [], []
-    for done, (entry, seen) in enumerate(_parallel(look, entries), 1):
+    for done, (entry, seen) in enumerate(_parallel(lambda data, entry: look(data, entry.half), entries), 1):
         if progress is not None:
             progress(done, 2 * len(entries))
         if isinstance(seen, Unreadable):
             failed.append((entry.name, str(seen)))
         else:
-            found.append((entry, seen))
+            found += [(each, seen) for each in _pages(entry, seen)]
     return found, failed
+
+
+def _pages(entry: Entry, seen: Seen) -> list[Entry]:
+    """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
+    if len(seen.pages) == 1:
+        return [replace(entry, page=seen.pages[0])]
+    return [replace(entry, name=f"{entry.name}#{i}", page=page) for i, page in enumerate(seen.pages)]
 
 
 def _decode(
@@ -226,10 +278,11 @@ def _decode(
 ) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
     """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
 
-    def work(data: bytes, half: Half) -> tuple[bytes, Seen, bytes | memoryview]:
-        picture, seen = decode(data, plan, half)
-        stored = picture.data if raw else encode(picture) if half else min(data, encode(picture), key=len)
-        return _digest(data + half.encode()), seen, stored
+    def work(data: bytes, entry: Entry) -> tuple[bytes, Seen, bytes | memoryview]:
+        picture, seen = decode(data, plan, entry.half, entry.page)
+        part = entry.half + (str(entry.page) if entry.page else "")
+        stored = picture.data if raw else packed(picture, data, plan, whole=not part)
+        return _digest(data + part.encode()), seen, stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
@@ -255,9 +308,12 @@ def _index(
 ) -> dict[str, Any]:
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
     content.update(b"".join(digests))
+    if plan.scale != Scale():  # plain pictures keep the fingerprint they had before there were others
+        content.update(repr(plan.scale).encode())
     return {
         "shape": plan.shape,
         "fit": plan.fit,
+        "scale": asdict(plan.scale),
         "names": names,
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],

@@ -21,6 +21,7 @@ from reverie.data.decode import Pixels
 from reverie.data.files import PICTURES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
 from reverie.data.options import DataOptions, parse_size
 from reverie.errors import ReverieError, nearest
+from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from reverie.engine.phase import Facts
@@ -90,7 +91,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, C, H, W), a copy."""
+        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `facts`; a copy."""
 
     @abstractmethod
     def split(self, which: Split) -> Dataset:
@@ -121,7 +122,7 @@ class Packed(Dataset):
     def facts(self) -> Facts:
         from reverie.engine.phase import Facts
 
-        return Facts(*self.pack.plan.shape, classes=tuple(self.pack.index["classes"]))
+        return Facts(*self.pack.plan.shape, tuple(self.pack.index["classes"]), scales=(self.pack.plan.scale,))
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -163,6 +164,7 @@ def open_dataset(
     *,
     cache: Path | None = None,
     progress: build.Progress | None = None,
+    scales: Sequence[Scale] | None = None,
 ) -> Dataset:
     """All pictures of a source; `Dataset.split` then takes the training ones.
 
@@ -170,28 +172,35 @@ def open_dataset(
     use decodes into a pack in the cache (`pack.cache_folder`), calling ``progress(done, total)``; later ones map it.
     The pack's key is made of names, sizes and times of change (and, for single files, of their first and last bytes).
     With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
+    ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
     Raises ReverieError where there is nothing to read.
     """
     if options.pair:
         from reverie.data import pairs
 
-        return pairs.open_pairs(spec, options, cache, progress)
-    return open_source(spec, find(spec, options), options, cache, progress)
+        return pairs.open_pairs(spec, options, cache, progress, scales)
+    return open_source(spec, find(spec, options), options, cache, progress, scales[0] if scales else None)
 
 
 def open_source(
-    spec: str, source: Source, options: DataOptions, cache: Path | None, progress: build.Progress | None
+    spec: str,
+    source: Source,
+    options: DataOptions,
+    cache: Path | None,
+    progress: build.Progress | None,
+    scale: Scale | None = None,
 ) -> Packed:
     """All pictures of a source, out of its pack, which is made where there is none."""
-    key = (pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit)
+    values = scale or (options.depth, options.range)
+    key = (pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit, values)
     path = (cache or pack.cache_folder()) / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
     opened = pack.open_pack(path)
     if opened is None:
         with pack.writing(path) as writer, source.read() as content:
             if isinstance(content, Files):
-                index = build.build_files(spec, content, options, writer, progress)
+                index = build.build_files(spec, content, options, writer, progress, scale)
             else:
-                index = build.build_arrays(spec, content, options, writer, progress)
+                index = build.build_arrays(spec, content, options, writer, progress, scale)
             writer.finish(index)
         opened = pack.open_pack(path)
         if opened is None:
@@ -240,7 +249,7 @@ def _found(index: dict[str, Any], division: Division) -> dict[str, Any]:
         "unreadable": len(index["unreadable"]),
         "classes": {name: int(count) for name, count in zip(index["classes"], counts, strict=True)},
         "splits": {name: len(division.rows[name]) for name in SPLITS},
-        "notes": division.notes,
+        "notes": [*index["found"]["notes"], *division.notes],
     }
 
 
@@ -285,10 +294,10 @@ def _at(path: Path) -> Source:
         raise ReverieError(f"{path} is neither a file nor a folder.")
     key = (path.suffix, _file_key(path))
     suffix = path.suffix.lower()
-    if suffix in PICTURES:
-        return Source((path.name, key), lambda: nullcontext(files_in_folder(path.parent, [(path.name, path.stat())])))
     if suffix in (".npz", ".npy"):
         return Source(key, lambda: nullcontext(arrays.from_npz(path)))
+    if suffix in PICTURES:
+        return Source((path.name, key), lambda: nullcontext(files_in_folder(path.parent, [(path.name, path.stat())])))
     if suffix == ".zip" or zipfile.is_zipfile(path):
         return Source(key, lambda: files_in_zip(path))
     if arrays.is_idx(path):

@@ -22,9 +22,10 @@ PICTURES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
         *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".ico", ".pcx", ".qoi", ".sgi", ".dds"),
-        *(".heic", ".heif"),  # cannot be read without a plugin; listed as unreadable rather than passed over
+        *(".heic", ".heif", ".dcm", ".npy"),  # what needs a plugin is listed as unreadable rather than passed over
     )
 )
+ARRAY = ".npy"
 SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare far more than anybody means
 
@@ -38,6 +39,7 @@ class Entry:
     split: int = -1
     label: str | None = None
     half: Half = ""
+    page: int = 0  # of the pictures in the file
 
 
 @dataclass
@@ -65,7 +67,14 @@ class Files:
             self.entries.append(Entry(name, read))
 
     def arrange(self) -> None:
-        """Give each entry its split and class, from the folders it lies in."""
+        """Give each entry its split and class, from the folders it lies in.
+
+        Arrays are pictures where there are no others: beside pictures they are what somebody made of them.
+        """
+        if {entry.name.lower().endswith(ARRAY) for entry in self.entries} == {True, False}:
+            arrays = [entry for entry in self.entries if entry.name.lower().endswith(ARRAY)]
+            self.other[ARRAY] += len(arrays)
+            self.entries = [entry for entry in self.entries if entry not in arrays]
         splits, labels = arrange([entry.name for entry in self.entries])
         self.entries = [
             Entry(entry.name, entry.read, split, label)

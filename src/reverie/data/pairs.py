@@ -24,6 +24,7 @@ from reverie.data.decode import Half, Pixels
 from reverie.data.files import Entry, Files, places
 from reverie.data.options import OPERATORS, DataOptions
 from reverie.errors import ReverieError, nearest
+from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from reverie.engine.phase import Facts
@@ -65,7 +66,8 @@ class Pairs(Dataset):
         from reverie.engine.phase import Facts
 
         a, b = self._a.facts, self._b.facts
-        return Facts(a.channels + b.channels, b.height, b.width, b.classes, (a.channels, b.channels))
+        channels = (a.channels, b.channels)
+        return Facts(sum(channels), b.height, b.width, b.classes, channels, (*a.scales, *b.scales))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -87,7 +89,7 @@ class Pairs(Dataset):
         return _hash(self._a.fingerprint, self._b.fingerprint)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, channels of A + channels of B, H, W), a copy."""
+        """(n, channels of A + channels of B, H, W), of one type, a copy."""
         return np.concatenate([side.batch(indices % len(side)) for side in (self._a, self._b)], 1)
 
     def split(self, which: Split) -> Pairs:
@@ -115,7 +117,7 @@ class Made(Dataset):
     @cached_property
     def facts(self) -> Facts:
         channels = self.batch(np.arange(0)).shape[1]
-        return replace(self._source.facts, channels=channels)
+        return replace(self._source.facts, channels=channels, scales=(Scale(),))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -141,15 +143,26 @@ class Made(Dataset):
         return Made(self._source.split(which), self._operator, self._make)
 
 
-def open_pairs(spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None) -> Pairs:
+def open_pairs(
+    spec: str,
+    options: DataOptions,
+    cache: Path | None,
+    progress: build.Progress | None,
+    scales: Sequence[Scale] | None = None,
+) -> Pairs:
     """The pairs of a source; what `open_dataset` does where ``options.pair`` is set.
 
     Where the source has both sides, each is packed for itself; "auto" brings both to the size that suits side B, and
     ``options.limit`` bounds each side. Pairs are divided into splits by the content of side B (see `divide`), or where
     nothing pairs the pictures, each side by its own. ``options.swap`` comes last: it moves no pair to another split.
+
+    Each side has its own black and white, and both are kept at the greater depth. Operators work at 8 bits.
     """
-    sides = _made if options.pair in OPERATORS else _held
-    a, b, unreadable = sides(spec, options, cache, progress)
+    if options.pair in OPERATORS:
+        a, b, unreadable = _made(spec, options, cache, progress)
+    else:
+        given = None if scales is None else tuple(scales[::-1] if options.swap else scales)
+        a, b, unreadable = _held(spec, options, cache, progress, given)
     if options.swap:
         a, b = b, a
     found = b.found if options.pair in OPERATORS else _found(a, b, len(unreadable))
@@ -184,9 +197,11 @@ def _made(
 ) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of single pictures, and what is unreadable."""
     name = options.pair
+    if options.depth not in ("auto", "8"):
+        raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={options.depth}.")
     if name == "labels" and not is_faces(spec):
         raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
-    picture = open_source(spec, find(spec, options), _single(options), cache, progress)
+    picture = open_source(spec, find(spec, options), replace(_single(options), depth="8"), cache, progress)
     make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
     b: Dataset = picture
     if name in operators.SIDE_B:
@@ -211,16 +226,27 @@ def _label_maps(source: Packed, indices: NDArray[np.int64]) -> Pixels:
 
 
 def _held(
-    spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None
+    spec: str,
+    options: DataOptions,
+    cache: Path | None,
+    progress: build.Progress | None,
+    scales: tuple[Scale, ...] | None,
 ) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of the source, and what is unreadable."""
     source, single = find(spec, options), _single(options)
     first, second = (
         Source((source.key, options.pair, number), partial(_side, spec, source, options, number)) for number in (0, 1)
     )
-    b = open_source(spec, second, single, cache, progress)
+    scale_a, scale_b = scales or (None, None)
+    b = open_source(spec, second, single, cache, progress, scale_b)
     _, height, width = b.pack.plan.shape
-    a = open_source(spec, first, replace(single, size=f"{height}x{width}"), cache, progress)
+    sized = replace(single, size=f"{height}x{width}")
+    a = open_source(spec, first, sized, cache, progress, scale_a)
+    depth = max(a.facts.depth, b.facts.depth)
+    if a.facts.depth < depth:
+        a = open_source(spec, first, sized, cache, progress, replace(a.pack.plan.scale, depth=depth))
+    if b.facts.depth < depth:
+        b = open_source(spec, second, single, cache, progress, replace(b.pack.plan.scale, depth=depth))
     unreadable = {*a.unreadable, *b.unreadable}
     if options.pair != "unpaired":
         a, b, alone = _matched(spec, options, a, b)

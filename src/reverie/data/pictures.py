@@ -1,4 +1,4 @@
-"""Between uint8 pixels, tensors in [-1, 1], and picture files for people to look at."""
+"""Between pixels, tensors in [-1, 1], and picture files for people to look at."""
 
 from __future__ import annotations
 
@@ -22,18 +22,26 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between the pictures of a grid
 
 
+HALVES = {8: 127.5, 16: 32767.5, 32: 0.5}  # half of the way from black to white, by the bits of a stored value
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    """(N, C, H, W) as a pack stores them, by their type -> float32 in [-1, 1]: black becomes -1, white 1."""
     import torch
 
     values = pixels.astype(np.float32)  # on this thread alone: small torch operations would wait for a team of threads
-    values /= 127.5
+    values /= HALVES[8 * pixels.dtype.itemsize]
     values -= 1
     return torch.from_numpy(values)
 
 
+def scaled(pixels: Tensor) -> Tensor:
+    """`to_tensor` where the pictures are a tensor already, on their device."""
+    return pixels.float() / HALVES[8 * pixels.element_size()] - 1
+
+
 def to_uint8(images: Tensor) -> Pixels:
-    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) -> uint8, the inverse of `to_tensor`."""
+    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) -> uint8, for people: `to_tensor` undone at 8 bits."""
     scaled = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).clamp(0, 255).round()
     return np.asarray(scaled.byte().cpu().numpy(), np.uint8)
 
