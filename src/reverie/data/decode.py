@@ -73,7 +73,8 @@ def look(data: bytes, half: Half = "") -> Seen:
         raw = read_foreign(data)
         if raw is not None:
             _check_size(raw)
-            return replace(_seen_raw(raw, half), span=None, pages=tuple(range(raw.pages)))
+            seen = _seen_raw(raw)
+            return replace(seen, width=len(_columns(seen.width, half)), pages=tuple(range(raw.pages)))
         image = opened(data)
         # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
@@ -153,11 +154,11 @@ def _span(image: Image.Image) -> Span:
 
 
 def _from_raw(raw: Raw, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
-    seen = _seen_raw(raw, half)
     columns = _columns(raw.values.shape[2], half)
     part = slice(columns.start, columns.stop)
-    values, alpha = raw.values[:, :, part], None if raw.alpha is None else raw.alpha[:, :, part]
-    return _kept(composed(plan.scale.unit(values), alpha, plan.channels), plan), seen
+    cut = replace(raw, values=raw.values[:, :, part], alpha=None if raw.alpha is None else raw.alpha[:, :, part])
+    unit = composed(plan.scale.unit(cut.values), cut.alpha, plan.channels)
+    return _kept(unit, plan), replace(_seen_raw(cut), span=cut.span)
 
 
 def _kept(picture: Unit, plan: Plan) -> Pixels:
@@ -283,10 +284,10 @@ def _seen(image: Image.Image, turned: bool) -> Seen:
     return Seen(mode, (1 if grey else 3) + alpha, height, width, depth(image), kind, BYTES if kind == "byte" else None)
 
 
-def _seen_raw(raw: Raw, half: Half) -> Seen:
+def _seen_raw(raw: Raw) -> Seen:
     channels, height, width = raw.values.shape
     channels += raw.alpha is not None
-    return Seen(raw.mode, channels, height, len(_columns(width, half)), raw.bits, kind_of(raw.values), raw.span)
+    return Seen(raw.mode, channels, height, width, raw.bits, kind_of(raw.values), None)
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -2,8 +2,8 @@
 
 Training brings every picture to one size (decode.py); here a picture is float32 as large as its file has it, and what a
 format or its decoder cannot keep is told in a note. What the model was told of values (a `Scale`: which is black, which
-white) holds here too, and what it makes is written in such values again. Pictures are read up to a billion pixels, where
-training keeps to Pillow's limit of 89 million: who has one file translated means it.
+white) holds here too, and what it makes is written in such values again. Pictures are read up to a billion pixels,
+where training keeps to Pillow's limit of 89 million: who has one file translated means it.
 """
 
 from __future__ import annotations

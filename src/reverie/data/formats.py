@@ -191,12 +191,13 @@ def read_deep(image: Image.Image, data: bytes) -> Raw:
 
 def _unpacked(image: Image.Image, data: bytes, raw_mode: str) -> NDArray[np.uint8]:
     """(H, W, C): the pixels, upright, as that unpacker of Pillow's gives them."""
-    from PIL import ImageOps
+    from PIL import ImageFile, ImageOps
 
     again: Any = opened(data, image.width * image.height)
     again.seek(image.tell())
+    tile: Any = getattr(ImageFile, "_Tile", lambda *parts: parts)  # a plain tuple in Pillow before 11.1
     again.tile = [
-        (codec, box, offset, (raw_mode, *args[1:]) if isinstance(args, tuple) else raw_mode)
+        tile(codec, box, offset, (raw_mode, *args[1:]) if isinstance(args, tuple) else raw_mode)
         for codec, box, offset, args in again.tile
     ]
     again.load()

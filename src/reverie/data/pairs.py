@@ -158,11 +158,9 @@ def open_pairs(
 
     Each side has its own black and white, and both are kept at the greater depth. Operators work at 8 bits.
     """
-    if options.pair in OPERATORS:
-        a, b, unreadable = _made(spec, options, cache, progress)
-    else:
-        given = None if scales is None else tuple(scales[::-1] if options.swap else scales)
-        a, b, unreadable = _held(spec, options, cache, progress, given)
+    given = None if scales is None else tuple(scales[::-1] if options.swap else scales)
+    sides = _made if options.pair in OPERATORS else _held
+    a, b, unreadable = sides(spec, options, cache, progress, given)
     if options.swap:
         a, b = b, a
     found = b.found if options.pair in OPERATORS else _found(a, b, len(unreadable))
@@ -193,7 +191,11 @@ def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
 
 
 def _made(
-    spec: str, options: DataOptions, cache: Path | None, progress: build.Progress | None
+    spec: str,
+    options: DataOptions,
+    cache: Path | None,
+    progress: build.Progress | None,
+    scales: tuple[Scale, ...] | None,
 ) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of single pictures, and what is unreadable."""
     name = options.pair
@@ -201,7 +203,10 @@ def _made(
         raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={options.depth}.")
     if name == "labels" and not is_faces(spec):
         raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
-    picture = open_source(spec, find(spec, options), replace(_single(options), depth="8"), cache, progress)
+    single, scale = _single(options), scales[-1] if scales else None
+    picture = open_source(spec, find(spec, options), single, cache, progress, scale)
+    if picture.facts.depth > 8:
+        picture = open_source(spec, find(spec, options), replace(single, depth="8"), cache, progress)
     make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
     b: Dataset = picture
     if name in operators.SIDE_B:
