@@ -19,7 +19,7 @@ from reverie.errors import ReverieError, nearest
 
 Kind = Literal["byte", "integer", "float"]  # of values in files: of 8 bits, of more, or with a fraction
 Span = tuple[float, float]  # the least and the greatest value
-Stored = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Stored = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]
 
 FULL: dict[Kind, float] = {"byte": 255.0, "integer": 65535.0, "float": 1.0}  # white, where the whole type is used
 KINDS = tuple(FULL)  # the later ones keep more
@@ -75,6 +75,19 @@ def quantised(unit: NDArray[Any], depth: int) -> Stored:
         return np.asarray(clean, np.float32)
     top = 2**depth - 1
     return np.asarray(np.rint(clean * clean.dtype.type(top)), DTYPES[depth])
+
+
+def in_files(unit: NDArray[Any], bits: int, scale: Scale) -> tuple[Stored, list[str]]:
+    """[0, 1] (clamped; not-a-number becomes 0) as whole numbers of 8 or 16 bits for a file, and a note where due.
+
+    They are the values that such files have by the ``scale``; where it is of others, the type's whole range.
+    """
+    own: Kind = "byte" if bits == 8 else "integer"
+    if scale.kind == own and scale.low >= 0 and scale.high <= FULL[own]:
+        clean = np.nan_to_num(unit).clip(0, 1)
+        return np.asarray(np.rint(scale.values(clean)), DTYPES[bits]), []
+    told = [] if scale.full else [f"values from {scale.low:g} to {scale.high:g} are written as 0 to {FULL[own]:g}"]
+    return quantised(unit, bits), told if bits == 16 or scale.kind != "byte" else []
 
 
 def kind_of(values: NDArray[Any]) -> Kind:

@@ -33,7 +33,7 @@ from reverie.data.formats import (
 )
 from reverie.data.png import png16
 from reverie.errors import ReverieError
-from reverie.scale import Scale, kind_of, quantised
+from reverie.scale import Scale, in_files, kind_of, quantised
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,7 +226,7 @@ def write_exact(
     if bits == 16 and kind is not None and shown not in kind.deep:
         bits = 8
         notes.append(f"16 bits became 8: {kind.name} keeps no more of such pictures here; .png and .npy do")
-    array, note = _valued(picture, bits, scale)
+    array, note = in_files(picture, bits, scale)
     notes += note
     if shown > len(picture) and alpha is not None:
         array = np.concatenate([array, quantised(alpha, bits)])
@@ -238,19 +238,6 @@ def write_exact(
     else:
         _save(array, kind, profile, buffer)
     return buffer.getvalue(), notes
-
-
-def _valued(picture: Values, bits: int, scale: Scale) -> tuple[NDArray[Any], list[str]]:
-    """The picture as uint8 or uint16, in the values of the scale where these have so many bits, and a note if not."""
-    if scale.full:
-        return quantised(picture, bits), []
-    held = scale.low >= 0 and scale.high <= 2**bits - 1
-    if held and {8: "byte", 16: "integer"}[bits] == scale.kind:
-        clean = np.nan_to_num(picture).clip(0, 1)
-        return np.rint(scale.values(clean)).astype(np.uint16 if bits == 16 else np.uint8), []
-    if (bits, scale.kind) == (16, "byte"):
-        return quantised(picture, bits), []
-    return quantised(picture, bits), [f"values from {scale.low:g} to {scale.high:g} became 0 to {2**bits - 1}"]
 
 
 def _tiff16(array: NDArray[Any], profile: bytes | None) -> bytes:

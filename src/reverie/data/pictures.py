@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reverie.data.decode import Pixels
+from reverie.data.png import png16
 from reverie.errors import ReverieError
 from reverie.files import replacing
+from reverie.scale import FULL, Scale, in_files
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from reverie.data.dataset import Dataset
 
+PLAIN = Scale()
 GAP = 2  # pixels between the pictures of a grid
 
 
@@ -47,20 +50,28 @@ def to_uint8(images: Tensor) -> Pixels:
 
 
 def grid(pixels: Pixels, columns: int) -> Image.Image:
-    """One picture of all, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
+    """One picture of all, row by row, as people look at it: at 8 bits. Channels as in `tiled`."""
     from PIL import Image
 
+    if pixels.dtype != np.uint8:
+        pixels = to_uint8(to_tensor(pixels))
+    canvas = tiled(pixels, columns)
+    return Image.fromarray(canvas[0] if len(canvas) == 1 else np.ascontiguousarray(canvas.transpose(1, 2, 0)))
+
+
+def tiled(pixels: Pixels, columns: int) -> Pixels:
+    """(C, H, W) of all pictures, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
     count, channels, height, width = pixels.shape
     if not count:
         raise ReverieError("There are no pictures to show in a grid.")
     shown = {2: 1}.get(channels, channels if channels <= 4 else 3)
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
-    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, shown), np.uint8)
+    canvas = np.zeros((shown, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), pixels.dtype)
     for i, picture in enumerate(pixels[:, :shown]):
         top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        canvas[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
-    return Image.fromarray(canvas[:, :, 0] if shown == 1 else canvas)
+        canvas[:, top : top + height, left : left + width] = picture
+    return canvas
 
 
 def coloured(images: Tensor) -> Tensor:
@@ -75,14 +86,52 @@ def coloured(images: Tensor) -> Tensor:
     return images[:, :1].expand(-1, 3, -1, -1) if channels < 3 else images[:, :3]
 
 
-def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
-    """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
+def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN) -> list[str]:
+    """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
+
+    Of pictures in [-1, 1], with the ``scale`` of a run that keeps more than 8 bits, the PNG has 16, in the values of the
+    files that the run learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
+    """
     if isinstance(images, np.ndarray):
         pixels = images
+    elif not images.is_floating_point():
+        pixels, notes = np.asarray(images.cpu().numpy(), np.uint8)
+    elif scale.depth == 8:
+        pixels, notes = to_uint8(images)
     else:
-        pixels = to_uint8(images) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
+        values, notes = in_files(_unit(images), 16, scale)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(png16(tiled(values, columns)))
+        return notes
     with replacing(Path(path)) as temporary:
         grid(pixels, columns).save(temporary, format="PNG")
+    return []
+
+
+def save_picture(picture: Tensor, path: Path, scale: Scale = PLAIN) -> Path:
+    """A picture (C, H, W) in [-1, 1] by itself; returns where: another ending where a .png does not hold its values.
+
+    What is not whole numbers from 0 to 65,535 becomes a float TIFF in grey, else a .npy array (C, H, W), which a folder
+    of pictures may be made of.
+    """
+    from PIL import Image
+
+    if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
+        save_grid(picture[None], path, 1, scale)
+        return path
+    values = scale.values(_unit(picture)).astype(np.float32)
+    path = path.with_suffix(".tif" if len(values) == 1 else ".npy")
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        if len(values) == 1:
+            Image.fromarray(values[0]).save(stream, "TIFF")
+        else:
+            np.save(stream, values)
+    return path
+
+
+def _unit(images: Tensor) -> NDArray[np.float32]:
+    """[-1, 1] (clamped; not-a-number becomes 0) as an array in [0, 1]."""
+    return np.asarray(images.detach().float().add(1).div(2).nan_to_num(0.0).clamp(0, 1).cpu().numpy(), np.float32)
 
 
 def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 1) -> None:

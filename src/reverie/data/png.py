@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of grey, grey with alpha, RGB, RGBA (W3C PNG specification, section 11.2.1)
 
 
-def png16(array: NDArray[np.uint16], profile: bytes | None = None) -> bytes:
-    """A PNG of (C, H, W), C from 1 to 4, with an ICC profile where one is given."""
+def png16(array: NDArray[Any], profile: bytes | None = None) -> bytes:
+    """A PNG of (C, H, W), uint16, C from 1 to 4, with an ICC profile where one is given."""
     channels, height, width = array.shape
     rows = array.transpose(1, 2, 0).astype(">u2").reshape(height, -1).view(np.uint8).astype(np.int16)
     # Each byte less the one of the pixel to its left (filter 1), modulo 256: what is smooth becomes small.
