@@ -173,7 +173,7 @@ def held_out(loaded: Run, normal: str | None, judged: Dataset) -> Pictures:
 
 
 def run_and_pictures(run: str, images: str, split: Split, count: int, device: str) -> tuple[Run, Any, list[str] | None]:
-    """A run, the first pictures (n, C, H, W) of a spec as stored, and their class names where the model takes labels."""
+    """A run, the first pictures (n, C, H, W) of a spec, as stored, and their classes where the model takes labels."""
     import numpy as np
 
     from reverie.capabilities import Conditions

@@ -165,7 +165,7 @@ def _kept(picture: Unit, plan: Plan) -> Pixels:
     """(C, H, W) in [0, 1] fitted and stored."""
     if picture.shape != plan.shape:
         picture = np.stack([_fitted(channel, plan) for channel in picture])
-    return plan.scale.stored(picture)
+    return np.ascontiguousarray(plan.scale.stored(picture))
 
 
 def _fitted(channel: Unit, plan: Plan) -> Unit:

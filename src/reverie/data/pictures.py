@@ -89,15 +89,15 @@ def coloured(images: Tensor) -> Tensor:
 def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN) -> list[str]:
     """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
 
-    Of pictures in [-1, 1], with the ``scale`` of a run that keeps more than 8 bits, the PNG has 16, in the values of the
-    files that the run learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
+    Of pictures in [-1, 1], with the ``scale`` of a run that keeps more than 8 bits, the PNG has 16, in the values of
+    the files that the run learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
     """
     if isinstance(images, np.ndarray):
         pixels = images
     elif not images.is_floating_point():
-        pixels, notes = np.asarray(images.cpu().numpy(), np.uint8)
+        pixels = np.asarray(images.cpu().numpy(), np.uint8)
     elif scale.depth == 8:
-        pixels, notes = to_uint8(images)
+        pixels = to_uint8(images)
     else:
         values, notes = in_files(_unit(images), 16, scale)
         with replacing(Path(path)) as temporary:
