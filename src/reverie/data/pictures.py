@@ -13,7 +13,7 @@ from reverie.data.decode import Pixels
 from reverie.data.png import png16
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.scale import FULL, Scale, in_files
+from reverie.scale import FULL, Scale, in_files, quantised
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,8 +43,16 @@ def scaled(pixels: Tensor) -> Tensor:
     return pixels.float() / HALVES[8 * pixels.element_size()] - 1
 
 
+def to_pixels(images: Tensor, depth: int) -> Pixels:
+    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) as a pack of that depth stores it: `to_tensor` undone."""
+    if depth == 8:
+        return to_uint8(images)
+    unit = images.detach().float().nan_to_num(-1.0, 1.0, -1.0).add(1).div(2).cpu().numpy()
+    return quantised(unit, depth)
+
+
 def to_uint8(images: Tensor) -> Pixels:
-    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) -> uint8, for people: `to_tensor` undone at 8 bits."""
+    """`to_pixels` at 8 bits, which is what people look at."""
     scaled = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).clamp(0, 255).round()
     return np.asarray(scaled.byte().cpu().numpy(), np.uint8)
 
@@ -89,27 +97,22 @@ def coloured(images: Tensor) -> Tensor:
 def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN) -> list[str]:
     """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
 
-    Of pictures in [-1, 1], with the ``scale`` of a run that keeps more than 8 bits, the PNG has 16, in the values of
-    the files that the run learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
+    With the ``scale`` of a run that keeps more than 8 bits the PNG has 16, in the values of the files that the run
+    learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
     """
-    if isinstance(images, np.ndarray):
-        pixels = images
-    elif not images.is_floating_point():
-        pixels = np.asarray(images.cpu().numpy(), np.uint8)
-    elif scale.depth == 8:
-        pixels = to_uint8(images)
-    else:
-        values, notes = in_files(_unit(images), 16, scale)
-        with replacing(Path(path)) as temporary:
-            temporary.write_bytes(png16(tiled(values, columns)))
-        return notes
+    pixels = _stored(images, scale)
+    notes: list[str] = []
     with replacing(Path(path)) as temporary:
-        grid(pixels, columns).save(temporary, format="PNG")
-    return []
+        if scale.depth == 8:
+            grid(pixels, columns).save(temporary, format="PNG")
+        else:
+            values, notes = in_files(_unit(pixels), 16, scale)
+            temporary.write_bytes(png16(tiled(values, columns)))
+    return notes
 
 
-def save_picture(picture: Tensor, path: Path, scale: Scale = PLAIN) -> Path:
-    """A picture (C, H, W) in [-1, 1] by itself; returns where: another ending where a .png does not hold its values.
+def save_picture(picture: Tensor | Pixels, path: Path, scale: Scale = PLAIN) -> Path:
+    """A picture (C, H, W) by itself, else as `save_grid`; returns where: a .png may not hold its values.
 
     What is not whole numbers from 0 to 65,535 becomes a float TIFF in grey, else a .npy array (C, H, W), which a folder
     of pictures may be made of.
@@ -119,7 +122,7 @@ def save_picture(picture: Tensor, path: Path, scale: Scale = PLAIN) -> Path:
     if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
         save_grid(picture[None], path, 1, scale)
         return path
-    values = scale.values(_unit(picture)).astype(np.float32)
+    values = scale.values(_unit(_stored(picture, scale))).astype(np.float32)
     path = path.with_suffix(".tif" if len(values) == 1 else ".npy")
     with replacing(path) as temporary, temporary.open("wb") as stream:
         if len(values) == 1:
@@ -129,9 +132,15 @@ def save_picture(picture: Tensor, path: Path, scale: Scale = PLAIN) -> Path:
     return path
 
 
-def _unit(images: Tensor) -> NDArray[np.float32]:
-    """[-1, 1] (clamped; not-a-number becomes 0) as an array in [0, 1]."""
-    return np.asarray(images.detach().float().add(1).div(2).nan_to_num(0.0).clamp(0, 1).cpu().numpy(), np.float32)
+def _stored(images: Tensor | Pixels, scale: Scale) -> Pixels:
+    if isinstance(images, np.ndarray):
+        return images
+    return to_pixels(images, scale.depth) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
+
+
+def _unit(pixels: Pixels) -> NDArray[np.float32]:
+    """What a pack stores, of any depth, in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(2 * HALVES[8 * pixels.dtype.itemsize])
 
 
 def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 1) -> None:
