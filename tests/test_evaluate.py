@@ -20,7 +20,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate, metrics_of
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
+from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
 from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
 from reverie.networks.mixture import Mixture
 from reverie.tasks.embed import Embedding, embed
@@ -292,7 +292,7 @@ def test_a_picture_is_binarised_once_however_many_calls_it_takes(chunk: int) -> 
 def test_bits_per_dim() -> None:
     assert bits_per_dim(-10 * math.log(2), 5) == pytest.approx(2.0)
     # a uniform density over [-1, 1] is log2(255) bits a pixel over 255 steps
-    assert bits_per_dim(-4 * math.log(2), 4) + BITS_PER_LEVEL == pytest.approx(math.log2(255))
+    assert bits_per_dim(-4 * math.log(2), 4) + bits_per_level(8) == pytest.approx(math.log2(255))
 
 
 def test_standard_error() -> None:

@@ -33,6 +33,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
 from reverie.networks.padding import mirrored
+from reverie.scale import Scale
 from reverie.tasks.translate import translate, translate_file
 from runs import config_of, written
 
@@ -493,7 +494,7 @@ def test_sixteen_bits_of_grey_are_kept(source: str, suffix: str) -> None:
 
 def test_sixteen_bits_that_cannot_be_kept_are_told() -> None:
     data = saved(Image.fromarray(WORDS))
-    for suffix, channels, after in ((".jpg", 1, 1), (".png", 3, 3), (".png", 1, 3), (".webp", 1, 1)):
+    for suffix, channels, after in ((".jpg", 1, 1), (".jp2", 3, 3), (".ppm", 1, 3), (".webp", 1, 1)):
         found, notes = through(data, suffix, channels, after)
         assert found.bits == 8
         assert [note[:18] for note in notes] == ["16 bits became 8: "]
@@ -502,12 +503,35 @@ def test_sixteen_bits_that_cannot_be_kept_are_told() -> None:
     assert (found.bits, notes) == (16, [])
 
 
-def test_sixteen_bits_of_colour_are_read_as_eight_with_a_note() -> None:
-    colour = np.random.default_rng(2).integers(0, 65536, (4, 5, 3), dtype=np.uint16)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_sixteen_bits_of_colour_are_kept(suffix: str) -> None:
+    colour = np.random.default_rng(2).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour)
-    found = read_exact(png(5, 4, 2, rows))
-    assert (found.bits, [note[:21] for note in found.notes]) == (8, ["16 bits were read as "])
-    assert np.abs(found.pixels.transpose(1, 2, 0) - colour / 65535).max() < 0.005
+    data = png(11, 7, 2, rows)
+    assert (read_exact(data).bits, read_exact(data).notes) == (16, ())
+    found, notes = through(data, suffix, 3, 3)
+    assert (found.bits, notes) == (16, [])
+    assert np.array_equal(values(found), colour.transpose(2, 0, 1))
+
+
+def test_values_of_a_run_are_read_and_written() -> None:
+    """What was black and white to the model is so in new files, and in those that are made."""
+    band = Scale(16, "integer", 30000, 30200)
+    depths = np.linspace(30000, 30200, 77).round().astype(np.uint16).reshape(7, 11)
+    exact = read_exact(saved(Image.fromarray(depths)), 1, band)
+    assert exact.pixels[0] == pytest.approx((depths - 30000.0) / 200, abs=1e-6)
+    for suffix in (".png", ".tif", ".npy"):
+        data, notes = write_exact(exact.pixels, None, exact.bits, suffix, None, band)
+        assert notes == []
+        assert np.array_equal(values(read_exact(data))[0], depths)
+    mask = (depths > 30100).astype(np.uint8)
+    exact = read_exact(saved(Image.fromarray(mask)), 1, Scale(8, "byte", 0, 1))
+    assert np.array_equal(exact.pixels[0], mask)
+    data, _ = write_exact(exact.pixels, None, exact.bits, ".png", None, Scale(8, "byte", 0, 1))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), mask)
+    data, notes = write_exact(exact.pixels, None, 16, ".png", None, Scale(32, "float", -5, 5))
+    assert np.array_equal(values(read_exact(data))[0], mask * 65535.0)
+    assert notes == ["values from -5 to 5 became 0 to 65535"]
 
 
 def png(width: int, height: int, colour: int, rows: bytes) -> bytes:
@@ -864,10 +888,10 @@ def test_a_broken_file_is_named_and_the_others_are_written(
 
 
 def test_notes_are_given_once_for_each_kind(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("c.png", "d.png"):
+    for name in ("c.jp2", "d.jp2"):
         Image.fromarray(WORDS).save(folder / name)
-    assert succeeds(capsys, "translate", "run", "in/c.png", "in/d.png", "in/a.PNG") == "3 pictures in translated\n"
-    main_words = ["translate", "run", "in/c.png", "in/d.png", "in/a.PNG"]
+    assert succeeds(capsys, "translate", "run", "in/c.jp2", "in/d.jp2", "in/a.PNG") == "3 pictures in translated\n"
+    main_words = ["translate", "run", "in/c.jp2", "in/d.jp2", "in/a.PNG"]
     with pytest.raises(SystemExit):
         main(main_words)
     err = capsys.readouterr().err

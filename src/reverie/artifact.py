@@ -24,6 +24,7 @@ from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.files import replacing, savable
 from reverie.networks.pool import Pool
+from reverie.scale import DTYPES, KINDS, Scale, is_span
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -172,9 +173,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
 
 
 def _facts(named: dict[str, Any]) -> Facts:
-    """What config.json says of the pictures; runs from before there were pairs name no sides."""
+    """What config.json says of the pictures; older runs name no sides, and no scales: these were of 8 bits."""
     sides = tuple(named.get("sides", ()))
-    return Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides)
+    scales = tuple(Scale(**scale) for scale in named["scales"]) if "scales" in named else (Scale(),) * (len(sides) or 1)
+    return Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides, scales)
 
 
 def _form(tensor: torch.Tensor) -> str:
@@ -242,6 +244,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
         refuse("facts.classes", "is no list of names")
     if sides and (len(sides) != 2 or sum(sides) != facts["channels"]):
         refuse("facts.sides", "does not hold two numbers that add up to the channels")
+    if "scales" in facts and (why := _wrong_scales(facts["scales"], max(1, len(sides)))):
+        refuse("facts.scales", why)
     for section in ("model", "train", "data"):
         values = config["settings"].get(section)
         if not isinstance(values, dict):
@@ -255,6 +259,23 @@ def _check(config: dict[str, Any], file: Path) -> None:
             raise ReverieError(f"{file}: {' '.join(str(error).split())}") from error
     if unknown := sorted(config["settings"].keys() - {"model", "train", "data"}):
         refuse(f"settings.{unknown[0][:80]}", "is not known")
+
+
+def _wrong_scales(scales: object, count: int) -> str:
+    """What is wrong with the scales of a config.json; "" where nothing is."""
+    fields = {"depth", "kind", "low", "high"}
+    if not isinstance(scales, list) or not all(isinstance(one, dict) and one.keys() == fields for one in scales):
+        return "is no list of depth, kind, low and high"
+    if len(scales) not in (1, count):
+        return f"does not hold {count}"
+    for one in scales:
+        if not _whole(one["depth"]) or one["depth"] not in DTYPES or one["depth"] != scales[0]["depth"]:
+            return f"holds a depth that is not one of {', '.join(map(str, DTYPES))}, the same for all"
+        if one["kind"] not in KINDS:
+            return f"holds a kind that is not one of {', '.join(KINDS)}"
+        if not is_span(one["low"], one["high"]):
+            return "holds a low that is not a number below its high"
+    return ""
 
 
 def _fetch(repository: str) -> Path:

@@ -21,6 +21,7 @@ from reverie.cli.shared import (
     report,
     room,
     say,
+    say_all,
 )
 from reverie.errors import ReverieError
 
@@ -45,7 +46,7 @@ def sample(
     device: Device = "auto",
 ) -> None:
     """Draw new pictures from a run."""
-    from reverie.data.pictures import save_grid
+    from reverie.data.pictures import save_grid, save_picture
     from reverie.tasks.sample import sample as draw_pictures
 
     at_least("--count", count, 1)
@@ -54,10 +55,10 @@ def sample(
     loaded = load(run, device)
     pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior, truncation=truncation)
     if out.suffix.lower() == ".png":
-        save_grid(pictures, out, columns=min(count, 8))
+        say_all(save_grid(pictures, out, min(count, 8), loaded.facts.scales[0]))
     else:
         for i, picture in enumerate(pictures):
-            save_grid(picture[None], out / f"{i:06d}.png", columns=1)
+            save_picture(picture, out / f"{i:06d}.png", loaded.facts.scales[0])
     print(f"{count} pictures in {out}")
 
 

@@ -126,7 +126,7 @@ def own_data(loaded: Run) -> str:
 
 
 def dataset_like(loaded: Run, spec: str) -> Dataset:
-    """The data set of a spec, its pictures brought to the size and channels the run was trained on."""
+    """The data set of a spec, its pictures read as those the run was trained on: their size, channels and values."""
     from reverie.config import configure
     from reverie.data import DataOptions, open_dataset
 
@@ -135,7 +135,9 @@ def dataset_like(loaded: Run, spec: str) -> Dataset:
     if not _same(spec, own_data(loaded)):
         options |= {"limit": 0}
     options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
-    dataset = open_dataset(spec, configure(DataOptions, options, "data"))
+    dataset = open_dataset(spec, configure(DataOptions, options, "data"), scales=facts.scales)
+    if dataset.facts.scales != facts.scales:  # files of another kind than the run's: how they were read must be said
+        say_all([f"{spec}: {note}" for note in dataset.found["notes"]])
     if dataset.facts.shape != facts.shape:
         raise ReverieError(
             f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
@@ -171,7 +173,7 @@ def held_out(loaded: Run, normal: str | None, judged: Dataset) -> Pictures:
 
 
 def run_and_pictures(run: str, images: str, split: Split, count: int, device: str) -> tuple[Run, Any, list[str] | None]:
-    """A run, the first pictures (n, C, H, W) of a spec as uint8, and their class names where the model takes labels."""
+    """A run, the first pictures (n, C, H, W) of a spec, as stored, and their classes where the model takes labels."""
     import numpy as np
 
     from reverie.capabilities import Conditions
@@ -212,6 +214,12 @@ def say(sentence: str) -> None:
     """A sentence beside the results, on stderr."""
     # What a file says of itself may be part of the sentence: nothing in it steers the terminal.
     print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
+
+
+def say_all(notes: Sequence[str]) -> None:
+    """Each note as a sentence."""
+    for note in notes:
+        say(note)
 
 
 def projected(done: int, of: int) -> None:

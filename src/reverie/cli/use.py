@@ -25,6 +25,7 @@ from reverie.cli.shared import (
     room,
     run_and_pictures,
     say,
+    say_all,
 )
 from reverie.errors import ReverieError
 
@@ -51,7 +52,8 @@ def reconstruct(
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     rebuilt = rebuild(loaded.model, given, labels)
-    save_grid(pairs(given, rebuilt, min(8, len(given))), out, columns=min(8, len(given)))
+    columns = min(8, len(given))
+    say_all(save_grid(pairs(given, rebuilt, columns), out, columns, loaded.facts.scales[0]))
     print(f"{len(given)} pictures and their reconstructions in {out}")
 
 
@@ -123,7 +125,8 @@ def denoise(
         found = task.noisy(given, level, seed) if clean else task.as_noisy(given, level)
     restored = task.restore(loaded.model, found, labels, how=how, seed=seed, progress=projected)
     columns = min(8, len(given))
-    save_grid(in_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns), out, columns)
+    rows = in_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns)
+    say_all(save_grid(rows, out, columns, loaded.facts.scales[0]))
     say(f"{len(given)} pictures, damaged and restored, in {out}")
     figures: dict[str, Any] = {"damage": damage, "pictures": len(given), "seed": seed}
     if clean:

@@ -14,15 +14,18 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Half, Pixels, Unreadable, to_bytes
+from reverie.data.decode import BYTES, Half, Pixels
+from reverie.data.formats import plain
 from reverie.data.options import MOST_CHANNELS, DataOptions
 from reverie.errors import ReverieError, nearest
+from reverie.scale import Kind, Span, kind_of
 
 Array = NDArray[Any]
 IMAGE_KEYS = {"train_images": 0, "x_train": 0, "val_images": 1, "x_val": 1, "test_images": 2, "x_test": 2}
 LABEL_KEYS = {"train_labels": 0, "y_train": 0, "val_labels": 1, "y_val": 1, "test_labels": 2, "y_test": 2}
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 IDX_LIMIT = 64 * 2**30  # bytes that an idx header may declare
+KINDS = {"f": " float", "i": " integer"}  # said beside the bits, of what is not merely positive whole numbers
 LAYOUTS = "a single array; images and labels; or train_images, train_labels, test_images and test_labels"
 
 
@@ -31,7 +34,7 @@ class Arrays:
     """Pictures of one shape, produced in slices so that the built-in faces need not lie in memory."""
 
     shape: tuple[int, int, int]  # (C, H, W)
-    rows: Callable[[int, int], Pixels]  # rows(start, stop) -> uint8 (stop - start, C, H, W)
+    rows: Callable[[int, int], Pixels]  # rows(start, stop) -> (stop - start, C, H, W), the values of the source
     content: Callable[[int], bytes]  # what decides the split of picture i
     splits: NDArray[np.int8]  # (N,): 0, 1, 2 for train, validation, test; -1 where nothing says
     labels: NDArray[np.int64] | None
@@ -39,6 +42,8 @@ class Arrays:
     depth: str  # in words, for `reverie data`
     names: Sequence[str]  # (N,): the number of each picture in its source
     said: str = ""  # how they were read, in words
+    kind: Kind = "byte"  # of the values
+    span: Span = BYTES  # the least and the greatest; of bytes only what matters of them
 
     def half(self, which: Half) -> Arrays:
         """The left or the right half of every picture; their width must be even."""
@@ -258,13 +263,16 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Array
     for _, array, _ in parts:
         if array.ndim != parts[0][1].ndim:
             raise ReverieError(f"{what} holds splits of different shapes, {parts[0][1].shape} and {array.shape}.")
-        pictures, depth = _to_pictures(what, array, last)
-        images.append(pictures)
-        depths.add(depth)
+        images.append(_to_pictures(what, array, last))
+        depths.add(
+            "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{KINDS.get(array.dtype.kind, '')}"
+        )
     if 0 in images[0].shape[1:]:
         raise ReverieError(f"{what} holds an array of shape {parts[0][1].shape}, in which pictures have no pixels.")
     if len({part.shape[1:] for part in images}) > 1:
         raise ReverieError(f"{what} holds splits of different shapes, {images[0].shape[1:]} and {images[1].shape[1:]}.")
+    if len({part.dtype for part in images}) > 1:
+        raise ReverieError(f"{what} holds splits of different types, {images[0].dtype} and {images[1].dtype}.")
     starts = np.cumsum([0, *(len(part) for part in images)])
 
     def rows(start: int, stop: int) -> Pixels:
@@ -283,7 +291,20 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Array
         classes=classes,
         depth=", ".join(sorted(depths)),
         names=[str(i) for i in range(starts[-1])],
+        kind=kind_of(images[0]),
+        span=_span(what, images),
     )
+
+
+def _span(what: str, images: Sequence[Array]) -> Span:
+    """The least and the greatest value."""
+    filled = [part for part in images if part.size]
+    if not filled:
+        return BYTES
+    low, high = float(min(part.min() for part in filled)), float(max(part.max() for part in filled))
+    if not (abs(low) < np.inf and abs(high) < np.inf):
+        raise ReverieError(f"{what} holds values from {low:g} to {high:g}; only finite numbers are understood.")
+    return low, high
 
 
 def _channels_last(what: str, array: Array) -> bool | None:
@@ -304,17 +325,14 @@ def _channels_last(what: str, array: Array) -> bool | None:
     )
 
 
-def _to_pictures(what: str, array: Array, last: bool | None) -> tuple[Pixels, str]:
-    if array.dtype == np.uint8 and array.size and array.max() == 1:  # dSprites and its like: 0 and 1, not nearly black
-        array = array.astype(bool)
-    try:
-        pixels = to_bytes(array)
-    except Unreadable as why:
-        raise ReverieError(f"{what} holds {why}; scale them before saving.") from why
-    depth = "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{' float' * (array.dtype.kind == 'f')}"
+def _to_pictures(what: str, array: Array, last: bool | None) -> Array:
+    """(N, C, H, W) with the values of the array; True and False become 255 and 0."""
+    if array.dtype.kind not in "buif":
+        raise ReverieError(f"{what} holds values of type {array.dtype}; only numbers make pictures.")
+    values = plain(array)
     if last is None:
-        return pixels[:, None], depth
-    return (pixels.transpose(0, 3, 1, 2) if last else pixels), depth
+        return values[:, None]
+    return values.transpose(0, 3, 1, 2) if last else values
 
 
 def _labels(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:

@@ -8,20 +8,23 @@ import os
 import statistics
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Plan, Seen, Unreadable, decode, encode, look, refit
+from reverie.data.decode import MODES, Plan, Seen, decode, look, packed, refit
 from reverie.data.files import Entry, Files
+from reverie.data.formats import Unreadable
 from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.data.reading import natural
 from reverie.errors import ReverieError
+from reverie.scale import Kind, Scale, Span, choose_scale
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
@@ -43,9 +46,17 @@ class Kept(NamedTuple):
 
 
 def build_files(
-    what: str, files: Files, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+    what: str,
+    files: Files,
+    options: DataOptions,
+    writer: pack.PackWriter,
+    progress: Progress | None,
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
-    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable."""
+    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable.
+
+    ``scale`` is that of a run that the pictures shall be read alike for.
+    """
     entries = spread(files.entries, [entry.name for entry in files.entries], options.limit)
     if not entries:
         raise ReverieError(_nothing(what, files))
@@ -54,17 +65,18 @@ def build_files(
         found, failed = _look(entries, progress)
         if not found:
             raise ReverieError(_nothing(what, files, failed))
-        plan = choose_plan([seen for _, seen in found], options)
+        found = spread(found, [entry.name for entry, _ in found], options.limit)  # files may hold several pictures
+        plan = choose_plan([seen for _, seen in found], options, scale)
         while True:
             raw = len(found) * math.prod(plan.shape) <= pack.RAW_LIMIT
             kept, broken = _decode([entry for entry, _ in found], plan, raw, writer, progress)
             failed += broken
             if not kept:
                 raise ReverieError(_nothing(what, files, failed))
-            again = choose_plan([one.seen for one in kept], options)
+            again = choose_plan([one.seen for one in kept], options, scale)
             if again == plan:
                 break
-            # Files whose header was well and whose pixels were not had swayed the choice.
+            # Files whose header was well and whose pixels were not had swayed the choice, or the values were unknown.
             plan, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
     names = [one.entry.name for one in kept]
@@ -76,7 +88,7 @@ def build_files(
         **_index(plan, names, splits, digests, [one.pixels for one in kept], labels, classes),
         "offsets": None if raw else np.cumsum([0, *(one.stored for one in kept)]).tolist(),
         "sizes": sizes if len(set(sizes)) > 1 else None,
-        "factors": {key: [values[name] for name in names] for key, values in files.factors.items()},
+        "factors": {key: [_of(values, name) for name in names] for key, values in files.factors.items()},
         "unreadable": sorted(files.unreadable + failed),
         "failed": sorted(name for name, _ in failed),
         "notes": [*files.notes, *_vanished(entries, [one.entry for one in kept])],
@@ -86,28 +98,37 @@ def build_files(
             "modes": _histogram(seen.mode for seen in seen_all),
             "bits": _histogram(str(seen.bits) for seen in seen_all),
             "not pictures": dict(files.other.most_common()),
+            "notes": _notes(seen_all, plan.scale),
         },
     }
 
 
 def readable(files: Files, names: Collection[str], plan: Plan) -> bool:
-    """Whether any of the files of these names, which could not be read once, can be read now."""
-    entries = [entry for entry in files.entries if entry.name in names]
+    """Whether any of the pictures of these names, which could not be read once, can be read now."""
+    whole = {*names, *(name.rpartition("#")[0] for name in names)}
+    found, _ = _look([entry for entry in files.entries if entry.name in whole], None)
+    again = [entry for entry, _ in found if entry.name in names]
     return any(
         not isinstance(result, Unreadable)
-        for _, result in _parallel(lambda data, entry: decode(data, plan, entry.half), entries)
+        for _, result in _parallel(lambda data, entry: decode(data, plan, entry.half, entry.page), again)
     )
 
 
 def build_arrays(
-    what: str, arrays: Arrays, options: DataOptions, writer: pack.PackWriter, progress: Progress | None
+    what: str,
+    arrays: Arrays,
+    options: DataOptions,
+    writer: pack.PackWriter,
+    progress: Progress | None,
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
-    """Write the pixels of every row; returns the index."""
+    """Write the pixels of every row; returns the index. ``scale`` as for `build_files`."""
     numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
     if not numbers:
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape
-    plan = choose_plan([Seen("", channels, height, width, 8)], options)
+    seen = Seen("", channels, height, width, 8, arrays.kind, arrays.span)
+    plan = choose_plan([seen], options, scale)
     if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
         raise ReverieError(
             f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
@@ -116,7 +137,7 @@ def build_arrays(
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
         digests += [digest_of(arrays.content(i)) for i in group]
-        if plan.shape != arrays.shape:
+        if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != Scale():
             chunk = np.stack([refit(picture, plan) for picture in chunk])
         pixels += [digest_of(picture.tobytes()) for picture in chunk]
         writer.write(np.ascontiguousarray(chunk).data)
@@ -138,12 +159,16 @@ def build_arrays(
             "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
             "bits": {arrays.depth: len(numbers)},
             "not pictures": {},
+            "notes": _notes([seen], plan.scale),
         },
     }
 
 
-def choose_plan(seen: Sequence[Seen], options: DataOptions) -> Plan:
-    """The shape of every picture, from what they are and what was asked. Raises ReverieError on mixed channels."""
+def choose_plan(seen: Sequence[Seen], options: DataOptions, scale: Scale | None = None) -> Plan:
+    """The shape and scale of every picture, from what they are and what was asked, or the ``scale`` of a run.
+
+    Raises ReverieError on mixed channels.
+    """
     channels = options.fixed_channels()
     if channels is None:
         kinds = Counter(one.channels for one in seen)
@@ -158,7 +183,29 @@ def choose_plan(seen: Sequence[Seen], options: DataOptions) -> Plan:
     if size is None:
         sizes = {(one.height, one.width) for one in seen}
         size = sizes.pop() if len(sizes) == 1 else _auto_size(seen)
-    return Plan(channels, *size, fit=options.fit)
+    return Plan(channels, *size, options.fit, choose_scale(_values(seen), options.depth, options.range, scale))
+
+
+def _values(seen: Iterable[Seen]) -> dict[Kind, Span | None]:
+    """The least and the greatest value of the files of each kind; None where it is known of none."""
+    found: dict[Kind, Span | None] = {}
+    for one in seen:
+        old = found.get(one.kind)
+        found[one.kind] = (min(old[0], one.span[0]), max(old[1], one.span[1])) if old and one.span else old or one.span
+    return found
+
+
+def _notes(seen: Sequence[Seen], scale: Scale) -> list[str]:
+    """What people must know of how values were read."""
+    notes = []
+    span = _values(seen).get(scale.kind)
+    if not scale.full:
+        held = "" if span is None else f"values from {span[0]:g} to {span[1]:g}: "
+        notes.append(f"{held}{scale.low:g} is black and {scale.high:g} white; data.range sets others")
+    lost = sum(one.bits > 8 and one.kind == "byte" for one in seen)
+    if lost:
+        notes.append(f"pictures of more than 8 bits that are read at 8, as nothing here reads them deeper: {lost}")
+    return notes
 
 
 def _auto_size(seen: Sequence[Seen]) -> tuple[int, int]:
@@ -245,8 +292,15 @@ def _look(
         if isinstance(seen, Unreadable):
             failed.append((entry.name, str(seen)))
         else:
-            found.append((entry, seen))
+            found += [(each, seen) for each in _pages(entry, seen)]
     return found, failed
+
+
+def _pages(entry: Entry, seen: Seen) -> list[Entry]:
+    """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
+    if len(seen.pages) == 1:
+        return [replace(entry, page=seen.pages[0])]
+    return [replace(entry, name=f"{entry.name}#{i}", page=page) for i, page in enumerate(seen.pages)]
 
 
 def _decode(
@@ -258,11 +312,13 @@ def _decode(
         digest = digest_of(data)
         if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
             raise Unreadable("changed while it was read; look again")
-        picture, seen = decode(data, plan, entry.half)
-        stored = picture.tobytes() if raw else encode(picture) if entry.half else min(data, encode(picture), key=len)
-        if entry.half:
-            digest = digest_of(data + entry.half.encode())
-        return Kept(entry, digest, digest_of(stored if raw else picture.tobytes()), seen, len(stored)), stored
+        picture, seen = decode(data, plan, entry.half, entry.page)
+        part = entry.half + (str(entry.page) if entry.page else "")
+        if part:
+            digest = digest_of(data + part.encode())
+        pixels = picture.tobytes()
+        stored = pixels if raw else bytes(packed(picture, data, plan, whole=not part))
+        return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
@@ -288,9 +344,12 @@ def _index(
     first: dict[bytes, int] = {}
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
     content.update(b"".join(digests))
+    if plan.scale != Scale():  # plain pictures keep the fingerprint they had before there were others
+        content.update(repr(plan.scale).encode())
     return {
         "shape": plan.shape,
         "fit": plan.fit,
+        "scale": asdict(plan.scale),
         "names": names,
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],
@@ -309,6 +368,11 @@ def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[in
         return None, []
     numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     return [numbers[name] for name in names], classes
+
+
+def _of(values: Mapping[str, float], name: str) -> float:
+    """An attribute of a picture; of a page, that of its file."""
+    return values[name] if name in values else values[name.rpartition("#")[0]]
 
 
 def _vanished(entries: Sequence[Entry], kept: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions, parse_size
 from reverie.data.reading import arranged, outside
 from reverie.errors import ReverieError, nearest
+from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from reverie.engine.phase import Facts
@@ -100,7 +101,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, C, H, W), a copy."""
+        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `facts`; a copy."""
 
     @abstractmethod
     def split(self, which: Split) -> Dataset:
@@ -132,7 +133,7 @@ class Packed(Dataset):
     def facts(self) -> Facts:
         from reverie.engine.phase import Facts
 
-        return Facts(*self.pack.plan.shape, classes=tuple(self.pack.index["classes"]))
+        return Facts(*self.pack.plan.shape, tuple(self.pack.index["classes"]), scales=(self.pack.plan.scale,))
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -189,6 +190,7 @@ def open_dataset(
     *,
     cache: Path | None = None,
     progress: build.Progress | None = None,
+    scales: Sequence[Scale] | None = None,
     check: bool = False,
 ) -> Dataset:
     """All pictures of a source; `Dataset.split` then takes the training ones.
@@ -198,14 +200,15 @@ def open_dataset(
     The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with ``check`` every file is
     read and decoded again, and what differed is told in the notes of ``found``.
     With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
+    ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
     Raises ReverieError where there is nothing to read, or what is there could mean two things.
     """
-    opener = Opener(spec, options, cache or pack.cache_folder(), progress, check)
+    opener = Opener(spec, options, cache or pack.cache_folder(), progress, scales, check)
     if options.pair:
         from reverie.data import pairs
 
         return pairs.open_pairs(opener)
-    return opener.open(opener.find(), options)
+    return opener.open(opener.find(), options, scales[0] if scales else None)
 
 
 @dataclass(frozen=True)
@@ -216,27 +219,32 @@ class Opener:
     options: DataOptions
     cache: Path
     progress: build.Progress | None = None
+    scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
     check: bool = False
 
     def find(self) -> Source:
         """What the spec means. Raises ReverieError where that is nothing."""
         return find(self.spec, self.options, self.cache, not self.check)
 
-    def open(self, source: Source, options: DataOptions, *, arrange: bool = True) -> Packed:
+    def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
         """All pictures of a source, out of its pack, which is made where there is none.
 
-        Without ``arrange`` the source has given its files their splits and classes already.
+        ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
+        classes already.
         """
         key = (
             *(pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit),
             *(options.layout, options.classes, options.labels, options.split, outside(options)),
+            scale or (options.depth, options.range),
         )
         path = self.cache / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
+        write = partial(self._write, path, source, options, scale, arrange)
+        opened = pack.open_pack(path)
         opened = pack.open_pack(path)
         notes = list(source.notes)
         if opened is not None and self.check:
             before = pack.checksums(opened)
-            self._write(path, source, options, arrange)
+            write()
             opened = pack.open_pack(path)
             changed = opened is None or pack.checksums(opened) != before
             notes.append(
@@ -245,7 +253,7 @@ class Opener:
                 else "the pack holds what the files hold, byte for byte"
             )
         elif opened is None or self._mended(opened, source, options, arrange):
-            self._write(path, source, options, arrange)
+            write()
             opened = pack.open_pack(path)
         if opened is None:
             raise ReverieError(
@@ -255,14 +263,14 @@ class Opener:
         division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, more, opened.index["content"])
         return Packed(self.spec, options, opened, division, notes)
 
-    def _write(self, path: Path, source: Source, options: DataOptions, arrange: bool) -> None:
+    def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
         with pack.writing(path) as writer, source.read() as content:
             if isinstance(content, Files):
                 content = arranged(self.spec, content, options) if arrange else content
-                index = build.build_files(self.spec, content, options, writer, self.progress)
+                index = build.build_files(self.spec, content, options, writer, self.progress, scale)
             else:
                 content = arrays.arranged(self.spec, content, options) if arrange else content
-                index = build.build_arrays(self.spec, content, options, writer, self.progress)
+                index = build.build_arrays(self.spec, content, options, writer, self.progress, scale)
             writer.finish(index)
 
     def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
@@ -319,7 +327,7 @@ def _found(index: dict[str, Any], division: Division, notes: Sequence[str]) -> d
         "unreadable": len(index["unreadable"]),
         "classes": {name: int(count) for name, count in zip(index["classes"], counts, strict=True)},
         "splits": {name: len(division.rows[name]) for name in SPLITS},
-        "notes": [*notes, *index["notes"], *division.notes],
+        "notes": [*notes, *index["notes"], *index["found"]["notes"], *division.notes],
     }
 
 
@@ -385,11 +393,11 @@ def _at(path: Path, cache: Path, trust: bool) -> Source:
         return path.suffix, identify(path.parent, listed, cache, place=place, named=False, trust=trust).key
 
     suffix = path.suffix.lower()
+    if suffix in (".npz", ".npy"):
+        return Source(known(path), lambda: nullcontext(arrays.from_npz(path)))
     if suffix in PICTURES:
         listed = [(path.name, path.stat())]
         return Source((path.name, known(path)), lambda: nullcontext(files_in_folder(path.parent, listed, {})))
-    if suffix in (".npz", ".npy"):
-        return Source(known(path), lambda: nullcontext(arrays.from_npz(path)))
     if suffix == ".zip" or zipfile.is_zipfile(path):
         return Source(known(path), lambda: files_in_zip(path))
     if arrays.is_idx(path):

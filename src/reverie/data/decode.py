@@ -1,38 +1,40 @@
-"""From the bytes of a picture file to uint8 (C, H, W), whatever the file holds; or one reason why not."""
+"""From the bytes of a picture file to (C, H, W) of a plan's scale, whatever the file holds; or one reason why not."""
 
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
+import zlib
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.errors import ReverieError
+from reverie.data.formats import (
+    Raw,
+    Unreadable,
+    damage,
+    deep_colour,
+    depth,
+    is_deep,
+    opened,
+    pages_of,
+    read_deep,
+    read_foreign,
+)
+from reverie.scale import SMALL_BYTES, Kind, Scale, Span, kind_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]: see `reverie.scale`
+Unit = NDArray[np.float32]  # in [0, 1]
 Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
 
-# What Pillow decodes by itself. A closed list: some of its other formats run programs (EPS starts Ghostscript).
-FORMATS = (
-    *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"),
-    *("QOI", "SGI", "DDS"),
-)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 ORIENTATION = 0x0112
-_raising = threading.Lock()
-
-
-class Unreadable(ReverieError):
-    """Why a file is no picture; the text goes into the list that the user sees."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R 601, as Pillow makes grey of colour
+BYTES: Span = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class Seen:
     channels: int
     height: int
     width: int
-    bits: int
+    bits: int  # of a value in the file
+    kind: Kind = "byte"  # as it is read: bits that cannot be had do not count
+    span: Span | None = BYTES  # the least and greatest value; None: not known yet. Bytes: what matters of them
+    pages: tuple[int, ...] = (0,)  # numbers of the pictures in the file
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Plan:
     height: int
     width: int
     fit: str
+    scale: Scale = field(default_factory=Scale, repr=False)  # the repr is part of fingerprints: see `build`
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,51 +68,153 @@ class Plan:
 
 
 def look(data: bytes, half: Half = "") -> Seen:
-    """Reads the header only. Raises Unreadable."""
+    """Reads the header only, where that says enough. Raises Unreadable."""
     try:
+        raw = read_foreign(data)
+        if raw is not None:
+            _check_size(raw)
+            seen = _seen_raw(raw)
+            return replace(seen, width=len(_columns(seen.width, half)), pages=tuple(range(raw.pages)))
         image = opened(data)
         # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         seen = _seen(image, turned=asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8))
-        return replace(seen, width=len(_columns(seen.width, half)))
+        return replace(seen, width=len(_columns(seen.width, half)), pages=pages_of(image))
     except Unreadable:
         raise
     except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
         raise Unreadable(damage(why)) from why
 
 
-def decode(data: bytes, plan: Plan, half: Half = "") -> tuple[Pixels, Seen]:
-    """The upright picture or a half of it, fitted to the plan, uint8 (C, H, W). Raises Unreadable.
+def decode(data: bytes, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
+    """The upright picture or a half of it, fitted to the plan, (C, H, W) as its scale stores it. Raises Unreadable.
 
-    A half is cut from the pixels as they are in the file: nothing of the other half gets in.
+    A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
+    file's pictures.
     """
-    from PIL import ImageOps
-
     try:
+        raw = read_foreign(data, page)
+        if raw is not None:
+            _check_size(raw)
+            return _from_raw(raw, plan, half)
         image = opened(data)
-        whole, bits = image.size, depth(image)
-        # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
-        if image.format == "JPEG" and not half:
-            image.draft(None, (2 * max(plan.height, plan.width),) * 2)
-        image.load()
-        drafted = image.size != whole
-        turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        ImageOps.exif_transpose(image, in_place=True)
-        width, height = (whole[::-1] if turned else whole) if drafted else image.size
-        columns = _columns(width, half)
-        cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
-        seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits)
-        return pixels(_fit(_to_channels(cut, plan.channels), plan)), seen
+        if page:
+            image.seek(page)
+        if is_deep(image) or deep_colour(image):
+            return _from_raw(read_deep(image, data), plan, half)
+        return _from_bytes(image, plan, half)
     except Unreadable:
         raise
     except Exception as why:  # as above
         raise Unreadable(damage(why)) from why
 
 
-def refit(picture: Pixels, plan: Plan) -> Pixels:
-    """A (C, H, W) array fitted to the plan; channel counts that no picture format has must equal the plan's."""
+def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
+    """A picture of 8 bits, kept as a picture of Pillow's all the way where the plan has 8 bits too."""
+    from PIL import ImageOps
+
+    whole, bits = image.size, depth(image)
+    # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
+    if image.format == "JPEG" and not half:
+        image.draft(None, (2 * max(plan.height, plan.width),) * 2)
+    image.load()
+    drafted = image.size != whole
+    turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    ImageOps.exif_transpose(image, in_place=True)
+    width, height = (whole[::-1] if turned else whole) if drafted else image.size
+    columns = _columns(width, half)
+    cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
+    seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits)
+    cut = _to_channels(cut, plan.channels)
+    if plan.scale.depth == 8:
+        made = pixels(_fit(_stretched(cut, plan.scale), plan))
+    else:
+        array = pixels(cut)
+        made = _kept(_parted(array, plan.scale), plan)
+    clear = plan.scale == Scale() and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
+    return made, replace(seen, span=BYTES if clear and cut.mode in ("L", "RGB") else _span(cut))
+
+
+def _stretched(image: Image.Image, scale: Scale) -> Image.Image:
+    """The picture with its colours, not its alpha, from black to white."""
+    if scale.span("byte") == BYTES:
+        return image
+    table = scale.stored(scale.unit(np.arange(256, dtype=np.uint8))).tolist()
+    alpha = image.mode in ("LA", "RGBA")
+    colours = len(image.getbands()) - alpha
+    return image.point(table * colours + list(range(256)) * alpha)
+
+
+def _span(image: Image.Image) -> Span:
+    """The least and greatest value of the colours of a picture."""
+    extrema = image.getextrema()
+    bands: Any = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    colours = bands[: len(bands) - (image.mode in ("LA", "RGBA"))]
+    return float(min(low for low, _ in colours)), float(max(high for _, high in colours))
+
+
+def _from_raw(raw: Raw, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
+    columns = _columns(raw.values.shape[2], half)
+    part = slice(columns.start, columns.stop)
+    cut = replace(raw, values=raw.values[:, :, part], alpha=None if raw.alpha is None else raw.alpha[:, :, part])
+    unit = composed(plan.scale.unit(cut.values), cut.alpha, plan.channels)
+    return _kept(unit, plan), replace(_seen_raw(cut), span=cut.span)
+
+
+def _kept(picture: Unit, plan: Plan) -> Pixels:
+    """(C, H, W) in [0, 1] fitted and stored."""
+    if picture.shape != plan.shape:
+        picture = np.stack([_fitted(channel, plan) for channel in picture])
+    return np.ascontiguousarray(plan.scale.stored(picture))
+
+
+def _fitted(channel: Unit, plan: Plan) -> Unit:
     from PIL import Image
 
+    return np.asarray(_fit(Image.fromarray(channel), plan), np.float32)
+
+
+def _parted(array: NDArray[Any], scale: Scale) -> Unit:
+    """Bytes (C, H, W) in [0, 1]: the colours by the scale, alpha, the last of two or four, by its type."""
+    unit = scale.unit(array)
+    if len(array) in (2, 4):
+        unit[-1] = array[-1] / np.float32(255)
+    return unit
+
+
+def composed(colour: Unit, alpha: Unit | None, channels: int) -> Unit:
+    """Colours (C, H, W) and alpha (1, H, W) in [0, 1] as so many channels. Raises Unreadable.
+
+    Alpha that is not wanted lets white shine through; missing alpha is opaque. Without ``alpha``, of two or four
+    channels that shall become others the last is taken for it. Other numbers must be the picture's own.
+    """
+    if alpha is None and len(colour) == channels:
+        return colour
+    if alpha is None and len(colour) in (2, 4):
+        colour, alpha = colour[:-1], colour[-1:]
+    if channels not in MODES or len(colour) not in (1, 3):
+        raise Unreadable(f"a picture of {len(colour)} channels, where {channels} are asked for")
+    if alpha is not None and channels in (1, 3):
+        colour = colour * alpha + (1 - alpha)
+    if len(colour) == 3 and channels < 3:
+        grey = (colour == colour[:1]).all()
+        colour = colour[:1] if grey else (colour * LUMA).sum(0, keepdims=True)
+    elif len(colour) == 1 and channels >= 3:
+        colour = colour.repeat(3, 0)
+    if channels in (2, 4):
+        colour = np.concatenate([colour, np.ones_like(colour[:1]) if alpha is None else alpha])
+    return colour
+
+
+def refit(picture: Pixels, plan: Plan) -> Pixels:
+    """A (C, H, W) array of a file's values fitted to the plan, as its scale stores them.
+
+    Channel counts that no picture format has must equal the plan's.
+    """
+    from PIL import Image
+
+    if picture.dtype != np.uint8 or plan.scale != Scale():
+        return _kept(composed(plan.scale.unit(picture), None, plan.channels), plan)
     if picture.shape == plan.shape:
         return picture
     if len(picture) in MODES and plan.channels in MODES:
@@ -118,6 +226,14 @@ def refit(picture: Pixels, plan: Plan) -> Pixels:
     return np.concatenate([refit(channel[None], single) for channel in picture])
 
 
+def _check_size(raw: Raw) -> None:
+    from PIL import Image
+
+    _, height, width = raw.values.shape
+    if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
+        raise Unreadable(f"{width} x {height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
+
+
 def pixels(image: Image.Image) -> Pixels:
     """(C, H, W) of a picture in one of the modes L, LA, RGB, RGBA."""
     array = np.asarray(image, np.uint8)
@@ -125,66 +241,31 @@ def pixels(image: Image.Image) -> Pixels:
 
 
 def encode(picture: Pixels) -> bytes:
-    """A PNG of (C, H, W), C from 1 to 4."""
+    """(C, H, W) without loss in few bytes: a PNG of 8 bits, C from 1 to 4, else its numbers compressed."""
     from PIL import Image
 
+    if picture.dtype != np.uint8 or len(picture) not in MODES:
+        return zlib.compress(np.ascontiguousarray(picture).data, 1)
     buffer = io.BytesIO()
     array = np.ascontiguousarray(picture.transpose(1, 2, 0))
     Image.fromarray(array[:, :, 0] if len(picture) == 1 else array).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
-def opened(data: bytes, most: int = 0) -> Image.Image:
-    """The picture by its header, its pixels not yet read; Unreadable where it is none, or larger than the limit.
+def packed(picture: Pixels, data: bytes, plan: Plan, whole: bool) -> bytes:
+    """What is kept of a picture where raw pixels are too many: see `unpacked`.
 
-    The limit is Pillow's, or ``most`` pixels where that is more.
+    ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    if not data:
-        raise Unreadable("the file is empty")
-    try:
-        with _limit(most) as limit:
-            image = Image.open(io.BytesIO(data), formats=_formats())
-    except UnidentifiedImageError as why:  # its own text holds a memory address
-        raise Unreadable("not a picture, or of a format that cannot be read") from why
-    except Image.DecompressionBombError as why:  # above twice its limit Pillow does not say what it found
-        raise Unreadable(f"more than twice as many pixels as the limit of {limit}") from why
-    if limit is not None and image.width * image.height > limit:
-        raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
-    return image
+    encoded = encode(picture)
+    return min(data, encoded, key=len) if whole and plan.scale == Scale() and plan.channels in MODES else encoded
 
 
-@contextmanager
-def _limit(most: int) -> Iterator[int | None]:
-    """Pillow's limit of pixels (None: none), raised to ``most`` for as long as it takes to read a header."""
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is None or limit >= most:
-        yield limit
-        return
-    with _raising:  # Pillow's is one for all threads
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = most
-        try:
-            yield most
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    from PIL import Image
-
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)  # Pillow can be built without some
-
-
-def damage(why: Exception) -> str:
-    """What Pillow or numpy said of a file, as a reason to give."""
-    text = " ".join(str(why).split())
-    return f"damaged: {text or type(why).__name__}"
+def unpacked(data: bytes, plan: Plan) -> Pixels:
+    """(C, H, W) as the plan stores it."""
+    if plan.scale.depth != 8 or plan.channels not in MODES:
+        return np.frombuffer(zlib.decompress(data), plan.scale.dtype).reshape(plan.shape)
+    return decode(data, replace(plan, scale=Scale()))[0]
 
 
 def _columns(width: int, half: Half) -> range:
@@ -194,30 +275,25 @@ def _columns(width: int, half: Half) -> range:
     return range(width // 2 if half == "right" else 0, width // 2 if half == "left" else width)
 
 
-def depth(image: Image.Image) -> int:
-    """Bits of a value in the file, before it is loaded: 1, 8 or 16."""
-    if image.mode == "1":
-        return 1
-    return 16 if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
-
-
 def _seen(image: Image.Image, turned: bool) -> Seen:
     alpha = image.has_transparency_data
     grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
     width, height = image.size[::-1] if turned else image.size
-    return Seen(image.mode, (1 if grey else 3) + alpha, height, width, depth(image))
+    kind: Kind = "float" if image.mode == "F" else "integer" if is_deep(image) or deep_colour(image) else "byte"
+    mode = f"{image.mode};16" if deep_colour(image) else image.mode
+    return Seen(mode, (1 if grey else 3) + alpha, height, width, depth(image), kind, BYTES if kind == "byte" else None)
+
+
+def _seen_raw(raw: Raw) -> Seen:
+    channels, height, width = raw.values.shape
+    channels += raw.alpha is not None
+    return Seen(raw.mode, channels, height, width, raw.bits, kind_of(raw.values), None)
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     """In the mode of that many channels. Alpha that is not wanted lets white shine through; missing alpha is opaque."""
     from PIL import Image
 
-    if is_deep(image):
-        values = deep_values(image)
-        seen = opaque(image, values)
-        image = Image.fromarray(to_bytes(values))
-        if seen is not None:
-            image.putalpha(Image.fromarray(to_bytes(seen)))
     alpha = image.has_transparency_data
     if alpha and channels in (1, 3):
         over = image.convert("RGBA")
@@ -227,27 +303,6 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     return (
         image if image.mode == MODES[channels] and "transparency" not in image.info else image.convert(MODES[channels])
     )
-
-
-def is_deep(image: Image.Image) -> bool:
-    """Whether Pillow gives more than 8 bits, which it does for grey alone."""
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def deep_values(image: Image.Image) -> NDArray[Any]:
-    """(H, W) of a picture of which `is_deep` holds, uint16 or floats. Raises Unreadable for larger integers."""
-    values = np.asarray(image)
-    if image.mode == "I":  # how older Pillows open a PNG of 16 bits
-        if values.min() < 0 or values.max() > 65535:
-            raise Unreadable(f"integers from {values.min()} to {values.max()}; only 8 and 16 bits are understood")
-        values = values.astype(np.uint16)
-    return values
-
-
-def opaque(image: Image.Image, values: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where something is seen, (H, W), in a picture of these `deep_values` one of which it declares to be clear."""
-    clear = image.info.get("transparency")
-    return np.asarray(values != clear) if isinstance(clear, int) else None
 
 
 def to_bytes(values: NDArray[Any]) -> Pixels:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reverie.data import Dataset
 from reverie.data.augment import augment
-from reverie.data.pictures import to_tensor
+from reverie.data.pictures import scaled, to_tensor
 from reverie.engine.randomness import DataOrder, Draw
 
 RESIDENT_BYTES = 4 << 30  # data up to this size moves to the accelerator whole
@@ -34,7 +34,8 @@ class Feed:
         self._pool = ThreadPoolExecutor(workers) if workers else None
         self._ahead: dict[tuple[int, int], Future[Pictures]] = {}
         self._resident: Tensor | None = None
-        if device.type == "cuda" and len(dataset) * int(np.prod(dataset.facts.shape)) <= RESIDENT_BYTES:
+        size = len(dataset) * int(np.prod(dataset.facts.shape)) * dataset.facts.depth // 8
+        if device.type == "cuda" and size <= RESIDENT_BYTES:
             self._resident = torch.from_numpy(dataset.batch(np.arange(len(dataset)))).to(device)
 
     def take(self, start: int, total: int) -> Pictures:
@@ -59,7 +60,7 @@ class Feed:
         first = count * self.rank
         indices = self.order.take(start + first, count)
         if self._resident is not None:
-            images = self._resident[torch.from_numpy(indices).to(self.device)].float() / 127.5 - 1
+            images = scaled(self._resident[torch.from_numpy(indices).to(self.device)])
         else:
             images = to_tensor(self.dataset.batch(indices)).to(self.device, non_blocking=True)
         # Keyed by the sample's number since training began: a picture is augmented anew in each epoch.

@@ -23,9 +23,10 @@ PICTURES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
         *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".ico", ".pcx", ".qoi", ".sgi", ".dds"),
-        *(".heic", ".heif"),  # cannot be read without a plugin; listed as unreadable rather than passed over
+        *(".heic", ".heif", ".dcm", ".npy"),  # what needs a plugin is listed as unreadable rather than passed over
     )
 )
+ARRAY = ".npy"
 TABLES = frozenset((".csv", ".json"))  # may say classes and splits; see `reverie.data.tables`
 MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare far more than anybody means
 RUN = ("config.json", "model.safetensors")  # the files of a run; one of before marks names no other
@@ -40,6 +41,7 @@ class Entry:
     split: int = -1
     label: str | None = None
     half: Half = ""
+    page: int = 0  # of the pictures in the file
     digest: str = ""  # of the bytes by which the source is known; "" where it is an archive, known as a whole
 
 
@@ -82,6 +84,13 @@ class Files:
             kept = [entry for entry in self.entries if not entry.name.startswith(runs)]
             self.notes.append(left_out(len(runs), len(self.entries) - len(kept)))
             self.entries = kept
+
+    def leave_out_arrays(self) -> None:
+        """Arrays are pictures where there are no others: beside pictures they are what somebody made of them."""
+        pictures = [entry for entry in self.entries if not entry.name.lower().endswith(ARRAY)]
+        if pictures and len(pictures) < len(self.entries):
+            self.other[ARRAY] += len(self.entries) - len(pictures)
+            self.entries = pictures
 
 
 def left_out(runs: int, files: int) -> str:
@@ -177,6 +186,7 @@ def files_in_folder(
             files.consider(name, facts.st_size, read, digest)
         elif os.path.splitext(name)[1].lower() in PICTURES:  # a pipe would block for ever
             files.unreadable.append((name, "a broken link" if facts is None else "not a regular file"))
+    files.leave_out_arrays()
     return files
 
 
@@ -193,6 +203,7 @@ def files_in_zip(path: Path) -> Iterator[Files]:
             if not member.is_dir():
                 files.consider(member.filename, member.file_size, partial(archive.read, member))
         files.leave_out_runs(archive.namelist())
+        files.leave_out_arrays()
         files.entries.sort(key=lambda entry: entry.name)
         yield files
 
@@ -219,6 +230,7 @@ def files_in_tar(path: Path) -> Iterator[Files]:
         except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as why:
             raise ReverieError(f"{path} is no readable tar file; it may be incomplete: fetch it again.") from why
         files.leave_out_runs(names)
+        files.leave_out_arrays()
         yield files
 
 

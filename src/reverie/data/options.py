@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reverie.data.layouts import LAYOUTS
 from reverie.errors import ReverieError, nearest
+from reverie.scale import DEPTHS, parse_range
 
 FITS = ("crop", "pad", "stretch")
 SOURCES = ("halves", "folders", "unpaired")  # pairs that the source has; the others are made from single pictures
@@ -23,6 +24,8 @@ class DataOptions:
     size: str = "auto"  # auto (the common size, else 32, 64 or 128 by the median side) | 64 | 64x48 (height x width)
     fit: str = "crop"  # crop (resize the short side, cut the centre) | pad (with zeros) | stretch
     channels: str = "auto"  # auto (what the pictures have; mixed ones are refused) | grey | rgb | rgba | a number
+    depth: str = "auto"  # bits of a value in the pack: auto (what the files have) | 8 | 16 | float
+    range: str = "auto"  # what is black and white: auto (what the pictures use) | full (of the type) | LOW-HIGH, 0-4095
     flip: bool = False  # training: mirror half of the pictures
     shift: int = 0  # training: move by up to so many pixels, reflecting at the border
     count: int = 10000  # `faces` only: how many pictures, all splits together
@@ -56,6 +59,9 @@ class DataOptions:
             raise ReverieError("data.swap exchanges the sides of pairs; say with data.pair how they are made.")
         self.fixed_size()
         self.fixed_channels()
+        if self.depth not in DEPTHS:
+            raise ReverieError(f"data.depth={self.depth} is unknown{nearest(self.depth, DEPTHS)}")
+        parse_range(self.range)
         for name, low in (("shift", 0), ("count", 1), ("limit", 0)):
             if getattr(self, name) < low:
                 raise ReverieError(f"data.{name}={getattr(self, name)} must be at least {low}.")

@@ -1,8 +1,9 @@
 """The pack: one file in the cache that holds every decoded picture, ready to be mapped into memory.
 
-Layout: the pixels (raw uint8, or one encoded file after the other), a JSON index, and a footer of 24 bytes that says
-how long both are. It is written under a temporary name and renamed, so a reader never meets half a pack and builders
-that race each other do no harm; a file whose length disagrees with its footer was cut short and counts as absent.
+Layout: the pixels (raw, of the type that the scale in the index stores, or one encoded picture after the other), a JSON
+index, and a footer of 24 bytes that says how long both are. It is written under a temporary name and renamed, so a
+reader never meets half a pack and builders that race each other do no harm; a file whose length disagrees with its
+footer was cut short and counts as absent.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Pixels, Plan, decode
+from reverie.data.decode import Pixels, Plan, unpacked
 from reverie.errors import ReverieError
+from reverie.scale import Scale
 
 MAGIC = b"reverie\x02"
 FOOTER = struct.Struct("<QII8s")  # bytes of pixels, bytes of index, checksum of the index, magic
@@ -42,13 +44,14 @@ class Pack:
     def __init__(self, path: Path, index: dict[str, Any], size: int) -> None:
         self.index = index
         channels, height, width = index["shape"]
-        self.plan = Plan(channels, height, width, index["fit"])
+        self.plan = Plan(channels, height, width, index["fit"], Scale(**index["scale"]))
         shape: tuple[int, ...] = (len(index["names"]), *self.plan.shape)
         self._offsets: NDArray[np.int64] | None = None
         if index["offsets"] is not None:
             self._offsets = np.array(index["offsets"], np.int64)
             shape = (size,)
-        self._pixels: NDArray[np.uint8] = np.memmap(path, np.uint8, "r", shape=shape)
+        kind = np.uint8 if self._offsets is not None else self.plan.scale.dtype
+        self._pixels: Pixels = np.memmap(path, kind, "r", shape=shape)
 
     def pixels_digest(self) -> str:
         """Of the pixels as they are stored."""
@@ -59,12 +62,12 @@ class Pack:
         return digest.hexdigest()
 
     def read(self, rows: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, C, H, W), a copy."""
+        """(n, C, H, W) as the scale stores it, a copy."""
         if self._offsets is None:
             return np.asarray(self._pixels[rows])
-        out = np.empty((len(rows), *self.plan.shape), np.uint8)
+        out: Pixels = np.empty((len(rows), *self.plan.shape), self.plan.scale.dtype)
         for i, row in enumerate(rows):
-            out[i], _ = decode(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
+            out[i] = unpacked(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
         return out
 
 

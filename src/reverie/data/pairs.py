@@ -26,6 +26,7 @@ from reverie.data.layouts import places
 from reverie.data.options import OPERATORS, DataOptions
 from reverie.data.reading import arranged, natural
 from reverie.errors import ReverieError, nearest
+from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from reverie.engine.phase import Facts
@@ -68,7 +69,8 @@ class Pairs(Dataset):
         from reverie.engine.phase import Facts
 
         a, b = self._a.facts, self._b.facts
-        return Facts(a.channels + b.channels, b.height, b.width, b.classes, (a.channels, b.channels))
+        channels = (a.channels, b.channels)
+        return Facts(sum(channels), b.height, b.width, b.classes, channels, (*a.scales, *b.scales))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -96,7 +98,7 @@ class Pairs(Dataset):
         return _hash(self._a.fingerprint, self._b.fingerprint)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """uint8 (n, channels of A + channels of B, H, W), a copy."""
+        """(n, channels of A + channels of B, H, W), of one type, a copy."""
         return np.concatenate([side.batch(indices % len(side)) for side in (self._a, self._b)], 1)
 
     def split(self, which: Split) -> Pairs:
@@ -124,7 +126,7 @@ class Made(Dataset):
     @cached_property
     def facts(self) -> Facts:
         channels = self.batch(np.arange(0)).shape[1]
-        return replace(self._source.facts, channels=channels)
+        return replace(self._source.facts, channels=channels, scales=(Scale(),))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -160,8 +162,12 @@ def open_pairs(opener: Opener) -> Pairs:
     Where the source has both sides, each is packed for itself; "auto" brings both to the size that suits side B, and
     ``options.limit`` bounds each side. Pairs are divided into splits by the content of side B (see `divide`), or where
     nothing pairs the pictures, each side by its own. ``options.swap`` comes last: it moves no pair to another split.
+
+    Each side has its own black and white, and both are kept at the greater depth. Operators work at 8 bits.
     """
     options = opener.options
+    if options.swap and opener.scales is not None:
+        opener = replace(opener, scales=opener.scales[::-1])
     sides = _made if options.pair in OPERATORS else _held
     a, b, unreadable = sides(opener)
     if options.swap:
@@ -199,12 +205,15 @@ def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
 
 def _made(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of single pictures, and what is unreadable."""
-    name = opener.options.pair
-    if name == "labels" and not is_faces(opener.spec):
-        raise ReverieError(
-            f"data.pair=labels is of the built-in faces, not of {opener.spec}; choose another pair, say edges."
-        )
-    picture = opener.open(opener.find(), _single(opener.options))
+    name, spec = opener.options.pair, opener.spec
+    if opener.options.depth not in ("auto", "8"):
+        raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={opener.options.depth}.")
+    if name == "labels" and not is_faces(spec):
+        raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
+    source, single = opener.find(), _single(opener.options)
+    picture = opener.open(source, single, opener.scales[-1] if opener.scales else None)
+    if picture.facts.depth > 8:
+        picture = opener.open(source, replace(single, depth="8"))
     make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
     b: Dataset = picture
     if name in operators.SIDE_B:
@@ -235,9 +244,16 @@ def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
         Source((source.key, options.pair, options.sides, number), partial(_side, opener, source, number), source.notes)
         for number in (0, 1)
     )
-    b = opener.open(second, single, arrange=False)
+    scale_a, scale_b = opener.scales or (None, None)
+    b = opener.open(second, single, scale_b, arrange=False)
     _, height, width = b.pack.plan.shape
-    a = opener.open(first, replace(single, size=f"{height}x{width}"), arrange=False)
+    sized = replace(single, size=f"{height}x{width}")
+    a = opener.open(first, sized, scale_a, arrange=False)
+    depth = max(a.facts.depth, b.facts.depth)
+    if a.facts.depth < depth:
+        a = opener.open(first, sized, replace(a.pack.plan.scale, depth=depth), arrange=False)
+    if b.facts.depth < depth:
+        b = opener.open(second, single, replace(b.pack.plan.scale, depth=depth), arrange=False)
     unreadable = dict([*a.unreadable, *b.unreadable])
     if options.pair != "unpaired":
         a, b, alone = _matched(opener.spec, options, a, b)

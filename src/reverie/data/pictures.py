@@ -1,4 +1,4 @@
-"""Between uint8 pixels, tensors in [-1, 1], and picture files for people to look at."""
+"""Between pixels, tensors in [-1, 1], and picture files for people to look at."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reverie.data.decode import Pixels
+from reverie.data.png import png16
 from reverie.errors import ReverieError
 from reverie.files import replacing
+from reverie.scale import FULL, Scale, in_files, quantised
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,40 +21,65 @@ if TYPE_CHECKING:
 
     from reverie.data.dataset import Dataset
 
+PLAIN = Scale()
 GAP = 2  # pixels between the pictures of a grid
 
 
+HALVES = {8: 127.5, 16: 32767.5, 32: 0.5}  # half of the way from black to white, by the bits of a stored value
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    """(N, C, H, W) as a pack stores them, by their type -> float32 in [-1, 1]: black becomes -1, white 1."""
     import torch
 
     values = pixels.astype(np.float32)  # on this thread alone: small torch operations would wait for a team of threads
-    values /= 127.5
+    values /= HALVES[8 * pixels.dtype.itemsize]
     values -= 1
     return torch.from_numpy(values)
 
 
+def scaled(pixels: Tensor) -> Tensor:
+    """`to_tensor` where the pictures are a tensor already, on their device."""
+    return pixels.float() / HALVES[8 * pixels.element_size()] - 1
+
+
+def to_pixels(images: Tensor, depth: int) -> Pixels:
+    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) as a pack of that depth stores it: `to_tensor` undone."""
+    if depth == 8:
+        return to_uint8(images)
+    unit = images.detach().float().nan_to_num(-1.0, 1.0, -1.0).add(1).div(2).cpu().numpy()
+    return quantised(unit, depth)
+
+
 def to_uint8(images: Tensor) -> Pixels:
-    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) -> uint8, the inverse of `to_tensor`."""
+    """`to_pixels` at 8 bits, which is what people look at."""
     scaled = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).clamp(0, 255).round()
     return np.asarray(scaled.byte().cpu().numpy(), np.uint8)
 
 
 def grid(pixels: Pixels, columns: int) -> Image.Image:
-    """One picture of all, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
+    """One picture of all, row by row, as people look at it: at 8 bits. Channels as in `tiled`."""
     from PIL import Image
 
+    if pixels.dtype != np.uint8:
+        pixels = to_uint8(to_tensor(pixels))
+    canvas = tiled(pixels, columns)
+    return Image.fromarray(canvas[0] if len(canvas) == 1 else np.ascontiguousarray(canvas.transpose(1, 2, 0)))
+
+
+def tiled(pixels: Pixels, columns: int) -> Pixels:
+    """(C, H, W) of all pictures, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
     count, channels, height, width = pixels.shape
     if not count:
         raise ReverieError("There are no pictures to show in a grid.")
     shown = {2: 1}.get(channels, channels if channels <= 4 else 3)
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
-    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, shown), np.uint8)
+    canvas = np.zeros((shown, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), pixels.dtype)
     for i, picture in enumerate(pixels[:, :shown]):
         top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        canvas[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
-    return Image.fromarray(canvas[:, :, 0] if shown == 1 else canvas)
+        canvas[:, top : top + height, left : left + width] = picture
+    return canvas
 
 
 def coloured(images: Tensor) -> Tensor:
@@ -67,14 +94,53 @@ def coloured(images: Tensor) -> Tensor:
     return images[:, :1].expand(-1, 3, -1, -1) if channels < 3 else images[:, :3]
 
 
-def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
-    """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
-    if isinstance(images, np.ndarray):
-        pixels = images
-    else:
-        pixels = to_uint8(images) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
+def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN) -> list[str]:
+    """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
+
+    With the ``scale`` of a run that keeps more than 8 bits the PNG has 16, in the values of the files that the run
+    learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
+    """
+    pixels = _stored(images, scale)
+    notes: list[str] = []
     with replacing(Path(path)) as temporary:
-        grid(pixels, columns).save(temporary, format="PNG")
+        if scale.depth == 8:
+            grid(pixels, columns).save(temporary, format="PNG")
+        else:
+            values, notes = in_files(_unit(pixels), 16, scale)
+            temporary.write_bytes(png16(tiled(values, columns)))
+    return notes
+
+
+def save_picture(picture: Tensor | Pixels, path: Path, scale: Scale = PLAIN) -> Path:
+    """A picture (C, H, W) by itself, else as `save_grid`; returns where: a .png may not hold its values.
+
+    What is not whole numbers from 0 to 65,535 becomes a float TIFF in grey, else a .npy array (C, H, W), which a folder
+    of pictures may be made of.
+    """
+    from PIL import Image
+
+    if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
+        save_grid(picture[None], path, 1, scale)
+        return path
+    values = scale.values(_unit(_stored(picture, scale))).astype(np.float32)
+    path = path.with_suffix(".tif" if len(values) == 1 else ".npy")
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        if len(values) == 1:
+            Image.fromarray(values[0]).save(stream, "TIFF")
+        else:
+            np.save(stream, values)
+    return path
+
+
+def _stored(images: Tensor | Pixels, scale: Scale) -> Pixels:
+    if isinstance(images, np.ndarray):
+        return images
+    return to_pixels(images, scale.depth) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
+
+
+def _unit(pixels: Pixels) -> NDArray[np.float32]:
+    """What a pack stores, of any depth, in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(2 * HALVES[8 * pixels.dtype.itemsize])
 
 
 def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 1) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from reverie.engine.randomness import Draw
+from reverie.scale import Scale
 
 Logs = dict[str, Tensor]
 
@@ -21,6 +22,9 @@ class Facts:
 
     A pair of pictures is one picture whose first channels are side A and whose last are side B: ``sides`` says how many
     channels each has, and is empty where pictures are single.
+
+    ``scales`` say what values of files became black and white, one for each side: a model sees [-1, 1] whatever they
+    are, but whoever counts levels, or writes pictures, must know them.
     """
 
     channels: int
@@ -28,6 +32,12 @@ class Facts:
     width: int
     classes: tuple[str, ...] = ()
     sides: tuple[int, ...] = ()
+    scales: tuple[Scale, ...] = (Scale(),)
+
+    @property
+    def depth(self) -> int:
+        """Bits of a value: 8, 16, or 32 where values are floats."""
+        return self.scales[0].depth
 
     @property
     def shape(self) -> tuple[int, int, int]:

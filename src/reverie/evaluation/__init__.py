@@ -16,7 +16,7 @@ from reverie.data.pairs import Pairs
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.generation import LEAST, judge, report
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import BITS_PER_LEVEL, bits_per_dim, likelihood, standard_error
+from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.evaluation.translation import perceptual, referee
 from reverie.tasks.embed import embed
@@ -63,6 +63,8 @@ def _likelihood(model: Bounds, plan: Plan) -> Figures:
     found = likelihood(model, plan.dataset, plan.samples, plan.seed, indices=plan.indices)
     elbo, bound = float(found.elbo.mean()), float(found.bound.mean())
     bits = bits_per_dim(bound, found.dimensions)
+    depth = plan.dataset.facts.depth  # floats have no levels
+    referred = {"bits_per_dim_from_density": bits + bits_per_level(depth)} if depth < 32 else {}
     return {
         "elbo": elbo,
         "elbo_standard_error": standard_error(found.elbo),
@@ -72,7 +74,7 @@ def _likelihood(model: Bounds, plan: Plan) -> Figures:
         "samples": found.samples,
         "elbo_bits_per_dim": bits_per_dim(elbo, found.dimensions),
         "bits_per_dim": bits,
-        "bits_per_dim_from_density": bits + BITS_PER_LEVEL,
+        **referred,
     }
 
 
@@ -143,7 +145,8 @@ def evaluate(
     ``training`` the model is compared with ``dataset`` itself, and there is no floor.
 
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
-    the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to 256 levels.
+    the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to the levels of
+    the pictures, 256 at 8 bits; floats have none.
     """
     generated = min(generated, limit) if limit else generated
     names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))

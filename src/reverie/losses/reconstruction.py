@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LEVELS = 256  # grey levels of an 8-bit picture
+LEAST_LOG_SCALE = -7.0  # of a logistic in 256 levels, as in PixelCNN++: an eighth of a level
 
 
 def aligned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,39 +73,40 @@ def optimal_log_sigma(mean: Tensor, targets: Tensor, floor: float = -6.0) -> Ten
         return floor + F.softplus(log_sigma - floor)
 
 
-def logistic_mixture(outputs: Tensor, targets: Tensor) -> Tensor:
-    """log probability of 8-bit pictures under a discretised mixture of logistics, exact over 256 levels: (N S,) nats.
+def logistic_mixture(outputs: Tensor, targets: Tensor, levels: int = LEVELS) -> Tensor:
+    """log probability of pictures under a discretised mixture of logistics, exact over their levels: (N S,) nats.
 
     Salimans et al. (2017), PixelCNN++, eq. 2: a level's probability is the mixture's mass within half a level of it,
     the two end levels taking the tails. The channels are independent given z, unlike PixelCNN++'s (where green sees
     red), so that any number of channels is treated alike. outputs (N S, 3 K C, H, W), see `mixture_parameters`;
-    targets (N, C, H, W) in [-1, 1], level = (x + 1) 127.5.
+    targets (N, C, H, W) in [-1, 1], level = (x + 1) (levels - 1) / 2: 256 at 8 bits, 65,536 at 16.
     """
-    log_weights, means, log_scales = mixture_parameters(outputs, targets.shape[1])
-    levels = ((targets + 1) * (LEVELS - 1) / 2).round()
-    level = levels.repeat_interleave(len(outputs) // len(targets), 0).unsqueeze(1)  # (N S, 1, C, H, W)
-    centre = level * (2 / (LEVELS - 1)) - 1
+    log_weights, means, log_scales = mixture_parameters(outputs, targets.shape[1], levels)
+    level = ((targets + 1) * (levels - 1) / 2).round()
+    level = level.repeat_interleave(len(outputs) // len(targets), 0).unsqueeze(1)  # (N S, 1, C, H, W)
+    centre = level * (2 / (levels - 1)) - 1
     sharpness = torch.exp(-log_scales)
-    half = sharpness / (LEVELS - 1)  # half a level, in units of the scale
+    half = sharpness / (levels - 1)  # half a level, in units of the scale
     middle = (centre - means) * sharpness
     # sigmoid(b) - sigmoid(a) = (1 - e^(a - b)) sigmoid(b) sigmoid(-a) keeps its precision where both are near one
     above = F.softplus(-middle - half, threshold=40)  # -log(mass below the level's upper edge); none at the last level
     below = F.softplus(middle - half, threshold=40)  # -log(mass above its lower edge); none at the first
     inner = torch.log(-torch.expm1(-2 * half))
-    first, last = level == 0, level == LEVELS - 1
+    first, last = level == 0, level == levels - 1
     log_mass = inner.masked_fill(first | last, 0.0) - above.masked_fill(last, 0.0) - below.masked_fill(first, 0.0)
     return torch.logsumexp(log_weights + log_mass, 1).flatten(1).sum(1)
 
 
-def mixture_parameters(outputs: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor]:
+def mixture_parameters(outputs: Tensor, channels: int, levels: int = LEVELS) -> tuple[Tensor, Tensor, Tensor]:
     """Log weights, means and log scales, each (N, K, C, H, W), from a network's outputs (N, 3 K C, H, W).
 
-    Zero outputs give means spread over [-1, 1], and scales of 0.1; log scales are kept above -7 as in PixelCNN++.
+    Zero outputs give means spread over [-1, 1], and scales of 0.1; log scales are kept above -7 as in PixelCNN++, and
+    above as many levels where levels are finer.
     """
     logits, means, log_scales = outputs.unflatten(1, (3, -1, channels)).unbind(1)
     spread = torch.linspace(-1, 1, means.shape[1] + 2, dtype=means.dtype, device=means.device)[1:-1]
     means = means + spread.view(-1, 1, 1, 1)
-    return logits.log_softmax(1), means, (log_scales - 2.3).clamp(min=-7.0)
+    return logits.log_softmax(1), means, (log_scales - 2.3).clamp(min=LEAST_LOG_SCALE - math.log((levels - 1) / 255))
 
 
 def mixture_mean(outputs: Tensor, channels: int) -> Tensor:

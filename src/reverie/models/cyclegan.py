@@ -78,7 +78,7 @@ class CycleGAN(Model, Translates):
         self.discriminator_a, self.discriminator_b = (
             PatchDiscriminator(channels, config.width_d, config.patches) for channels in (a, b)
         )
-        self.pool_a, self.pool_b = (Pool(config.pool, (channels, *size)) for channels in (a, b))
+        self.pool_a, self.pool_b = (Pool(config.pool, (channels, *size), facts.depth) for channels in (a, b))
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         return self.config.optimizers(("ab", "ba"), ("discriminator_a", "discriminator_b"))

@@ -31,6 +31,7 @@ from reverie.capabilities import Bounds, Code, Conditions, needed_classes
 from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError
 from reverie.losses.divergence import (
     free_bits,
     gaussian_kl,
@@ -94,6 +95,11 @@ class VAE(Model, Bounds):
     def __init__(self, config: VAEConfig, facts: Facts, labels: int = 0) -> None:
         super().__init__(config, facts)
         check_choices(config, "model", network=NETWORKS, likelihood=LIKELIHOODS, bound=BOUNDS)
+        if config.likelihood == "logistic" and facts.depth == 32:
+            raise ReverieError(
+                "model.likelihood=logistic counts levels, and these pictures are floats, which have none; take "
+                "gaussian, or data.depth=16."
+            )
         channels, height, width = facts.shape
         shape_in = (channels + bool(labels), height, width)
         shape_out = (channels * (3 * config.components if config.likelihood == "logistic" else 1), height, width)
@@ -191,7 +197,7 @@ class VAE(Model, Bounds):
             case "bernoulli":
                 return bernoulli(outputs, (images + 1) / 2)
             case "logistic":
-                return logistic_mixture(outputs, images)
+                return logistic_mixture(outputs, images, 2**self.facts.depth)
             case _:
                 return gaussian(outputs, images, log_sigma)
 

@@ -33,9 +33,10 @@ class Pool(nn.Module):
     pictures: Tensor
     used: Tensor
 
-    def __init__(self, slots: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, slots: int, shape: tuple[int, int, int], depth: int = 8) -> None:
         super().__init__()
-        self.register_buffer("pictures", torch.zeros(slots, *shape, dtype=torch.uint8))
+        kind = torch.uint8 if depth == 8 else torch.float32
+        self.register_buffer("pictures", torch.zeros(slots, *shape, dtype=kind))
         self.register_buffer("used", torch.zeros(slots, dtype=torch.bool))
 
     @torch.no_grad()
@@ -54,10 +55,14 @@ class Pool(nn.Module):
         full = count == held
         slot = place + draw.total * torch.where(full, picks, count)
         old = full & (coins < 0.5)
-        kept = self.pictures[slot].to(images.dtype) / 127.5 - 1
+        kept = self.pictures[slot].to(images.dtype)
+        shallow = self.pictures.dtype == torch.uint8
+        if shallow:
+            kept = kept / 127.5 - 1
         shown = images.clone()
         shown[mine] = torch.where(old[:, None, None, None], kept, new)
         written = old | ~full
-        self.pictures[slot[written]] = ((new[written] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        stored = ((new[written] + 1) * 127.5).round().clamp(0, 255) if shallow else new[written]
+        self.pictures[slot[written]] = stored.to(self.pictures.dtype)
         self.used[slot[written]] = True
         return shown

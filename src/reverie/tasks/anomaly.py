@@ -26,12 +26,14 @@ from torch.nn import functional as F
 
 from reverie.capabilities import Bounds, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import coloured, to_uint8
+from reverie.engine.phase import Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing, write_table
 from reverie.networks.mixture import Mixture
 from reverie.page import page, png
+from reverie.scale import quantised
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import Labels, classes_of
 from reverie.tasks.pictures import Pictures, Read, Subset, device_of, read
@@ -101,8 +103,13 @@ def _complexity(model: Bounds, given: Given) -> Measure:
             f"The bound of this {type(model).__name__} is of pictures made black and white, and the score 'complexity' "
             "compares it with whole pictures; use 'bound'."
         )
-    bound = _bound(model, given)
-    return lambda part: bound(part) - _code_lengths(part.images)
+    if not _comparable(model):
+        raise ReverieError(
+            "The score 'complexity' compares a bound with the length of a file without loss, and here none is made of "
+            "floats, or of 16 bits in several channels; use 'bound'."
+        )
+    bound, depth = _bound(model, given), given.reference.facts.depth
+    return lambda part: bound(part) - _code_lengths(part.images, depth)
 
 
 def _discriminator(model: Discriminates, given: Given) -> Measure:
@@ -172,7 +179,7 @@ def _joint(model: Reconstructs, given: Given) -> Measure:
     That is ``complexity`` where a model permits it, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
     "Latent space autoregression for novelty detection"): pictures may be odd in either way.
     """
-    first = _complexity(model, given) if _weighs(model) else _reconstruction(model, given)
+    first = _complexity(model, given) if _comparable(model) else _reconstruction(model, given)
     parts = []
     for measure in (first, _density(model, given)):
         known = [measure(part) for part in _parts(model, given.reference, given.samples)]
@@ -203,14 +210,14 @@ SCORES = {  # in the order in which "auto" prefers them
 def scores_of(model: object, background: object | None = None) -> list[str]:
     """The names of the scores that ``model`` permits, the one that "auto" means first.
 
-    ``complexity`` is not among them under a Bernoulli likelihood; ``density`` and ``joint`` are once a mixture was
-    fitted on codes, ``likelihood-ratio`` where there is a background model.
+    ``complexity`` is not among them under a Bernoulli likelihood, nor for floats or 16 bits of colour; ``density`` and
+    ``joint`` are once a mixture was fitted on codes, ``likelihood-ratio`` where there is a background model.
     """
     names = [name for name, score in SCORES.items() if isinstance(model, score.capability)]
     if isinstance(model, Reconstructs) and not _fitted(model.mixture):
         names = [name for name in names if name not in ("density", "joint")]
     if isinstance(model, Bounds):
-        if not _weighs(model):
+        if not _comparable(model):
             names.remove("complexity")
         names.remove("likelihood-ratio")
         names[:0] = ["likelihood-ratio"] if background is not None else []
@@ -256,7 +263,7 @@ class Detector:
     @property
     def draws(self) -> bool:
         """Whether a score takes draws of z, ``samples`` for each picture."""
-        return SCORES[self.score].capability is Bounds or (self.score == "joint" and _weighs(self.model))
+        return SCORES[self.score].capability is Bounds or (self.score == "joint" and _comparable(self.model))
 
     def scores(self, pictures: Pictures) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
@@ -452,6 +459,14 @@ def _weighs(model: object) -> TypeGuard[Bounds]:
     return isinstance(model, Bounds) and not model.binarises
 
 
+def _comparable(model: object) -> TypeGuard[Bounds]:
+    """Whether `_weighs` holds, and `_code_lengths` has files for such pictures as well."""
+    if not _weighs(model):
+        return False
+    facts = model.facts if isinstance(model, Model) else None
+    return facts is None or facts.depth == 8 or (facts.depth == 16 and facts.channels == 1)
+
+
 @torch.no_grad()
 def _squared_error(model: Reconstructs, part: Read) -> Tensor:
     return (model.reconstruct(part.images, part.labels).float() - part.images).square()
@@ -490,8 +505,11 @@ def _smooth(maps: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None, :]).squeeze(1)
 
 
-def _code_lengths(images: Tensor) -> Scores:
-    """(N,) nats of each picture in the smaller of a PNG and, where Pillow can, a lossless WebP."""
+def _code_lengths(images: Tensor, depth: int) -> Scores:
+    """(N,) nats of each picture in the smaller of a PNG and, at 8 bits and where Pillow can, a lossless WebP."""
+    if depth == 16:
+        deep = quantised((images.float().cpu().numpy() + 1) / 2, 16)
+        return np.array([8 * len(png(Image.fromarray(picture[0]))) for picture in deep], np.float64) * math.log(2)
     webp = features.check("webp")
     bits = []
     for pixels in to_uint8(images):

@@ -149,7 +149,11 @@ def compress(
     notes = []
     if linear.size < size:
         notes.append(f"PCA has {linear.size} components and not {size}: the pictures have no more directions.")
-    for kind in ("JPEG", "WebP", "PNG"):
+    depth = test.facts.depth
+    if depth > 8:
+        what = "floats" if depth == 32 else f"of {depth} bits"
+        notes.append(f"JPEG, WebP and PNG are left out: they are measured at 8 bits, and the pictures are {what}.")
+    for kind in ("JPEG", "WebP", "PNG") if depth == 8 else ():
         modes = FORMATS[kind]
         if test.facts.channels not in modes:
             plural = "channels" if test.facts.channels > 1 else "channel"

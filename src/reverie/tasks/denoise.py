@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
-from reverie.data.decode import deep_values, is_deep, to_bytes
+from reverie.data.decode import to_bytes
+from reverie.data.formats import deep_values, is_deep
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest
 from reverie.tasks.labels import Labels

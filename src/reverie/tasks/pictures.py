@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from reverie.data.decode import Pixels
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
@@ -23,7 +24,7 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """(n, C, H, W)."""
 
     @property
@@ -53,7 +54,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.dataset.batch(self.rows[indices])
 
 

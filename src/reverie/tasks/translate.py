@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Translates
-from reverie.data.decode import Unreadable
-from reverie.data.exact import ARRAY, fitting, holds, read_exact, to_channels, write_exact
+from reverie.data.exact import fitting, holds, read_exact, to_channels, write_exact
 from reverie.data.files import PICTURES, walk
+from reverie.data.formats import Unreadable
 from reverie.engine.phase import Model
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
@@ -371,11 +371,14 @@ def translate_file(
     `reverie.data.exact.MOST_PIXELS` pixels or larger than the memory.
     """
     _, before, _ = _asked(model, direction, noise)
+    assert isinstance(model, Model)
+    scales = model.facts.scales
+    given, made_of = (scales[0], scales[-1]) if direction == "ab" else (scales[-1], scales[0])
     with _memory(Unreadable("larger than the memory")):
-        exact = to_channels(read_exact(data, before), before)
+        exact = to_channels(read_exact(data, before, given), before)
         images = torch.from_numpy(exact.pixels * 2).sub_(1)[None]
         out = translate(model, images, direction, noise=noise, tile=tile, overlap=overlap)[0]
-        made, notes = write_exact(out.add_(1).div_(2).numpy(), exact.alpha, exact.bits, suffix, exact.profile)
+        made, notes = write_exact(out.add_(1).div_(2).numpy(), exact.alpha, exact.bits, suffix, exact.profile, made_of)
     return made, [*exact.notes, *notes]
 
 
@@ -397,7 +400,7 @@ def translate_files(
     results would have one name, or one would replace a picture of ``images``; and as `translate` does.
     """
     _, _, after = _asked(model, direction, noise)
-    single = out == STANDARD or (out.suffix.lower() in (*PICTURES, ARRAY) and not out.is_dir())
+    single = out == STANDARD or (out.suffix.lower() in PICTURES and not out.is_dir())
     sources = [source for word in images for source in _sources(word, None if single else out)]
     targets = [out] if single else [_below(out, source, after) for source in sources]
     _check(sources, targets, after)
@@ -433,7 +436,7 @@ def _sources(word: str, out: Path | None) -> list[_Source]:
     found = [
         _Source(str(path / name), path / name, Path(name))
         for name, _ in walk(path).files
-        if os.path.splitext(name)[1].lower() in (*PICTURES, ARRAY)
+        if os.path.splitext(name)[1].lower() in PICTURES
         and not any(folder in (path / name).resolve().parents for folder in own)
     ]
     if not found:
