@@ -226,6 +226,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
     for field in ("spec", "fingerprint"):
         if not isinstance(config["data"].get(field), str):
             refuse(f"data.{field}", "is missing or no word")
+    if not isinstance(config["data"].get("place"), str | None):
+        refuse("data.place", "is no word")
     facts = config["facts"]
     sides = facts.get("sides", [])
     if not isinstance(sides, list) or not all(_whole(side) and 1 <= side <= MOST_CHANNELS for side in sides):

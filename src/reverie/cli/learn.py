@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from reverie.cli.shared import (
     Device,
+    Force,
     Set,
     Split,
     Whole,
@@ -32,7 +33,10 @@ def train(
     model: str,
     /,
     *,
-    data: Annotated[str, Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces.")],
+    data: Annotated[
+        str | None,
+        Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces; may be left out with --resume."),
+    ] = None,
     out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
     minutes: float | None = None,
     epochs: float | None = None,
@@ -53,6 +57,7 @@ def train(
     config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
     set_: Set = (),
     quiet: Annotated[bool, Parameter(negative="")] = False,
+    force: Force = False,
 ) -> None:
     """Train a model on pictures; leaves weights, metrics, sample pictures and report.html in a folder.
 
@@ -92,7 +97,7 @@ def train(
 
     from reverie.training import train as run_training
 
-    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
+    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet, force=force)
     if os.environ.get("RANK", "0") == "0":
         further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
         print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")

@@ -68,6 +68,9 @@ Labels = Annotated[
     tuple[str, ...],
     Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
 ]
+Force = Annotated[
+    bool, Parameter(negative="", help="Write over files that reverie did not write, and empty folders of its results.")
+]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 Set = Annotated[
     tuple[str, ...],

@@ -88,6 +88,11 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """Changes with the pictures, labels, shape and split; not with names or the place on disk."""
 
+    @property
+    @abstractmethod
+    def digests(self) -> Sequence[str]:
+        """Of each picture: what changes with its content."""
+
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """uint8 (n, C, H, W), a copy."""
@@ -143,6 +148,11 @@ class Packed(Dataset):
     def fingerprint(self) -> str:
         parts = (self._division.content, self.options.validation, self.options.test, self._which)
         return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+    @property
+    def digests(self) -> Sequence[str]:
+        draws = self.pack.index["draws"]
+        return [f"{draws[row]:08x}" for row in self.rows]
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.pack.read(self.rows[indices])

@@ -86,6 +86,11 @@ class Pairs(Dataset):
     def fingerprint(self) -> str:
         return _hash(self._a.fingerprint, self._b.fingerprint)
 
+    @property
+    def digests(self) -> Sequence[str]:
+        a, b = self._a.digests, self._b.digests
+        return [a[i % len(a)] + b[i % len(b)] for i in range(len(self))]
+
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """uint8 (n, channels of A + channels of B, H, W), a copy."""
         return np.concatenate([side.batch(indices % len(side)) for side in (self._a, self._b)], 1)
@@ -132,6 +137,10 @@ class Made(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         return _hash(self._operator, self._source.fingerprint)
+
+    @property
+    def digests(self) -> Sequence[str]:
+        return self._source.digests
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         portions = np.split(indices, range(PORTION, len(indices), PORTION))
