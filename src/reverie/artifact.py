@@ -22,7 +22,7 @@ from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.files import replacing, savable
+from reverie.files import encodable, replacing, savable, unreadable
 from reverie.networks.pool import Pool
 
 FORMAT = 1
@@ -101,8 +101,8 @@ def write_weights(folder: Path, model: Model) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Pool):
             tensors |= {f"{name}.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file(savable(tensors), temporary)
+    with replacing(folder / WEIGHTS) as temporary, encodable(temporary) as named:
+        save_file(savable(tensors), named)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -115,6 +115,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ValueError("too large")
         text = file.read_text(encoding="utf-8")
         config: Any = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except PermissionError as error:
+        raise unreadable(file) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ReverieError(
             f"{file} is damaged: it can't be read as JSON ({_first_line(error)}). Restore it from a copy of the run."
@@ -153,16 +155,19 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     if not _is_file(file):
         raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
     try:
-        with safe_open(file, framework="pt") as opened:
-            slices = {k: opened.get_slice(k) for k in list(opened.keys())}
-            found = {k: f"{v.get_dtype()} {tuple(v.get_shape())}" for k, v in slices.items()}
-        for key in sorted(wanted.keys() | found.keys()):
-            if wanted.get(key) != found.get(key):
-                raise ReverieError(
-                    f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')[:200]} in the file, "
-                    f"{wanted.get(key, 'nothing')} expected."
-                )
-        tensors = load_file(file)
+        with encodable(file) as named:
+            with safe_open(named, framework="pt") as opened:
+                slices = {k: opened.get_slice(k) for k in list(opened.keys())}
+                found = {k: f"{v.get_dtype()} {tuple(v.get_shape())}" for k, v in slices.items()}
+            for key in sorted(wanted.keys() | found.keys()):
+                if wanted.get(key) != found.get(key):
+                    raise ReverieError(
+                        f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')[:200]} in the "
+                        f"file, {wanted.get(key, 'nothing')} expected."
+                    )
+            tensors = load_file(named)
+    except PermissionError as error:
+        raise unreadable(file) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ReverieError(f"{file} is damaged: {_first_line(error)}. Restore it from a copy.") from error
     model = build_model(config["model"], settings, facts)
@@ -192,7 +197,9 @@ def _first_line(error: Exception) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name too long, a folder that may not be entered
+    except PermissionError as error:  # of the folder
+        raise unreadable(path) from error
+    except OSError:  # a name too long
         return False
 
 

@@ -27,7 +27,7 @@ from reverie.engine.distributed import World
 from reverie.engine.events import Record
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Model
-from reverie.errors import ReverieError
+from reverie.errors import Interrupted, ReverieError
 from reverie.evaluation.generation import judge, quality
 from reverie.evaluation.translation import referee
 from reverie.files import check_folder, sweep
@@ -50,10 +50,6 @@ SHOWN = 64  # pictures in a sample grid
 MEASURED = 5000  # samples, and training pictures they are compared with, in a measurement during training
 
 Settings = Mapping[str, Mapping[str, Any]]
-
-
-class Interrupted(ReverieError):
-    """Training was stopped by a signal; everything is saved."""
 
 
 def train(

@@ -67,13 +67,16 @@ def coloured(images: Tensor) -> Tensor:
     return images[:, :1].expand(-1, 3, -1, -1) if channels < 3 else images[:, :3]
 
 
-def save_grid(images: Tensor | Pixels, path: Path, columns: int) -> None:
-    """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`."""
+def save_grid(images: Tensor | Pixels, path: Path, columns: int, *, sync: bool = True) -> None:
+    """A PNG of (N, C, H, W), uint8 or in [-1, 1]; the file appears whole or not at all. Channels as in `grid`.
+
+    ``sync`` as for `replacing`.
+    """
     if isinstance(images, np.ndarray):
         pixels = images
     else:
         pixels = to_uint8(images) if images.is_floating_point() else np.asarray(images.cpu().numpy(), np.uint8)
-    with replacing(Path(path)) as temporary:
+    with replacing(Path(path), sync=sync) as temporary:
         grid(pixels, columns).save(temporary, format="PNG")
 
 

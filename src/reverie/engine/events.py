@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reverie.engine.loop import Means
+from reverie.errors import printable
 from reverie.files import replacing
 
 METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
@@ -98,14 +99,14 @@ class Record:
     def say(self, sentence: str) -> None:
         """A sentence for the person at the terminal."""
         if not self.quiet:
-            self._console.print(sentence, soft_wrap=True, markup=False)
+            self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
     def warn(self, step: int, sentence: str) -> None:
         """A sentence for the person at the terminal, once, and for events.jsonl."""
         if sentence not in self._said:
             self._said.add(sentence)
             self.event(step, warning=sentence)
-            self._console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
+            self._console.print(f"warning: {printable(sentence)}", soft_wrap=True, markup=False)
 
     @staticmethod
     def _keep_until(file: Path, step: int) -> None:

@@ -21,11 +21,15 @@ def classes_of(model: object) -> tuple[str, ...]:
 
 
 def label_number(label: int | str, classes: Sequence[str]) -> int:
-    """The number of a class from its name or its number; a name that reads like a number is a name first."""
+    """The number of a class from its name or its number.
+
+    A word is a name first; where a class has a name that reads like a number, it is a name only.
+    """
     if isinstance(label, str):
         if label in classes:
             return list(classes).index(label)
-        if not label.isdecimal():
+        numbered = any(name.strip().lstrip("+-").isdecimal() for name in classes)
+        if numbered or not label.isdecimal():
             raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}")
     number = int(label)
     if not 0 <= number < len(classes):
