@@ -42,6 +42,12 @@ def fails(capsys: pytest.CaptureFixture[str], *words: object, code: int = 2) -> 
     return said.err
 
 
+def visible(folder: Path) -> list[str]:
+    """The files below a folder, by their paths in it; hidden ones are reverie's own notes."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+
+
 def run(*words: object) -> None:
     """Cyclopts 4 ends a command that went well by exit(0), cyclopts 3 by returning."""
     try:

@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 import reverie
-from commands import fails, succeeds, words_for
+from commands import fails, succeeds, visible, words_for
 from reverie import artifact, capabilities, files, registry
 from reverie.cli import app, main
 from reverie.config import coerce, configure, parse_settings
@@ -680,7 +680,7 @@ def test_sample_draws_a_grid(vae: Path, tmp_path: Path, capsys: pytest.CaptureFi
     np.testing.assert_array_equal(cells(draw("three.png", "--count", 3), 1, 3), wanted[:3, 0])
     assert Image.open(draw("many.PNG")).size == (78, 78)
     folder = draw("single", "--count", 3)
-    assert sorted(path.name for path in folder.iterdir()) == ["000000.png", "000001.png", "000002.png"]
+    assert visible(folder) == ["000000.png", "000001.png", "000002.png"]
     for i, picture in enumerate(wanted[:3]):
         np.testing.assert_array_equal(np.asarray(Image.open(folder / f"{i:06d}.png")), picture[0])
 

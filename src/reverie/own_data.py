@@ -19,12 +19,13 @@ NAMED = 3  # files that a sentence names of each kind
 
 def is_path(spec: str) -> bool:
     """Whether a data spec means a place on disk."""
-    return spec not in BUILT_IN and not is_faces(spec) and not spec.startswith("hf:")
+    named = spec in BUILT_IN or is_faces(spec) or spec.startswith("hf:")
+    return not named and bool(spec.strip()) and "\0" not in spec
 
 
 def place_of(spec: str) -> str | None:
     """The absolute path of a spec; None where it means no place on disk."""
-    return os.path.abspath(Path(spec).expanduser()) if is_path(spec) else None
+    return os.path.abspath(os.path.expanduser(spec)) if is_path(spec) else None
 
 
 def same_place(a: str, b: str) -> bool:
@@ -32,8 +33,8 @@ def same_place(a: str, b: str) -> bool:
     if not (is_path(a) and is_path(b)):
         return a == b
     try:
-        return os.path.samefile(Path(a).expanduser(), Path(b).expanduser())
-    except (OSError, ValueError, RuntimeError):  # one of them is not there
+        return os.path.samefile(os.path.expanduser(a), os.path.expanduser(b))
+    except OSError:  # one of them is not there
         return False
 
 
@@ -55,10 +56,7 @@ def own(run: object, data: Mapping[str, Any], remedy: str) -> str:
 
 
 def _exists(spec: str) -> bool:
-    try:
-        return Path(spec).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return False
+    return os.path.exists(os.path.expanduser(spec))
 
 
 def holds(folder: Path, spec: str) -> bool:

@@ -63,7 +63,7 @@ def identity(run: str) -> str:
 
 def _is_read(file: Path, there: os.stat_result, ours: bool, source: Path, force: bool) -> bool:
     """Whether an existing file is one that is read: of a folder, the files that are not ``ours``."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         return _same(file, source)
     if ours:
         return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -179,7 +180,7 @@ def _files_of(spec: str) -> list[Path]:
     if place is None:
         return []
     path = Path(place)
-    return idx_files(path) if path.is_file() and is_idx(path) else [path]
+    return idx_files(path) if os.path.isfile(path) and is_idx(path) else [path]
 
 
 def dataset_like(loaded: Run, spec: str) -> Dataset:

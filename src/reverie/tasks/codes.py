@@ -84,10 +84,12 @@ def write_latents(
 def check_latents(model: Samples, codes: NDArray[np.floating]) -> torch.Size:
     """The shape of one latent of ``model``; ReverieError where codes (N, d) are not of its size."""
     shape = latents(model, 1).shape[1:]
-    if codes.ndim != 2 or codes.shape[1] != shape.numel():
+    if codes.ndim != 2:
+        raise ReverieError(f"Codes are a table of N pictures by d numbers, not of shape {codes.shape}.")
+    if codes.shape[1] != shape.numel():
         raise ReverieError(
-            f"These codes are of shape {codes.shape}, and a latent of {type(model).__name__} has {shape.numel()} "
-            "numbers; take codes of the same model, (N, d)."
+            f"These codes have {codes.shape[1]} numbers each, and the latent of {type(model).__name__} "
+            f"{shape.numel()}; embed the pictures with the same model."
         )
     return shape
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from reverie.capabilities import Conditions
 from reverie.errors import ReverieError, nearest
 
+NUMBER = r"\s*[+-]?\d+(\.\d+)?\s*"  # a name that reads like one
+MOST_NAMED = 20  # classes in a sentence
 Labels = Sequence[int | str] | NDArray[np.int64] | Tensor
 
 
@@ -28,8 +31,10 @@ def label_number(label: int | str, classes: Sequence[str]) -> int:
     if isinstance(label, str):
         if label in classes:
             return list(classes).index(label)
-        numbered = any(name.strip().lstrip("+-").isdecimal() for name in classes)
-        if numbered or not label.isdecimal():
+        if label.isdecimal() and any(re.fullmatch(NUMBER, name) for name in classes):
+            named = ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
+            raise ReverieError(f"There is no class {label}; where classes are called by numbers, give one: {named}.")
+        if not label.isdecimal():
             raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}")
     number = int(label)
     if not 0 <= number < len(classes):
