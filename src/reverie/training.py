@@ -112,6 +112,12 @@ def train(
             raise ReverieError(
                 f"data.shift={dataset.options.shift} must be smaller than the pictures, {height}x{width}."
             )
+        together = (plan.batch_size or 1) // (world.size * plan.microbatches)
+        if 0 < together < built.least_batch:
+            raise ReverieError(
+                f"{model} needs {built.least_batch} pictures at a time or more, not {together}; give a larger "
+                "--batch-size."
+            )
         if place.type == "cuda":
             place = torch.device("cuda", world.local_rank)
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
