@@ -90,8 +90,8 @@ def describe(name: str, model: Model, sections: dict[str, dict[str, Any]], data:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write config.json."""
-    with replacing(folder / CONFIG) as temporary:
+    """Write config.json. It is not noted as a result: no command may write over the files of a run."""
+    with replacing(folder / CONFIG, noted=False) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -101,7 +101,7 @@ def write_weights(folder: Path, model: Model) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Pool):
             tensors |= {f"{name}.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary, encodable(temporary) as named:
+    with replacing(folder / WEIGHTS, noted=False) as temporary, encodable(temporary) as named:
         save_file(savable(tensors), named)
 
 
