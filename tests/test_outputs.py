@@ -318,7 +318,7 @@ def test_sample_goes_on_after_a_picture_that_cannot_be_written(
 
 def test_translations_of_other_pictures_stay_and_those_of_the_other_way_do_not_mix(here: Path, capsys: Capture) -> None:
     written(here / "cycle", "cyclegan", Facts(6, 8, 8, sides=(3, 3)))
-    fill(here / "in", "a.png", "b.png")
+    fill(here / "in", "a.png", "b.png", "deep/c.png")
     for name in ("a.png", "b.png", "b.png"):
         succeeds(capsys, "translate", "cycle", f"in/{name}")
     assert visible(here / "translated") == ["a.png", "b.png"]
@@ -326,6 +326,14 @@ def test_translations_of_other_pictures_stay_and_those_of_the_other_way_do_not_m
     assert "of another run or command" in fails(capsys, *words)
     succeeds(capsys, *words, "--force")
     assert visible(here / "translated") == ["a.png"]
+    words = ["translate", "cycle", "in/deep", "in/a.png", "--out", "new"]
+    fill(here / "in" / "deep", "deeper/d.png")
+    (here / "in" / "deep" / "c.png").unlink()
+    succeeds(capsys, "translate", "cycle", "in/deep", "--out", "new")
+    assert visible(here / "new") == ["deeper/d.png"]
+    assert "of another run or command" in fails(capsys, *words, "--direction", "ba")
+    succeeds(capsys, *words[:2], "in/a.png", *words[4:], "--direction", "ba", "--force")
+    assert visible(here / "new") == ["a.png"]
 
 
 def test_sample_writes_as_it_draws_and_keeps_what_is_done(

@@ -183,6 +183,22 @@ def test_embed_is_the_encoder_on_every_picture() -> None:
         embed(Classy("a"), data)
 
 
+def test_names_are_asked_for_once() -> None:
+    class Asked(Set):
+        asked = 0
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "names":
+                Asked.asked += 1
+            return super().__getattribute__(name)
+
+    data = Asked(9)
+    Asked.asked = 0
+    rows = np.array([5, 2, 7])
+    assert list(embed(Plain(), data, batch=2, indices=rows).names) == [f"naïve {i}.png" for i in rows]
+    assert Asked.asked == 1  # a subset makes its list anew each time
+
+
 def test_npz_round_trip_without_pickle(tmp_path: Path) -> None:
     found = embed(Plain(), Set(4, ("x", "ÿ")))
     found.save(tmp_path / "new" / "codes.npz")

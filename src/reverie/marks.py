@@ -112,7 +112,10 @@ def mark_file(path: Path, content: Path) -> None:
     line: dict[str, Any] = {"file": path.name, "bytes": content.stat().st_size, "digest": _digest(content)}
     if work is not None:
         work.begin()
-        line |= work.maker(path)._asdict()
+        maker = work.maker(path)
+        if maker.up > 0 and work.folder:  # so that the folder itself says that there is something below it
+            (work.folder / MARK).touch()
+        line |= maker._asdict()
     _add(path.parent, line)
 
 

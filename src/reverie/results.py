@@ -101,6 +101,8 @@ def _giving_way(by: str, of: str, folder: Path, force: bool, keep: bool) -> list
 
 def _results(folder: Path) -> Iterator[tuple[Path, marks.Maker]]:
     """The files below a folder that are as reverie left them, and results of this folder."""
+    if not (folder / marks.MARK).exists():
+        return
     for directory, below, _ in os.walk(folder):
         here = Path(directory)
         noted = marks.written_in(here)
