@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pictures import Opener, everything, fill, opener, picture, png
-from reverie.data.files import arrange
+from reverie.data.layouts import arrange
 from reverie.errors import ReverieError
 
 
@@ -58,7 +58,8 @@ def test_a_folder_of_classes(opened: Opener, tmp_path: Path) -> None:
     ],
 )
 def test_what_folders_say(names: list[str], splits: list[int], labels: list[str | None]) -> None:
-    assert arrange(names) == (splits, labels)
+    found = arrange(names)
+    assert (found.splits, found.labels, found.left) == (splits, labels, {})
 
 
 def test_splits_of_the_source_are_kept(opened: Opener, tmp_path: Path) -> None:
@@ -150,11 +151,13 @@ def test_archives_that_were_cut_short(opened: Opener, tmp_path: Path, kind: str)
         opened(path)
 
 
-def test_links_are_followed_once(opened: Opener, tmp_path: Path) -> None:
+def test_links_are_followed_and_never_into_themselves(opened: Opener, tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a/1.png")
     (folder / "a" / "loop").symlink_to(folder)
     (folder / "b").symlink_to(fill(tmp_path / "elsewhere", "2.png"))
     assert list(opened(folder).names) == ["a/1.png", "b/2.png"]
+    (folder / "c").symlink_to(folder / "b")  # the same folder at two places is there twice
+    assert list(opened(folder).names) == ["a/1.png", "b/2.png", "c/2.png"]
 
 
 def test_a_folder_that_changed_is_read_again(opened: Opener, tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_nothing_to_read_is_one_sentence(opened: Opener, tmp_path: Path, spec: s
     with pytest.raises(ReverieError, match=sentence) as caught:
         opened(tmp_path / spec if spec else spec)
     assert "\n" not in str(caught.value)
-    assert not list((tmp_path / "cache").glob("*"))  # no half pack, no temporary file
+    assert not list((tmp_path / "cache").glob("*[!r]"))  # no half pack, no temporary file: the ledger alone
 
 
 def test_unknown_names_get_the_nearest(opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What reverie wrote, and where: so that results are never taken for data, and nothing else is ever overwritten.
 
-A file ``.reverie`` in a folder has one line of JSON for each file that reverie wrote there (its name, bytes and digest),
+A file ``.reverie`` in a folder has one line of JSON for each file that reverie wrote there (name, bytes and digest),
 or one that says that the whole folder is reverie's, as a run is. Lines are only ever added, each by one write, so that
 two processes may do it at once; of several lines for one name the last counts, and a line that is cut short counts for
 nothing.

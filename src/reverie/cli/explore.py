@@ -368,11 +368,11 @@ def _length(change: Tensor, near: int) -> float:
 
 def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:
     """The data set that a term names, which is no attribute of the ``known`` one."""
-    from reverie.data.dataset import is_faces
+    from reverie.data.dataset import is_built_in
     from reverie.errors import nearest
     from reverie.tasks.attributes import attributes_of
 
-    if not (name == "digits" or is_faces(name) or name.startswith("hf:") or _exists(name)):
+    if not (is_built_in(name) or name.startswith("hf:") or _exists(name)):
         plain = name.partition(":")[0]
         raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
     return dataset_like(loaded, name)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from reverie.data.decode import BYTES, Half, Pixels
 from reverie.data.formats import plain
-from reverie.data.options import MOST_CHANNELS
-from reverie.errors import ReverieError
+from reverie.data.options import MOST_CHANNELS, DataOptions
+from reverie.errors import ReverieError, nearest
 from reverie.scale import Kind, Span, kind_of
 
 Array = NDArray[Any]
@@ -41,6 +41,7 @@ class Arrays:
     classes: tuple[str, ...]
     depth: str  # in words, for `reverie data`
     names: Sequence[str]  # (N,): the number of each picture in its source
+    said: str = ""  # how they were read, in words
     kind: Kind = "byte"  # of the values
     span: Span = BYTES  # the least and the greatest; of bytes only what matters of them
 
@@ -57,22 +58,49 @@ class Arrays:
 
     def of_class(self, number: int) -> Arrays:
         """The pictures of one class, without labels."""
-        chosen = np.flatnonzero(self.labels == number)
+        return replace(self.chosen(np.flatnonzero(self.labels == number)), labels=None, classes=())
 
-        def rows(start: int, stop: int) -> Pixels:
-            wanted = chosen[start:stop]
+    def of_classes(self, classes: Sequence[str]) -> Arrays:
+        """The pictures of these classes, which are numbered in this order."""
+        assert self.labels is not None
+        table = np.full(len(self.classes), -1, np.int64)
+        table[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
+        labels = table[self.labels]
+        kept = np.flatnonzero(labels >= 0)
+        return replace(self.chosen(kept), labels=labels[kept], classes=tuple(classes))
+
+    def chosen(self, rows: NDArray[np.int64]) -> Arrays:
+        """The pictures of these rows, ascending; their labels are left to the caller."""
+
+        def some(start: int, stop: int) -> Pixels:
+            wanted = rows[start:stop]
             between = self.rows(wanted[0], wanted[-1] + 1)
             return np.asarray(between[wanted - wanted[0]])
 
         return replace(
             self,
-            rows=rows,
-            content=lambda i: self.content(chosen[i]),
-            splits=self.splits[chosen],
-            labels=None,
-            classes=(),
-            names=[self.names[i] for i in chosen.tolist()],
+            rows=some,
+            content=lambda i: self.content(rows[i]),
+            splits=self.splits[rows],
+            names=[self.names[i] for i in rows.tolist()],
         )
+
+
+def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
+    """The pictures of the classes that are asked for. Raises ReverieError for what only files can have."""
+    for name, value, usual in (
+        ("layout", options.layout, "auto"),
+        ("labels", options.labels, ""),
+        ("split", options.split, ""),
+    ):
+        if value != usual:
+            raise ReverieError(f"data.{name}={value} is of picture files, and {what} holds arrays; leave it out.")
+    if not options.classes:
+        return given
+    if unknown := [name for name in options.class_names() if name not in given.classes]:
+        known = nearest(unknown[0], given.classes) if given.classes else "; its pictures have no classes."
+        raise ReverieError(f"{what} has no class '{unknown[0]}'{known}")
+    return given.of_classes(options.class_names())
 
 
 def from_npz(path: Path) -> Arrays:

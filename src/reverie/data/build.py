@@ -8,10 +8,10 @@ import os
 import statistics
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from reverie.data.arrays import Arrays
 from reverie.data.decode import MODES, Plan, Seen, decode, look, packed, refit
 from reverie.data.files import Entry, Files
 from reverie.data.formats import Unreadable
+from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
+from reverie.data.reading import natural
 from reverie.errors import ReverieError
 from reverie.scale import Kind, Scale, Span, choose_scale
 
@@ -31,6 +33,16 @@ KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
 AUTO_SIZES = (32, 64, 128)
 CHUNK = 256  # rows of an array at a time
 PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
+
+
+class Kept(NamedTuple):
+    """A picture that was read and written."""
+
+    entry: Entry
+    digest: bytes  # of its file, or of the part that it is
+    pixels: bytes  # digest of what it became
+    seen: Seen
+    stored: int  # bytes in the pack
 
 
 def build_files(
@@ -61,21 +73,27 @@ def build_files(
             failed += broken
             if not kept:
                 raise ReverieError(_nothing(what, files, failed))
-            again = choose_plan([seen for _, _, seen, _ in kept], options, scale)
+            again = choose_plan([one.seen for one in kept], options, scale)
             if again == plan:
                 break
             # Files whose header was well and whose pixels were not had swayed the choice, or the values were unknown.
-            plan, found = again, [(entry, seen) for entry, _, seen, _ in kept]
+            plan, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
-    names, digests = [entry.name for entry, *_ in kept], [digest for _, digest, *_ in kept]
-    labels, classes = _classes([entry.label for entry, *_ in kept], files.classes)
-    seen_all = [seen for _, _, seen, _ in kept]
-    ends = np.cumsum([0, *(length for *_, length in kept)])
+    names = [one.entry.name for one in kept]
+    labels, classes = _classes([one.entry.label for one in kept], files.classes)
+    seen_all = [one.seen for one in kept]
+    sizes = [(seen.height, seen.width) for seen in seen_all]
+    splits, digests = [one.entry.split for one in kept], [one.digest for one in kept]
     return {
-        **_index(plan, names, [entry.split for entry, *_ in kept], digests, labels, classes),
-        "offsets": None if raw else ends.tolist(),
+        **_index(plan, names, splits, digests, [one.pixels for one in kept], labels, classes),
+        "offsets": None if raw else np.cumsum([0, *(one.stored for one in kept)]).tolist(),
+        "sizes": sizes if len(set(sizes)) > 1 else None,
+        "factors": {key: [_of(values, name) for name in names] for key, values in files.factors.items()},
         "unreadable": sorted(files.unreadable + failed),
+        "failed": sorted(name for name, _ in failed),
+        "notes": [*files.notes, *_vanished(entries, [one.entry for one in kept])],
         "found": {
+            "read as": files.said,
             "sizes": _histogram(f"{seen.height}x{seen.width}" for seen in seen_all),
             "modes": _histogram(seen.mode for seen in seen_all),
             "bits": _histogram(str(seen.bits) for seen in seen_all),
@@ -83,6 +101,17 @@ def build_files(
             "notes": _notes(seen_all, plan.scale),
         },
     }
+
+
+def readable(files: Files, names: Collection[str], plan: Plan) -> bool:
+    """Whether any of the pictures of these names, which could not be read once, can be read now."""
+    whole = {*names, *(name.rpartition("#")[0] for name in names)}
+    found, _ = _look([entry for entry in files.entries if entry.name in whole], None)
+    again = [entry for entry, _ in found if entry.name in names]
+    return any(
+        not isinstance(result, Unreadable)
+        for _, result in _parallel(lambda data, entry: decode(data, plan, entry.half, entry.page), again)
+    )
 
 
 def build_arrays(
@@ -104,23 +133,28 @@ def build_arrays(
         raise ReverieError(
             f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
         )
-    digests = []
+    digests, pixels = [], []
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
-        digests += [_digest(arrays.content(i)) for i in group]
+        digests += [digest_of(arrays.content(i)) for i in group]
         if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != Scale():
             chunk = np.stack([refit(picture, plan) for picture in chunk])
+        pixels += [digest_of(picture.tobytes()) for picture in chunk]
         writer.write(np.ascontiguousarray(chunk).data)
         if progress is not None:
             progress(len(digests), len(numbers))
     labels = None if arrays.labels is None else arrays.labels[numbers].tolist()
+    names = [arrays.names[i] for i in numbers]
     return {
-        **_index(
-            plan, [arrays.names[i] for i in numbers], arrays.splits[numbers].tolist(), digests, labels, arrays.classes
-        ),
+        **_index(plan, names, arrays.splits[numbers].tolist(), digests, pixels, labels, arrays.classes),
         "offsets": None,
+        "sizes": None,
+        "factors": {},
         "unreadable": [],
+        "failed": [],
+        "notes": [],
         "found": {
+            "read as": arrays.said or (f"{len(arrays.classes)} classes from labels" if labels else "no classes"),
             "sizes": {f"{height}x{width}": len(numbers)},
             "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
             "bits": {arrays.depth: len(numbers)},
@@ -184,12 +218,8 @@ def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
     """``limit`` of the items (0: all) by the hash of their names, so not only of the first class; in their order."""
     if not limit or limit >= len(items):
         return list(items)
-    ranks = sorted(range(len(items)), key=lambda i: _digest(names[i].encode(errors="surrogateescape")))
+    ranks = sorted(range(len(items)), key=lambda i: digest_of(names[i].encode(errors="surrogateescape")))
     return [items[i] for i in sorted(ranks[:limit])]
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
@@ -213,7 +243,7 @@ def _read(entry: Entry) -> bytes | Unreadable:
 
 
 def _parallel(work: Callable[[bytes, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
-    """``work`` on the bytes of each entry, in order.
+    """``work`` on the bytes of each entry, and the entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
@@ -275,24 +305,28 @@ def _pages(entry: Entry, seen: Seen) -> list[Entry]:
 
 def _decode(
     entries: Sequence[Entry], plan: Plan, raw: bool, writer: pack.PackWriter, progress: Progress | None
-) -> tuple[list[tuple[Entry, bytes, Seen, int]], list[tuple[str, str]]]:
-    """Writes each picture; returns (entry, digest of its file, what it held, bytes written), and what failed."""
+) -> tuple[list[Kept], list[tuple[str, str]]]:
+    """Writes each picture; returns what is known of them, and what failed."""
 
-    def work(data: bytes, entry: Entry) -> tuple[bytes, Seen, bytes | memoryview]:
+    def work(data: bytes, entry: Entry) -> tuple[Kept, bytes]:
+        digest = digest_of(data)
+        if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
+            raise Unreadable("changed while it was read; look again")
         picture, seen = decode(data, plan, entry.half, entry.page)
         part = entry.half + (str(entry.page) if entry.page else "")
-        stored = picture.data if raw else packed(picture, data, plan, whole=not part)
-        return _digest(data + part.encode()), seen, stored
+        if part:
+            digest = digest_of(data + part.encode())
+        pixels = picture.tobytes()
+        stored = pixels if raw else bytes(packed(picture, data, plan, whole=not part))
+        return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
         if isinstance(result, Unreadable):
             failed.append((entry.name, str(result)))
         else:
-            digest, seen, pixels = result
-            before = writer.size
-            writer.write(pixels)
-            kept.append((entry, digest, seen, writer.size - before))
+            kept.append(result[0])
+            writer.write(result[1])
         if progress is not None:
             progress(len(entries) + done, 2 * len(entries))
     return kept, failed
@@ -303,9 +337,11 @@ def _index(
     names: Sequence[str],
     splits: Sequence[int],
     digests: Sequence[bytes],
+    pixels: Sequence[bytes],
     labels: Sequence[int] | None,
     classes: Sequence[str],
 ) -> dict[str, Any]:
+    first: dict[bytes, int] = {}
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
     content.update(b"".join(digests))
     if plan.scale != Scale():  # plain pictures keep the fingerprint they had before there were others
@@ -317,6 +353,8 @@ def _index(
         "names": names,
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],
+        "digests": [digest[:8].hex() for digest in digests],
+        "twins": [[i, first[one]] for i, one in enumerate(pixels) if first.setdefault(one, i) != i],
         "labels": labels,
         "classes": classes if labels is not None else [],
         "content": content.hexdigest(),
@@ -325,11 +363,22 @@ def _index(
 
 def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[int] | None, list[str]]:
     there = {name for name in names if name is not None}
-    classes = [name for name in order if name in there] or sorted(there)
+    classes = [name for name in order if name in there] or natural(there)
     if len(classes) < 2:
         return None, []
     numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     return [numbers[name] for name in names], classes
+
+
+def _of(values: Mapping[str, float], name: str) -> float:
+    """An attribute of a picture; of a page, that of its file."""
+    return values[name] if name in values else values[name.rpartition("#")[0]]
+
+
+def _vanished(entries: Sequence[Entry], kept: Sequence[Entry]) -> list[str]:
+    """Notes on classes none of whose pictures can be read."""
+    gone = {entry.label for entry in entries} - {entry.label for entry in kept}
+    return [f"no picture of the class {name} can be read" for name in natural([name for name in gone if name])]
 
 
 def _histogram(values: Iterable[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from reverie.data import arrays, build, pack
 from reverie.data.decode import Pixels
-from reverie.data.files import PICTURES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
+from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
+from reverie.data.identity import Identity, identify
+from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions, parse_size
+from reverie.data.reading import arranged, outside
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 BUILT_IN = ("digits", "faces")
+BUILT_IN_PREFIX = "builtin:"  # says that a built-in set is meant where a folder of that name is there too
 FACES_SIZE = "64"
 DEFAULTS = DataOptions()
 
@@ -39,6 +43,7 @@ class Source:
 
     key: object
     read: Callable[[], AbstractContextManager[Files | arrays.Arrays]]
+    notes: Sequence[str] = ()  # what is to be said of it each time
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,13 @@ class Dataset(ABC):
 
     @property
     @abstractmethod
+    def digests(self) -> Sequence[str]:
+        """Of each picture: what changes with the bytes of its file."""
+
+    @property
+    @abstractmethod
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
-        """The ground truth of the built-in faces, name -> (N,); None for anything else."""
+        """Attributes, name -> (N,): the ground truth of the built-in faces, or a table's; None where there are none."""
 
     @property
     @abstractmethod
@@ -107,13 +117,14 @@ class Packed(Dataset):
         options: DataOptions,
         opened: pack.Pack,
         division: Division,
-        found: dict[str, Any],
+        notes: Sequence[str] = (),
         which: Split = "all",
     ) -> None:
-        super().__init__(spec, options, found, [(name, why) for name, why in opened.index["unreadable"]])
+        unreadable = [(name, why) for name, why in opened.index["unreadable"]]
+        super().__init__(spec, options, _found(opened.index, division, notes), unreadable)
         self.pack = opened
         self.rows = division.rows[which]  # (N,): the number of each picture in the pack
-        self._division, self._which = division, which
+        self._division, self._which, self._notes = division, which, notes
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,9 +146,24 @@ class Packed(Dataset):
         return [names[row] for row in self.rows]
 
     @cached_property
+    def digests(self) -> Sequence[str]:
+        digests = self.pack.index["digests"]
+        return [digests[row] for row in self.rows]
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2): height and width of each picture in its file."""
+        sizes = self.pack.index["sizes"]
+        if sizes is None:
+            height, width = next(iter(self.pack.index["found"]["sizes"])).split("x")
+            return np.full((len(self), 2), (int(height), int(width)), np.int64)
+        return np.array(sizes, np.int64)[self.rows]
+
+    @cached_property
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
         if not is_faces(self.spec):
-            return None
+            given = self.pack.index["factors"]
+            return {name: np.array(values, np.float32)[self.rows] for name, values in given.items()} or None
         return arrays.face_factors(np.array([int(name) for name in self.names], np.int64))
 
     @cached_property
@@ -151,11 +177,11 @@ class Packed(Dataset):
     def split(self, which: Split) -> Packed:
         if which not in self._division.rows:
             raise ReverieError(f"There is no split '{which}'{nearest(which, self._division.rows)}")
-        return Packed(self.spec, self.options, self.pack, self._division, self.found, which)
+        return Packed(self.spec, self.options, self.pack, self._division, self._notes, which)
 
     def divided(self, division: Division) -> Packed:
         """All of the division's rows, in its splits."""
-        return Packed(self.spec, self.options, self.pack, division, _found(self.pack.index, division))
+        return Packed(self.spec, self.options, self.pack, division, self._notes)
 
 
 def open_dataset(
@@ -165,51 +191,97 @@ def open_dataset(
     cache: Path | None = None,
     progress: build.Progress | None = None,
     scales: Sequence[Scale] | None = None,
+    check: bool = False,
 ) -> Dataset:
     """All pictures of a source; `Dataset.split` then takes the training ones.
 
     A spec is a folder, a zip or tar of one, an .npz, an idx file, ``hf:owner/name``, ``digits`` or ``faces``. The first
     use decodes into a pack in the cache (`pack.cache_folder`), calling ``progress(done, total)``; later ones map it.
-    The pack's key is made of names, sizes and times of change (and, for single files, of their first and last bytes).
+    The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with ``check`` every file is
+    read and decoded again, and what differed is told in the notes of ``found``.
     With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
     ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
-    Raises ReverieError where there is nothing to read.
+    Raises ReverieError where there is nothing to read, or what is there could mean two things.
     """
+    opener = Opener(spec, options, cache or pack.cache_folder(), progress, scales, check)
     if options.pair:
         from reverie.data import pairs
 
-        return pairs.open_pairs(spec, options, cache, progress, scales)
-    return open_source(spec, find(spec, options), options, cache, progress, scales[0] if scales else None)
+        return pairs.open_pairs(opener)
+    return opener.open(opener.find(), options, scales[0] if scales else None)
 
 
-def open_source(
-    spec: str,
-    source: Source,
-    options: DataOptions,
-    cache: Path | None,
-    progress: build.Progress | None,
-    scale: Scale | None = None,
-) -> Packed:
-    """All pictures of a source, out of its pack, which is made where there is none."""
-    values = scale or (options.depth, options.range)
-    key = (pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit, values)
-    path = (cache or pack.cache_folder()) / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
-    opened = pack.open_pack(path)
-    if opened is None:
-        with pack.writing(path) as writer, source.read() as content:
-            if isinstance(content, Files):
-                index = build.build_files(spec, content, options, writer, progress, scale)
-            else:
-                index = build.build_arrays(spec, content, options, writer, progress, scale)
-            writer.finish(index)
+@dataclass(frozen=True)
+class Opener:
+    """How the pictures of one source are opened."""
+
+    spec: str
+    options: DataOptions
+    cache: Path
+    progress: build.Progress | None = None
+    scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
+    check: bool = False
+
+    def find(self) -> Source:
+        """What the spec means. Raises ReverieError where that is nothing."""
+        return find(self.spec, self.options, self.cache, not self.check)
+
+    def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
+        """All pictures of a source, out of its pack, which is made where there is none.
+
+        ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
+        classes already.
+        """
+        key = (
+            *(pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit),
+            *(options.layout, options.classes, options.labels, options.split, outside(options)),
+            scale or (options.depth, options.range),
+        )
+        path = self.cache / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
+        write = partial(self._write, path, source, options, scale, arrange)
         opened = pack.open_pack(path)
+        opened = pack.open_pack(path)
+        notes = list(source.notes)
+        if opened is not None and self.check:
+            before = pack.checksums(opened)
+            write()
+            opened = pack.open_pack(path)
+            changed = opened is None or pack.checksums(opened) != before
+            notes.append(
+                "the pack did not hold what the files hold, and was made anew"
+                if changed
+                else "the pack holds what the files hold, byte for byte"
+            )
+        elif opened is None or self._mended(opened, source, options, arrange):
+            write()
+            opened = pack.open_pack(path)
         if opened is None:
             raise ReverieError(
                 f"The cache at {path.parent} does not keep what is written; set REVERIE_CACHE to another folder."
             )
-    rows, notes = divide(opened.index, options)
-    division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, notes, opened.index["content"])
-    return Packed(spec, options, opened, division, _found(opened.index, division))
+        rows, more = divide(opened.index, options)
+        division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, more, opened.index["content"])
+        return Packed(self.spec, options, opened, division, notes)
+
+    def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
+        with pack.writing(path) as writer, source.read() as content:
+            if isinstance(content, Files):
+                content = arranged(self.spec, content, options) if arrange else content
+                index = build.build_files(self.spec, content, options, writer, self.progress, scale)
+            else:
+                content = arrays.arranged(self.spec, content, options) if arrange else content
+                index = build.build_arrays(self.spec, content, options, writer, self.progress, scale)
+            writer.finish(index)
+
+    def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
+        """Whether a file that could not be read when the pack was made can be read now: failures are not remembered."""
+        if not opened.index["failed"]:
+            return False
+        with source.read() as content:
+            if not isinstance(content, Files):
+                return False
+            content = arranged(self.spec, content, options) if arrange else content
+            return build.readable(content, set(opened.index["failed"]), opened.plan)
 
 
 def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
@@ -220,7 +292,7 @@ def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDA
     """
     own = np.array(index["splits"], np.int8)
     place = np.array(index["draws"], np.float64) / 2**32
-    chosen = np.maximum(own, 0)
+    chosen = np.where(own == ALSO_TEST, 2, np.maximum(own, 0))
     if not (own == 2).any():
         chosen[(own <= 0) & (place < options.test)] = 2
     if not (own == 1).any():
@@ -236,10 +308,16 @@ def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDA
     if not len(rows["test"]):
         rows["test"] = rows["validation"]
         notes.append("no test pictures: the validation pictures stand in")
+    twins = np.array(index.get("twins") or np.empty((0, 2)), np.int64)
+    for number, name in enumerate(SPLITS[1:], 1):
+        parted = (chosen[twins] == (number, 0)) | (chosen[twins] == (0, number))
+        if copies := int(parted.all(1).sum()):
+            some = f"1 picture of the {name} split is" if copies == 1 else f"{copies} pictures of the {name} split are"
+            notes.append(f"{some} also in the training split, pixel for pixel")
     return rows, notes
 
 
-def _found(index: dict[str, Any], division: Division) -> dict[str, Any]:
+def _found(index: dict[str, Any], division: Division, notes: Sequence[str]) -> dict[str, Any]:
     rows = division.rows["all"]
     labels = np.array(index["labels"] or [], np.int64)
     counts = np.bincount(labels[rows] if len(labels) else labels, minlength=len(index["classes"]))
@@ -249,26 +327,43 @@ def _found(index: dict[str, Any], division: Division) -> dict[str, Any]:
         "unreadable": len(index["unreadable"]),
         "classes": {name: int(count) for name, count in zip(index["classes"], counts, strict=True)},
         "splits": {name: len(division.rows[name]) for name in SPLITS},
-        "notes": [*index["found"]["notes"], *division.notes],
+        "notes": [*notes, *index["notes"], *index["found"]["notes"], *division.notes],
     }
 
 
 def is_faces(spec: str) -> bool:
     """Whether a spec means the built-in faces."""
-    return spec == "faces" or spec.startswith("faces:")
+    name = spec.removeprefix(BUILT_IN_PREFIX)
+    return name == "faces" or name.startswith("faces:")
 
 
-def find(spec: str, options: DataOptions) -> Source:
-    """What a spec means. Raises ReverieError where that is nothing."""
-    if spec == "digits":
+def is_built_in(spec: str) -> bool:
+    """Whether a spec means a built-in set of pictures, if there is no folder of that name."""
+    return spec.removeprefix(BUILT_IN_PREFIX) == "digits" or is_faces(spec)
+
+
+def find(spec: str, options: DataOptions, cache: Path, trust: bool = True) -> Source:
+    """What a spec means. Raises ReverieError where that is nothing, or two things.
+
+    Without ``trust`` every file is read again, whatever is known of it.
+    """
+    if is_built_in(spec):
+        if os.path.lexists(spec):
+            raise ReverieError(
+                f"'{spec}' is both built-in data and a {'folder' if os.path.isdir(spec) else 'file'} here; say "
+                f"{BUILT_IN_PREFIX}{spec} or ./{spec}."
+            )
+        if is_faces(spec):
+            return _faces(spec.removeprefix(BUILT_IN_PREFIX), options)
         return Source("digits", lambda: nullcontext(arrays.from_digits()))
-    if is_faces(spec):
-        return _faces(spec, options)
+    if spec.startswith(BUILT_IN_PREFIX):
+        name = spec.removeprefix(BUILT_IN_PREFIX)
+        raise ReverieError(f"There is no built-in data called '{name}'{nearest(name, BUILT_IN)}")
     if spec.startswith("hf:"):
         from reverie.data import hub
 
         loaded = hub.load(spec)
-        return Source(hub.key(loaded), lambda: nullcontext(hub.files(loaded)))
+        return Source(hub.key(spec, loaded, cache), lambda: nullcontext(hub.files(loaded)))
     if not spec.strip():
         raise ReverieError("The name of the data is empty; give a folder, an archive, or digits or faces.")
     path = Path(spec)
@@ -280,43 +375,56 @@ def find(spec: str, options: DataOptions) -> Source:
     if not exists:
         raise ReverieError(_unknown(spec, path))
     try:
-        return _at(path)
+        return _at(path, cache, trust)
     except OSError as why:
         raise ReverieError(f"Cannot read {spec} ({why.strerror}); check its permissions.") from why
 
 
-def _at(path: Path) -> Source:
+def _at(path: Path, cache: Path, trust: bool) -> Source:
     if path.is_dir():
-        listed = list(walk(path))
-        times = [(name, facts and (facts.st_size, facts.st_mtime_ns)) for name, facts in listed]
-        return Source(times, lambda: nullcontext(files_in_folder(path, listed)))
+        return _folder(path, cache, trust)
     if not path.is_file():
         raise ReverieError(f"{path} is neither a file nor a folder.")
-    key = (path.suffix, _file_key(path))
+
+    def known(*files: Path) -> object:
+        """Changes with the bytes of files in one folder."""
+        listed = [(file.name, file.stat()) for file in files]
+        place = str(path.resolve())
+        return path.suffix, identify(path.parent, listed, cache, place=place, named=False, trust=trust).key
+
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy"):
-        return Source(key, lambda: nullcontext(arrays.from_npz(path)))
+        return Source(known(path), lambda: nullcontext(arrays.from_npz(path)))
     if suffix in PICTURES:
-        return Source((path.name, key), lambda: nullcontext(files_in_folder(path.parent, [(path.name, path.stat())])))
+        listed = [(path.name, path.stat())]
+        return Source((path.name, known(path)), lambda: nullcontext(files_in_folder(path.parent, listed, {})))
     if suffix == ".zip" or zipfile.is_zipfile(path):
-        return Source(key, lambda: files_in_zip(path))
+        return Source(known(path), lambda: files_in_zip(path))
     if arrays.is_idx(path):
-        keys = [_file_key(file) for file in arrays.idx_files(path)]
-        return Source(keys, lambda: nullcontext(arrays.from_idx(path)))
+        return Source(known(*arrays.idx_files(path)), lambda: nullcontext(arrays.from_idx(path)))
     if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or is_tar(path):
-        return Source(key, lambda: files_in_tar(path))
+        return Source(known(path), lambda: files_in_tar(path))
     raise ReverieError(
         f"{path} is of no known kind; give a folder of pictures, a .zip or .tar of one, an .npz, or an idx .gz file."
     )
 
 
-def _file_key(path: Path) -> object:
-    facts = path.stat()
-    with path.open("rb") as stream:
-        head = stream.read(65536)
-        stream.seek(max(0, facts.st_size - 65536))
-        tail = stream.read()
-    return facts.st_size, facts.st_mtime_ns, hashlib.blake2b(head + tail).hexdigest()
+def _folder(path: Path, cache: Path, trust: bool) -> Source:
+    """Known by the bytes of its pictures and tables, and the names of the rest."""
+    walked = walk(path)
+    parted: tuple[list[Any], list[str]] = [], []
+    for name, facts in walked.files:
+        if os.path.splitext(name)[1].lower() in PICTURES | TABLES:
+            parted[0].append((name, facts))
+        else:
+            parted[1].append(name)
+    found: Identity = identify(path, parted[0], cache, trust=trust)
+    notes = [*walked.notes]
+    if found.surprises:
+        some = ", ".join(found.surprises[:3])
+        notes.append(f"{len(found.surprises)} files have changed though their times have not, such as {some}")
+    known = {name: (digest, found.content.get(name)) for name, digest in found.digests.items()}
+    return Source((found.key, parted[1]), lambda: nullcontext(files_in_folder(path, walked.files, known)), notes)
 
 
 def _faces(spec: str, options: DataOptions) -> Source:

@@ -1,4 +1,4 @@
-"""Picture files in a folder, a zip or a tar: what is there, the split and class of each file, and its bytes."""
+"""Picture files in a folder, a zip or a tar: what is there, but for what reverie wrote, and the bytes of each file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reverie.data.decode import Half
 from reverie.errors import ReverieError
+from reverie.marks import MARK, Written, written_in
 
 PICTURES = frozenset(
     (
@@ -26,8 +27,9 @@ PICTURES = frozenset(
     )
 )
 ARRAY = ".npy"
-SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+TABLES = frozenset((".csv", ".json"))  # may say classes and splits; see `reverie.data.tables`
 MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare far more than anybody means
+RUN = ("config.json", "model.safetensors")  # the files of a run; one of before marks names no other
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Entry:
     label: str | None = None
     half: Half = ""
     page: int = 0  # of the pictures in the file
+    digest: str = ""  # of the bytes by which the source is known; "" where it is an archive, known as a whole
 
 
 @dataclass
@@ -50,8 +53,12 @@ class Files:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by extension
     classes: list[str] = field(default_factory=list)  # in this order where given, else sorted
+    tables: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # the files that may say classes and splits
+    factors: dict[str, dict[str, float]] = field(default_factory=dict)  # attribute -> its value for each file by name
+    said: str = ""  # how the files were read, in words
+    notes: list[str] = field(default_factory=list)  # what else is to be said
 
-    def consider(self, name: str, size: int, read: Callable[[], bytes]) -> None:
+    def consider(self, name: str, size: int, read: Callable[[], bytes], digest: str = "") -> None:
         """Add one regular file; hidden ones are passed over."""
         name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
         suffix = os.path.splitext(name)[1].lower()
@@ -59,129 +66,127 @@ class Files:
             return
         if suffix not in PICTURES:
             self.other[suffix or "without extension"] += 1
+            if suffix in TABLES and size <= MEMBER_LIMIT:
+                self.tables[name] = read
         elif size > MEMBER_LIMIT:
             self.unreadable.append(
                 (name, f"{size / 2**20:.0f} MiB are more than the limit of {MEMBER_LIMIT // 2**20} MiB")
             )
         else:
-            self.entries.append(Entry(name, read))
+            self.entries.append(Entry(name, read, digest=digest))
 
-    def arrange(self) -> None:
-        """Give each entry its split and class, from the folders it lies in.
+    def leave_out_runs(self, names: Sequence[str]) -> None:
+        """Of an archive, whose files have these names: a run's samples are results and no data."""
+        there = set(names)
+        ends = [name[: -len(RUN[0])] for name in names if name.rpartition("/")[2] == RUN[0]]
+        runs = tuple(end for end in ends if end + RUN[1] in there)
+        if runs:
+            kept = [entry for entry in self.entries if not entry.name.startswith(runs)]
+            self.notes.append(left_out(len(runs), len(self.entries) - len(kept)))
+            self.entries = kept
 
-        Arrays are pictures where there are no others: beside pictures they are what somebody made of them.
-        """
-        if {entry.name.lower().endswith(ARRAY) for entry in self.entries} == {True, False}:
-            arrays = [entry for entry in self.entries if entry.name.lower().endswith(ARRAY)]
-            self.other[ARRAY] += len(arrays)
-            self.entries = [entry for entry in self.entries if entry not in arrays]
-        splits, labels = arrange([entry.name for entry in self.entries])
-        self.entries = [
-            Entry(entry.name, entry.read, split, label)
-            for entry, split, label in zip(self.entries, splits, labels, strict=True)
-        ]
-
-
-def arrange(names: Sequence[str]) -> tuple[list[int], list[str | None]]:
-    """Splits and class names of files from their paths.
-
-    Folders that wrap everything say nothing and are passed over. Then, if every file lies in a folder called train,
-    val(idation) or test, those are the splits; then, if every file lies in a folder, the first one is its class. A
-    single class is no class.
-    """
-    paths = [name.split("/") for name in names]
-    splits = [-1] * len(paths)
-    paths = _unwrapped(paths)
-    if paths and all(len(path) > 1 and path[0].lower() in SPLITS for path in paths):
-        splits = [SPLITS[path[0].lower()] for path in paths]
-        paths = [path[1:] for path in paths]
-    if all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) > 1:
-        return splits, [path[0] for path in paths]
-    return splits, [None] * len(paths)
+    def leave_out_arrays(self) -> None:
+        """Arrays are pictures where there are no others: beside pictures they are what somebody made of them."""
+        pictures = [entry for entry in self.entries if not entry.name.lower().endswith(ARRAY)]
+        if pictures and len(pictures) < len(self.entries):
+            self.other[ARRAY] += len(self.entries) - len(pictures)
+            self.entries = pictures
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a file lies in a source that has a folder for each side of pairs."""
-
-    side: str  # the side's folder; "" where the file lies in none
-    split: int  # as in `Entry`
-    key: str  # the path without the side and the extension: what two partners have in common
-
-
-def places(names: Sequence[str]) -> list[Place]:
-    """The side, split and key of files from their paths; any number of folders may come out as sides.
-
-    Folders that wrap everything are passed over, as in `arrange`. The folder of a side may lie above those of splits
-    (A/train), below them (train/A), or be one with them (trainA).
-    """
-    paths = _unwrapped([name.split("/") for name in names])
-    tops = {path[0].lower() for path in paths}
-    if all(top in SPLITS for top in tops):
-        paths = [[path[1], path[0].lower(), *path[2:]] if len(path) > 2 else ["", *path] for path in paths]
-    elif all(top[-1:] in ("a", "b") and top[:-1] in SPLITS for top in tops):
-        paths = [[path[0][-1].upper(), path[0][:-1].lower(), *path[1:]] for path in paths]
-    else:
-        paths = [path if len(path) > 1 else ["", *path] for path in paths]
-    divided = all(len(path) > 2 and path[1].lower() in SPLITS for path in paths)
-    return [
-        Place(path[0], SPLITS[path[1].lower()] if divided else -1, os.path.splitext("/".join(path[1:]))[0])
-        for path in paths
-    ]
-
-
-def _unwrapped(paths: list[list[str]]) -> list[list[str]]:
-    while paths and all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) == 1:
-        paths = [path[1:] for path in paths]
-    return paths
+def left_out(runs: int, files: int) -> str:
+    """What reverie wrote and is no data, in words."""
+    some = [f"{n} {what}{'s' * (n != 1)}" for n, what in ((runs, "run"), (files, "picture")) if n]
+    return f"{' and '.join(some)} that reverie wrote left out"
 
 
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Every file below ``folder`` as (name relative to it, its stat; None for a broken link), sorted.
+@dataclass
+class Walked:
+    """What lies below a folder."""
 
-    Links are followed. A folder that contains itself through a link is entered once.
+    files: list[tuple[str, os.stat_result | None]] = field(default_factory=list)  # name; stat, None for a broken link
+    written: list[tuple[str, os.stat_result | None]] = field(default_factory=list)  # results of reverie, left out
+    runs: list[str] = field(default_factory=list)  # folders that are runs, left out
+    empty: list[str] = field(default_factory=list)  # folders without any file
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of it."""
+        notes = []
+        pictures = sum(os.path.splitext(name)[1].lower() in PICTURES for name, _ in self.written)
+        if self.runs or pictures:
+            notes.append(left_out(len(self.runs), pictures))
+        notes += [f"the folder {name} is empty" for name in self.empty[:5]]
+        if len(self.empty) > 5:
+            notes.append(f"{len(self.empty) - 5} more folders are empty")
+        return notes
+
+
+def walk(folder: Path) -> Walked:
+    """Every file below ``folder``, by its name relative to it, sorted.
+
+    Hidden files are passed over, and what reverie wrote is left out: the files that a mark lists as they still are, and
+    runs. Where there is nothing else, results are what is meant, and are taken. Links are followed, but
+    for a folder that contains itself through one. Raises ReverieError for a folder that is a run itself.
     """
-    entered: set[tuple[int, int]] = set()
+    found = Walked()
 
-    def inside(directory: str, prefix: str) -> Iterator[tuple[str, os.stat_result | None]]:
+    def inside(directory: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
         own = os.stat(directory)
-        if (own.st_dev, own.st_ino) in entered:
+        if (own.st_dev, own.st_ino) in above:
             return
-        entered.add((own.st_dev, own.st_ino))
-        with os.scandir(directory) as found:
-            children = sorted(found, key=lambda child: child.name)
+        above |= {(own.st_dev, own.st_ino)}
+        with os.scandir(directory) as scanned:
+            children = sorted(scanned, key=lambda child: child.name)
+        names = {child.name for child in children}
+        mark = written_in(directory) if MARK in names else Written()
+        if mark.whole or names.issuperset(RUN):
+            found.runs.append(prefix.rstrip("/"))
+            return
+        if not names and prefix:
+            found.empty.append(prefix.rstrip("/"))
         for child in children:
             if _hidden(child.name):
                 continue
             try:
                 facts = child.stat()
             except OSError:
-                yield prefix + child.name, None
+                found.files.append((prefix + child.name, None))
                 continue
             if stat.S_ISDIR(facts.st_mode):
-                yield from inside(child.path, f"{prefix}{child.name}/")
+                inside(child.path, f"{prefix}{child.name}/", above)
+            elif mark.files.get(child.name, (-1, ""))[0] == facts.st_size:
+                found.written.append((prefix + child.name, facts))
             else:
-                yield prefix + child.name, facts
+                found.files.append((prefix + child.name, facts))
 
     try:
-        yield from inside(str(folder), "")
+        inside(str(folder), "", frozenset())
     except OSError as why:
-        raise ReverieError(f"Cannot read the folder {folder}: {why.strerror}; check its permissions.") from why
+        raise ReverieError(f"Cannot read the folder {why.filename}: {why.strerror}; check its permissions.") from why
+    if found.runs == [""]:
+        raise ReverieError(f"{folder} is a run of reverie and no data; give the folder of the pictures.")
+    if found.written and not any(os.path.splitext(name)[1].lower() in PICTURES for name, _ in found.files):
+        found.files, found.written = sorted([*found.files, *found.written], key=lambda file: file[0]), []
+    return found
 
 
-def files_in_folder(folder: Path, found: Sequence[tuple[str, os.stat_result | None]]) -> Files:
-    """The files that `walk` found."""
+def files_in_folder(
+    folder: Path, found: Sequence[tuple[str, os.stat_result | None]], known: Mapping[str, tuple[str, bytes | None]]
+) -> Files:
+    """The files that `walk` found; ``known`` are the digests of some, and their bytes where these are at hand."""
     files = Files()
     for name, facts in found:
         if facts is not None and stat.S_ISREG(facts.st_mode):
-            files.consider(name, facts.st_size, (folder / name).read_bytes)
+            digest, content = known.get(name, ("", None))
+            read = (folder / name).read_bytes if content is None else partial(bytes, content)
+            files.consider(name, facts.st_size, read, digest)
         elif os.path.splitext(name)[1].lower() in PICTURES:  # a pipe would block for ever
             files.unreadable.append((name, "a broken link" if facts is None else "not a regular file"))
-    files.arrange()
+    files.leave_out_arrays()
     return files
 
 
@@ -197,8 +202,9 @@ def files_in_zip(path: Path) -> Iterator[Files]:
         for member in archive.infolist():
             if not member.is_dir():
                 files.consider(member.filename, member.file_size, partial(archive.read, member))
+        files.leave_out_runs(archive.namelist())
+        files.leave_out_arrays()
         files.entries.sort(key=lambda entry: entry.name)
-        files.arrange()
         yield files
 
 
@@ -214,15 +220,17 @@ def is_tar(path: Path) -> bool:
 def files_in_tar(path: Path) -> Iterator[Files]:
     """In the archive's own order, since a compressed tar can only be read forwards at speed."""
     with ExitStack() as stack:
-        files = Files()
+        files, names = Files(), []
         try:
             archive = stack.enter_context(tarfile.open(path))
             for member in archive:
+                names.append(member.name)
                 if member.isreg():
                     files.consider(member.name, member.size, partial(_read_member, archive, member))
         except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as why:
             raise ReverieError(f"{path} is no readable tar file; it may be incomplete: fetch it again.") from why
-        files.arrange()
+        files.leave_out_runs(names)
+        files.leave_out_arrays()
         yield files
 
 

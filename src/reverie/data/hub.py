@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reverie.data.files import SPLITS, Entry, Files
+from reverie.data.files import Entry, Files
+from reverie.data.identity import identify
+from reverie.data.layouts import SPLITS
 from reverie.errors import ReverieError
 
 Loaded = dict[str, tuple[Any, str, str | None]]  # split -> (its rows, the picture column, the label column)
@@ -45,22 +48,18 @@ def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
     return images[0], labels[0] if len(labels) == 1 else None
 
 
-def key(loaded: Loaded) -> object:
-    """Changes with the files behind the data set."""
-    found = []
-    for split, (part, *columns) in loaded.items():
-        paths = [Path(file["filename"]) for file in part.cache_files]
-        found.append(
-            (split, len(part), columns, [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
-        )
-    return found
+def key(spec: str, loaded: Loaded, cache: Path) -> object:
+    """Changes with the bytes of the files behind the data set."""
+    paths = [str(Path(file["filename"]).resolve()) for part, *_ in loaded.values() for file in part.cache_files]
+    known = identify(Path("/"), [(path, os.stat(path)) for path in paths], cache, place=spec, named=False)
+    return known.key, [(split, len(part), columns) for split, (part, *columns) in loaded.items()]
 
 
 def files(loaded: Loaded) -> Files:
     """Each row as a file called split/number. Splits of other names than train, validation and test say nothing."""
     from datasets import Image
 
-    found = Files()
+    found = Files(said="classes and splits of the data set")
     named = len(loaded) > 1
     for split, (part, column, label) in loaded.items():
         pictures = part.select_columns([column]).cast_column(column, Image(decode=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reverie.data.layouts import LAYOUTS
 from reverie.errors import ReverieError, nearest
 from reverie.scale import DEPTHS, parse_range
 
@@ -35,12 +36,25 @@ class DataOptions:
         ""  # two sides, for translation: halves | folders | unpaired | or an operator's picture and the original
     )
     swap: bool = False  # exchange the sides A and B
+    sides: str = ""  # the folders or classes of pairs, A,B; else A is the first by the alphabet
+    layout: str = "auto"  # what folders say: auto | flat | classes | splits | splits-classes | sides | defects
+    classes: str = ""  # only these classes, in this order: cat,dog
+    labels: str = ""  # a table of classes or attributes: a .csv (file, class ...) or StyleGAN's dataset.json
+    split: str = ""  # a table of splits: a .csv (file, train | validation | test)
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}")
         if self.pair and self.pair not in (*SOURCES, *OPERATORS):
             raise ReverieError(f"data.pair={self.pair} is unknown{nearest(self.pair, (*SOURCES, *OPERATORS))}")
+        if self.layout not in ("auto", *LAYOUTS):
+            raise ReverieError(f"data.layout={self.layout} is unknown{nearest(self.layout, ('auto', *LAYOUTS))}")
+        if self.sides and self.pair not in ("folders", "unpaired"):
+            raise ReverieError("data.sides names the two folders of data.pair=folders, or the sides of unpaired.")
+        if self.sides and (len(self.side_names()) != 2 or len(set(self.side_names())) != 2):
+            raise ReverieError(f"data.sides={self.sides} must name two sides, as A,B.")
+        if len(set(self.class_names())) != len(self.class_names()):
+            raise ReverieError(f"data.classes={self.classes} names a class twice.")
         if self.swap and not self.pair:
             raise ReverieError("data.swap exchanges the sides of pairs; say with data.pair how they are made.")
         self.fixed_size()
@@ -55,6 +69,14 @@ class DataOptions:
             raise ReverieError(
                 f"data.validation={self.validation} and data.test={self.test} must be fractions, together below 1."
             )
+
+    def class_names(self) -> list[str]:
+        """The classes that are asked for, in their order; none where all are."""
+        return [name for part in self.classes.split(",") if (name := part.strip())]
+
+    def side_names(self) -> list[str]:
+        """The sides A and B that are asked for; none where they are not."""
+        return [name for part in self.sides.split(",") if (name := part.strip())]
 
     def fixed_size(self) -> tuple[int, int] | None:
         """(height, width) where the user fixed them, None for "auto"."""

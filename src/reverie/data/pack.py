@@ -8,6 +8,7 @@ footer was cut short and counts as absent.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -52,6 +53,14 @@ class Pack:
         kind = np.uint8 if self._offsets is not None else self.plan.scale.dtype
         self._pixels: Pixels = np.memmap(path, kind, "r", shape=shape)
 
+    def pixels_digest(self) -> str:
+        """Of the pixels as they are stored."""
+        digest = hashlib.blake2b(digest_size=16)
+        flat = self._pixels.reshape(-1).view(np.uint8)
+        for start in range(0, len(flat), 2**24):
+            digest.update(flat[start : start + 2**24].data)
+        return digest.hexdigest()
+
     def read(self, rows: NDArray[np.int64]) -> Pixels:
         """(n, C, H, W) as the scale stores it, a copy."""
         if self._offsets is None:
@@ -60,6 +69,11 @@ class Pack:
         for i, row in enumerate(rows):
             out[i] = unpacked(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
         return out
+
+
+def checksums(opened: Pack) -> tuple[str, int]:
+    """Of a pack's pixels and index: equal where two packs hold the same."""
+    return opened.pixels_digest(), zlib.crc32(json.dumps(opened.index).encode())
 
 
 def open_pack(path: Path) -> Pack | None:

@@ -7,11 +7,11 @@ an operator makes the other side when they are asked for. A side is a `Dataset` 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from reverie.data import build, operators
 from reverie.data.arrays import Arrays
-from reverie.data.dataset import Dataset, Division, Packed, Source, Split, divide, find, is_faces, open_source
+from reverie.data.dataset import Dataset, Division, Opener, Packed, Source, Split, divide, is_faces
 from reverie.data.decode import Half, Pixels
-from reverie.data.files import Entry, Files, places
+from reverie.data.files import Entry, Files
+from reverie.data.layouts import places
 from reverie.data.options import OPERATORS, DataOptions
+from reverie.data.reading import arranged, natural
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 
@@ -34,6 +36,7 @@ Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # from a data set and indi
 
 HALVES: tuple[Half, Half] = ("left", "right")
 ALONE = "has no partner on the other side"
+OTHER_SHAPE = "has other proportions than its partner, so that cut to one size they would no longer match"
 PORTION = 256  # pictures that an operator works on at a time, in numbers of four bytes
 
 
@@ -79,6 +82,12 @@ class Pairs(Dataset):
         a, b = self._a.names, self._b.names
         both = ((a[i % len(a)], b[i % len(b)]) for i in range(len(self)))
         return [one if one == other else f"{one} and {other}" for one, other in both]
+
+    @cached_property
+    def digests(self) -> Sequence[str]:
+        """Of both sides."""
+        a, b = self._a.digests, self._b.digests
+        return [f"{a[i % len(a)]} {b[i % len(b)]}" for i in range(len(self))]
 
     @property
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
@@ -128,6 +137,10 @@ class Made(Dataset):
         return self._source.names
 
     @property
+    def digests(self) -> Sequence[str]:
+        return self._source.digests
+
+    @property
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
         return self._source.factors
 
@@ -143,14 +156,8 @@ class Made(Dataset):
         return Made(self._source.split(which), self._operator, self._make)
 
 
-def open_pairs(
-    spec: str,
-    options: DataOptions,
-    cache: Path | None,
-    progress: build.Progress | None,
-    scales: Sequence[Scale] | None = None,
-) -> Pairs:
-    """The pairs of a source; what `open_dataset` does where ``options.pair`` is set.
+def open_pairs(opener: Opener) -> Pairs:
+    """The pairs of a source; what `open_dataset` does where its options have ``pair`` set.
 
     Where the source has both sides, each is packed for itself; "auto" brings both to the size that suits side B, and
     ``options.limit`` bounds each side. Pairs are divided into splits by the content of side B (see `divide`), or where
@@ -158,17 +165,19 @@ def open_pairs(
 
     Each side has its own black and white, and both are kept at the greater depth. Operators work at 8 bits.
     """
-    given = None if scales is None else tuple(scales[::-1] if options.swap else scales)
+    options = opener.options
+    if options.swap and opener.scales is not None:
+        opener = replace(opener, scales=opener.scales[::-1])
     sides = _made if options.pair in OPERATORS else _held
-    a, b, unreadable = sides(spec, options, cache, progress, given)
+    a, b, unreadable = sides(opener)
     if options.swap:
         a, b = b, a
     found = b.found if options.pair in OPERATORS else _found(a, b, len(unreadable))
-    return Pairs(spec, options, found, unreadable, a, b)
+    return Pairs(opener.spec, options, found, unreadable, a, b)
 
 
 def _single(options: DataOptions) -> DataOptions:
-    return replace(options, pair="", swap=False)
+    return replace(options, pair="", swap=False, sides="")
 
 
 def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
@@ -176,8 +185,12 @@ def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
     notes: list[str] = a.found["notes"]
     if notes != b.found["notes"]:
         notes = [f"side {name}: {note}" for name, found in sides.items() for note in found["notes"]]
+    said = sides["A"]["read as"]
+    if said != sides["B"]["read as"]:
+        said = f"{said}; {sides['B']['read as']}"
     return {
         "pictures": max(len(a), len(b)),
+        "read as": said,
         **{f"{key} of {name}": found[key] for key in ("sizes", "modes", "bits") for name, found in sides.items()},
         "not pictures": b.found["not pictures"],
         "unreadable": unreadable,
@@ -190,23 +203,17 @@ def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
 # Sides that are made
 
 
-def _made(
-    spec: str,
-    options: DataOptions,
-    cache: Path | None,
-    progress: build.Progress | None,
-    scales: tuple[Scale, ...] | None,
-) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
+def _made(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of single pictures, and what is unreadable."""
-    name = options.pair
-    if options.depth not in ("auto", "8"):
-        raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={options.depth}.")
+    name, spec = opener.options.pair, opener.spec
+    if opener.options.depth not in ("auto", "8"):
+        raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={opener.options.depth}.")
     if name == "labels" and not is_faces(spec):
         raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
-    single, scale = _single(options), scales[-1] if scales else None
-    picture = open_source(spec, find(spec, options), single, cache, progress, scale)
+    source, single = opener.find(), _single(opener.options)
+    picture = opener.open(source, single, opener.scales[-1] if opener.scales else None)
     if picture.facts.depth > 8:
-        picture = open_source(spec, find(spec, options), replace(single, depth="8"), cache, progress)
+        picture = opener.open(source, replace(single, depth="8"))
     make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
     b: Dataset = picture
     if name in operators.SIDE_B:
@@ -230,37 +237,32 @@ def _label_maps(source: Packed, indices: NDArray[np.int64]) -> Pixels:
 # Sides that the source has
 
 
-def _held(
-    spec: str,
-    options: DataOptions,
-    cache: Path | None,
-    progress: build.Progress | None,
-    scales: tuple[Scale, ...] | None,
-) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
+def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of the source, and what is unreadable."""
-    source, single = find(spec, options), _single(options)
+    options, source, single = opener.options, opener.find(), _single(opener.options)
     first, second = (
-        Source((source.key, options.pair, number), partial(_side, spec, source, options, number)) for number in (0, 1)
+        Source((source.key, options.pair, options.sides, number), partial(_side, opener, source, number), source.notes)
+        for number in (0, 1)
     )
-    scale_a, scale_b = scales or (None, None)
-    b = open_source(spec, second, single, cache, progress, scale_b)
+    scale_a, scale_b = opener.scales or (None, None)
+    b = opener.open(second, single, scale_b, arrange=False)
     _, height, width = b.pack.plan.shape
     sized = replace(single, size=f"{height}x{width}")
-    a = open_source(spec, first, sized, cache, progress, scale_a)
+    a = opener.open(first, sized, scale_a, arrange=False)
     depth = max(a.facts.depth, b.facts.depth)
     if a.facts.depth < depth:
-        a = open_source(spec, first, sized, cache, progress, replace(a.pack.plan.scale, depth=depth))
+        a = opener.open(first, sized, replace(a.pack.plan.scale, depth=depth), arrange=False)
     if b.facts.depth < depth:
-        b = open_source(spec, second, single, cache, progress, replace(b.pack.plan.scale, depth=depth))
-    unreadable = {*a.unreadable, *b.unreadable}
+        b = opener.open(second, single, replace(b.pack.plan.scale, depth=depth), arrange=False)
+    unreadable = dict([*a.unreadable, *b.unreadable])
     if options.pair != "unpaired":
-        a, b, alone = _matched(spec, options, a, b)
-        unreadable |= {(name, ALONE) for name in alone - {name for name, _ in unreadable}}
-    return a, b, sorted(unreadable)
+        a, b, alone = _matched(opener.spec, options, a, b)
+        unreadable = alone | unreadable
+    return a, b, sorted(unreadable.items())
 
 
-def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Packed, Packed, set[str]]:
-    """The pictures that can be read on both sides, in the order of side B, and the names of the others."""
+def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Packed, Packed, dict[str, str]]:
+    """The pictures that can be read on both sides, in the order of side B, and the names of the others, and why."""
     keys = [*a.names, *b.names]
     if options.pair == "folders":
         keys = [place.key for place in places(keys)]
@@ -269,6 +271,16 @@ def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Pac
     if not common:
         name, why = (*a.unreadable, *b.unreadable)[0]
         raise ReverieError(f"No pair in {spec} can be read on both sides; the first unreadable file is {name} ({why}).")
+    torn = [key for key in common if options.fit != "stretch" and not _alike(a.sizes[row_a[key]], b.sizes[row_b[key]])]
+    if len(torn) == len(common):
+        of_a, of_b = row_a[torn[0]], row_b[torn[0]]
+        size_a, size_b = ("x".join(map(str, sizes)) for sizes in (a.sizes[of_a], b.sizes[of_b]))
+        raise ReverieError(
+            f"Cut to one size, the partners in {spec} would no longer match, as they differ in their proportions: "
+            f"{a.names[of_a]} is {size_a}, {b.names[of_b]} {size_b} (height x width); data.fit=stretch brings all "
+            "of both to one size."
+        )
+    common = [key for key in common if key not in set(torn)]
     rows_a, rows_b = (np.array([row[key] for key in common]) for row in (row_a, row_b))
     splits, notes = divide({key: np.array(b.pack.index[key])[rows_b] for key in ("splits", "draws")}, options)
     content = _hash(a.fingerprint, b.fingerprint, rows_a.tolist(), rows_b.tolist())
@@ -278,24 +290,48 @@ def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Pac
         return side.divided(Division({"all": rows, **members}, notes, f"{content} {side.fingerprint}"))
 
     both = divided(a, rows_a), divided(b, rows_b)
-    alone = {*a.names, *b.names} - {name for side in both for name in side.names}
+    alone = dict.fromkeys({*a.names, *b.names} - {name for side in both for name in side.names}, ALONE)
+    alone |= {name: OTHER_SHAPE for key in torn for name in (a.names[row_a[key]], b.names[row_b[key]])}
     return *both, alone
 
 
+def _alike(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Whether two sizes (height, width) have the same proportions, within a pixel of the smaller."""
+    (height, width), (least_height, least_width) = sorted((one.tolist(), other.tolist()), reverse=True)
+    scales = least_height / height, least_width / width
+    return any(abs(height * s - least_height) <= 1 and abs(width * s - least_width) <= 1 for s in scales)
+
+
 @contextmanager
-def _side(spec: str, source: Source, options: DataOptions, number: int) -> Iterator[Content]:
+def _side(opener: Opener, source: Source, number: int) -> Iterator[Content]:
     """What the source holds of side A (0) or B (1)."""
+    spec, options = opener.spec, opener.options
     with source.read() as content:
         if options.pair == "halves":
-            yield _half(spec, content, HALVES[number])
+            whole = arranged(spec, content, options) if isinstance(content, Files) else content
+            yield _half(spec, whole, HALVES[number])
         elif isinstance(content, Arrays):
-            yield _class_of_arrays(spec, content, options.pair, number)
+            yield _class_of_arrays(spec, content, options, number)
         elif not content.entries:
             yield content  # for `build_files` to say so
         elif options.pair == "unpaired":
-            yield _unpaired(spec, content, number)
+            yield _unpaired(spec, content, options, number)
         else:
-            yield _folder(spec, content, options.limit, number)
+            yield _folder(spec, content, options, number)
+
+
+def _in_order(spec: str, names: Sequence[str], options: DataOptions) -> list[str]:
+    """The names of the sides, A first: as data.sides says, else as they come."""
+    asked = options.side_names()
+    if unknown := [name for name in asked if name not in names]:
+        raise ReverieError(f"{spec} has no side '{unknown[0]}'{nearest(unknown[0], names)}")
+    return asked or list(names)
+
+
+def _said(how: str, order: Sequence[str], options: DataOptions) -> str:
+    a, b = order
+    by = "as data.sides says" if options.sides else f"in their usual order; data.sides={b},{a} exchanges them"
+    return f"{how}: A is {a}, B is {b} ({by})"
 
 
 def _half(spec: str, content: Content, half: Half) -> Content:
@@ -306,11 +342,13 @@ def _half(spec: str, content: Content, half: Half) -> Content:
     return content.half(half)
 
 
-def _class_of_arrays(spec: str, arrays: Arrays, pair: str, number: int) -> Arrays:
-    if pair == "folders":
+def _class_of_arrays(spec: str, arrays: Arrays, options: DataOptions, number: int) -> Arrays:
+    if options.pair == "folders":
         raise ReverieError(f"{spec} has no folders to pair; data.pair=folders takes a folder or an archive of two.")
     _check_two(spec, 0 if arrays.labels is None else len(np.unique(arrays.labels)))
-    return arrays.of_class(number)
+    order = _in_order(spec, arrays.classes, options)
+    side = arrays.of_class(arrays.classes.index(order[number]))
+    return replace(side, said=_said("unpaired classes", order, options))
 
 
 def _check_two(spec: str, classes: int) -> None:
@@ -321,30 +359,43 @@ def _check_two(spec: str, classes: int) -> None:
         )
 
 
-def _unpaired(spec: str, files: Files, number: int) -> Files:
+def _unpaired(spec: str, files: Files, options: DataOptions, number: int) -> Files:
     """The files of one of two folders, or else of one of two classes."""
     folders = _folders(files)
+    if options.sides and folders.keys() >= set(options.side_names()):
+        folders = {name: folders[name] for name in options.side_names()}
     if _are_two(folders):
-        return replace(files, entries=[entry for _, entry in folders[sorted(folders)[number]]])
+        order = _in_order(spec, natural(folders), options)
+        said = _said("unpaired", order, options)
+        return replace(files, entries=[entry for _, entry in folders[order[number]]], said=said)
+    files = arranged(spec, files, options)
     labels = {entry.label for entry in files.entries if entry.label is not None}
+    if options.sides:
+        labels &= set(options.side_names())
     _check_two(spec, len(labels))
-    wanted = sorted(labels, key=files.classes.index if files.classes else None)[number]
-    return replace(files, entries=[replace(entry, label=None) for entry in files.entries if entry.label == wanted])
+    known = [name for name in files.classes if name in labels]
+    order = _in_order(spec, known or natural(labels), options)
+    chosen = [replace(entry, label=None) for entry in files.entries if entry.label == order[number]]
+    return replace(files, entries=chosen, said=_said("unpaired classes", order, options))
 
 
-def _folder(spec: str, files: Files, limit: int, number: int) -> Files:
+def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files:
     """The files of one of two folders that have a partner in the other; the others count as unreadable."""
     folders = _folders(files)
+    if options.sides and folders.keys() >= set(options.side_names()):
+        folders = {name: folders[name] for name in options.side_names()}
     if not _are_two(folders):
         raise ReverieError(
             f"data.pair=folders takes pictures in exactly two folders, one for each side; {_told(spec, folders)}."
         )
-    first, second = sorted(folders)
+    first, second = order = _in_order(spec, natural(folders), options)
     own: dict[str, Entry] = {}
     unreadable = list(files.unreadable)
     for key, entry in folders[(first, second)[number]]:
         if own.setdefault(key, entry) is not entry:
-            unreadable.append((entry.name, f"differs from {own[key].name} in its extension alone"))
+            same = os.path.splitext(entry.name)[0] == os.path.splitext(own[key].name)[0]
+            what = "extension" if same else "Unicode form"
+            unreadable.append((entry.name, f"differs from {own[key].name} in its {what} alone"))
     partners = {key for key, _ in folders[(second, first)[number]]}
     common = [key for key in own if key in partners]
     if not common:
@@ -354,7 +405,9 @@ def _folder(spec: str, files: Files, limit: int, number: int) -> Files:
             f"{examples}."
         )
     unreadable += [(entry.name, ALONE) for key, entry in own.items() if key not in partners]
-    return replace(files, entries=[own[key] for key in build.spread(common, common, limit)], unreadable=unreadable)
+    chosen = [own[key] for key in build.spread(common, common, options.limit)]
+    said = _said("pairs by name", order, options)
+    return replace(files, entries=chosen, unreadable=unreadable, said=said)
 
 
 def _folders(files: Files) -> dict[str, list[tuple[str, Entry]]]:

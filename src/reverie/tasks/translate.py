@@ -435,7 +435,7 @@ def _sources(word: str, out: Path | None) -> list[_Source]:
     own = [] if out is None or _identity(path) == _identity(out) else [out.resolve()]
     found = [
         _Source(str(path / name), path / name, Path(name))
-        for name, _ in walk(path)
+        for name, _ in walk(path).files
         if os.path.splitext(name)[1].lower() in PICTURES
         and not any(folder in (path / name).resolve().parents for folder in own)
     ]

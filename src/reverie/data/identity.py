@@ -1,0 +1,146 @@
+"""What identifies the files of a source: their bytes, and nothing else.
+
+Two folders unpacked from one archive may agree in every name, size and time and hold other pictures. So files are known
+by the digest of their bytes, and size, times and inode are only a fast path to it: a ledger in the cache says which
+digest a file at this place had when it was last read. A file is read again where any of them differs, and also where it
+had changed within two seconds of that reading, since clocks are coarse and a write may follow a read in one tick. What
+could not be read is never remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SETTLED_NS = 2 * 10**9  # a file that changed so shortly before it was read may have changed since
+KEPT_BYTES = 256 * 2**20  # of files that are read to be known, kept so that decoding them need not read again
+AT_ONCE = 256  # files for one thread at a time
+PIECE = 2**22  # bytes of a large file at a time
+
+Stamp = tuple[int, ...]  # bytes, change of the content and of the inode (ns), inode, device
+Listed = Sequence[tuple[str, os.stat_result | None]]  # files by name and stat, None where that failed
+
+
+@dataclass
+class Identity:
+    """What the files of a source are."""
+
+    key: str  # changes with the bytes of the files, and where they are `named` with their names
+    digests: dict[str, str] = field(default_factory=dict)  # of the files that were read now: none on the fast path
+    content: dict[str, bytes] = field(default_factory=dict)  # bytes of some of those
+    surprises: list[str] = field(default_factory=list)  # names of files that changed, and their stamps did not
+
+
+def identify(
+    folder: Path, listed: Listed, cache: Path, *, place: str = "", named: bool = True, trust: bool = True
+) -> Identity:
+    """The identity of the files ``listed`` in ``folder``.
+
+    ``place`` says which ledger they are in (default: the folder's). Without ``trust`` every file is read, whatever the
+    ledger says of it.
+    """
+    began = time.time_ns()
+    stamps = {name: _stamp(facts) for name, facts in listed}
+    ledger = cache / f"{_hash(place or str(folder.resolve()))}.ledger"
+    signature = _hash([*stamps.items(), named])
+    head, known = _recorded(ledger, signature if trust else None)
+    if trust and head.get("signature") == signature:
+        return Identity(str(head["key"]))
+    earlier = {name: line[0] for name, line in known.items() if stamps.get(name) == tuple(line[1:])}
+    found = {name: digest for name, digest in earlier.items() if trust}
+    wanted = [name for name, stamp in stamps.items() if stamp is not None and name not in found]
+    digests, content = _read(folder, wanted)
+    found |= digests
+    key = _hash([(name if named else "", found.get(name)) for name in stamps])
+    settled = {
+        name: [found[name], *stamp]
+        for name, stamp in stamps.items()
+        if stamp is not None and name in found and max(stamp[1:3]) < began - SETTLED_NS
+    }
+    _record(ledger, {"signature": signature if len(settled) == len(stamps) else "", "key": key}, settled)
+    surprises = [name for name, digest in earlier.items() if found.get(name, digest) != digest]
+    return Identity(key, digests, content, surprises)
+
+
+def _stamp(facts: os.stat_result | None) -> Stamp | None:
+    """None of a broken link, and of what is no regular file: a pipe would block for ever."""
+    if facts is None or not stat.S_ISREG(facts.st_mode):
+        return None
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev
+
+
+def digest_of(content: bytes) -> bytes:
+    """What tells one content from another: 16 bytes."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The digests of files, and the bytes of as many as may be kept; files that cannot be read are in neither."""
+    digests: dict[str, str] = {}
+    content: dict[str, bytes] = {}
+    left = KEPT_BYTES
+
+    def portion(some: Sequence[str]) -> list[tuple[str, str, bytes | None]]:
+        return [(name, *found) for name in some if (found := _content(os.path.join(folder, name))) is not None]
+
+    parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for results in pool.map(portion, parts):
+            for name, digest, data in results:
+                digests[name] = digest
+                if data is not None and len(data) <= left:
+                    content[name] = data
+                    left -= len(data)
+    return digests, content
+
+
+def _content(path: str) -> tuple[str, bytes | None] | None:
+    """The digest of a file, and its bytes where they are few; None where it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(PIECE)
+            if len(data) < PIECE:
+                return digest_of(data).hex(), data
+            digest = hashlib.blake2b(data, digest_size=16)
+            while data := stream.read(PIECE):
+                digest.update(data)
+            return digest.hexdigest(), None
+    except OSError:
+        return None
+
+
+def _hash(what: object) -> str:
+    return digest_of(repr(what).encode(errors="surrogatepass")).hex()
+
+
+def _recorded(ledger: Path, signature: str | None) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The first line of a ledger, and where it is not of this signature the lines of its files; empty if damaged."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError), ledger.open(encoding="utf-8") as lines:
+        head: dict[str, Any] = dict(json.loads(lines.readline()))
+        if head["signature"] == signature:
+            return head, {}
+        files: dict[str, list[Any]] = dict(json.loads(lines.readline()))
+        return head, files
+    return {}, {}
+
+
+def _record(ledger: Path, head: dict[str, str], files: dict[str, list[Any]]) -> None:
+    """Write a ledger, whole or not at all; a cache that cannot be written is told by whoever writes the pack."""
+    temporary = ledger.with_name(f"{ledger.stem}.{uuid.uuid4().hex[:8]}.tmp")
+    with contextlib.suppress(OSError):
+        try:
+            ledger.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(f"{json.dumps(head)}\n{json.dumps(files)}\n", encoding="utf-8")
+            os.replace(temporary, ledger)
+        finally:
+            temporary.unlink(missing_ok=True)

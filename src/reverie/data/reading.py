@@ -1,0 +1,130 @@
+"""Which split and class each picture file has: from its folders by a layout, or from a table, as the options ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reverie.data.files import Files
+from reverie.data.identity import digest_of
+from reverie.data.layouts import Reading, arrange
+from reverie.data.options import DataOptions
+from reverie.data.tables import DATASET_JSON, Table, read_labels, read_splits
+from reverie.errors import ReverieError, nearest
+
+
+def arranged(what: str, files: Files, options: DataOptions) -> Files:
+    """The files with their splits and classes, without those that are left out; ``said`` tells how in words.
+
+    Raises ReverieError where the folders could mean two things, or a table or class that is asked for is not there.
+    """
+    if not files.entries:
+        return files
+    entries, names, notes = files.entries, [entry.name for entry in files.entries], list(files.notes)
+    if files.said:  # a data set that says by itself what is what
+        reading = Reading([entry.split for entry in entries], [entry.label for entry in entries], said=files.said)
+        table, factors = None, files.factors
+    else:
+        table = _labels(what, files, options, names)
+        reading = _by_folders(what, names, options, table)
+        factors = {}
+    if table is not None:
+        reading, more = _by_table(reading, table, len(names))
+        notes += more
+        factors = {key: {names[i]: number for i, number in values.items()} for key, values in table.factors.items()}
+    if options.split:
+        given = read_splits(options.split, _content(what, files, options.split), names)
+        left = dict.fromkeys(set(range(len(names))) - given.keys(), f"that {options.split} does not name")
+        reading = replace(
+            reading,
+            splits=[given.get(i, -1) for i in range(len(names))],
+            left=reading.left | left,
+            said=f"{reading.said}; splits from {options.split}{_told(left)}",
+        )
+    classes = files.classes
+    if options.classes:
+        classes = options.class_names()
+        there = {label for label in reading.labels if label is not None}
+        if unknown := [name for name in classes if name not in there]:
+            known = nearest(unknown[0], there) if there else "; its pictures have no classes."
+            raise ReverieError(f"{what} has no class '{unknown[0]}'{known}")
+        left = {i: "of other classes" for i, label in enumerate(reading.labels) if label not in classes}
+        left = {i: why for i, why in left.items() if i not in reading.left}
+        reading = replace(reading, left=reading.left | left, said=f"{reading.said}{_told(left)}")
+    kept = [
+        replace(entry, split=split, label=label)
+        for i, (entry, split, label) in enumerate(zip(entries, reading.splits, reading.labels, strict=True))
+        if i not in reading.left
+    ]
+    return replace(files, entries=kept, classes=classes, factors=factors, said=reading.said, notes=notes)
+
+
+def outside(options: DataOptions) -> list[object]:
+    """What of the options lies in files elsewhere: changes with their bytes."""
+    named = [Path(name) for name in (options.labels, options.split) if name]
+    return [digest_of(path.read_bytes()).hex() if path.is_file() else None for path in named]
+
+
+def _by_folders(what: str, names: Sequence[str], options: DataOptions, table: Table | None) -> Reading:
+    if table is None or options.layout != "auto":
+        return arrange(names, options.layout, what)
+    try:  # the table says the classes: folders can say the splits, and a shard is none
+        found = arrange(names, "splits", what)
+    except ReverieError:
+        found = None
+    return arrange(names, "flat", what) if found is None or found.left else found
+
+
+def _by_table(reading: Reading, table: Table, count: int) -> tuple[Reading, list[str]]:
+    """The reading with the classes of a table, and what is to be said of that."""
+    notes = []
+    if table.missing:
+        notes.append(f"{table.missing} row{'s' * (table.missing != 1)} of the table name no picture that is there")
+    if not table.labels and not table.factors:
+        return reading, notes
+    named = set(table.labels).union(*table.factors.values())
+    labels = [table.labels.get(i) for i in range(count)]
+    left = dict.fromkeys(set(range(count)) - named, "that the table does not name")
+    classes = len(set(table.labels.values()))
+    said = [
+        *([f"{classes} classes from a table"] if classes else []),
+        *([f"{len(table.factors)} attributes from a table"] if table.factors else []),
+        *([] if reading.said == "no classes" else [reading.said]),
+    ]
+    return Reading(reading.splits, labels, reading.left | left, "; ".join(said) + _told(left)), notes
+
+
+def _labels(what: str, files: Files, options: DataOptions, names: Sequence[str]) -> Table | None:
+    """The table that is asked for, or that a data set of StyleGAN's tools brings."""
+    if options.labels:
+        return read_labels(options.labels, _content(what, files, options.labels), names)
+    inside = [name for name in files.tables if name.rpartition("/")[2] == DATASET_JSON]
+    if options.layout != "auto" or len(inside) != 1:
+        return None
+    try:
+        found = read_labels(inside[0], files.tables[inside[0]](), names)
+    except (ReverieError, OSError):  # of something else, by the same name
+        return None
+    return found if found.labels else None
+
+
+def _content(what: str, files: Files, name: str) -> bytes:
+    """The bytes of a table, which lies in the data or elsewhere."""
+    inside = [read for path, read in files.tables.items() if name in (path, path.rpartition("/")[2])]
+    try:
+        if len(inside) == 1:
+            return inside[0]()
+        return Path(name).expanduser().read_bytes()
+    except OSError as why:
+        raise ReverieError(f"There is no table {name}, neither in {what} nor at that path ({why.strerror}).") from why
+
+
+def _told(left: dict[int, str]) -> str:
+    count = len(left)
+    return f"; {count} picture{'s' * (count != 1)} {next(iter(left.values()))} left out" if left else ""
+
+
+def natural(names: Collection[str]) -> list[str]:
+    """Class names in their order: as numbers where all are numbers, so that 2 comes before 10."""
+    return sorted(names, key=lambda name: (int(name), name)) if all(map(str.isdecimal, names)) else sorted(names)

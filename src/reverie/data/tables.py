@@ -1,0 +1,142 @@
+"""Classes, attributes and splits of picture files out of a table: a .csv, or the dataset.json of StyleGAN's tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reverie.data.layouts import SPLITS
+from reverie.errors import ReverieError
+
+CLASS_COLUMNS = ("class", "label", "category", "target")
+DATASET_JSON = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a table says of files, by their number among the names that were asked for."""
+
+    labels: dict[int, str] = field(default_factory=dict)
+    factors: dict[str, dict[int, float]] = field(default_factory=dict)  # attribute -> its value for each file
+    missing: int = 0  # rows whose file is not there
+
+
+def read_labels(what: str, content: bytes, names: Sequence[str]) -> Table:
+    """Classes and attributes. Raises ReverieError where the table is none of these names."""
+    if what.lower().endswith(".json"):
+        return _dataset_json(what, content, names)
+    head, rows, missing = _csv(what, content, names)
+    columns = [[row[i] for _, row in rows] for i in range(len(head))]
+    classes = [i for i, name in enumerate(head) if name.lower() in CLASS_COLUMNS]
+    if not classes and len(head) == 1:
+        classes = [0]
+    factors = {}
+    for i, name in enumerate(head):
+        if i in classes[:1]:
+            continue
+        numbers = [_number(text) for text in columns[i]]
+        if all(number is not None for number in numbers):
+            factors[name] = {at: number for (at, _), number in zip(rows, numbers, strict=True) if number is not None}
+    if not classes and not factors:
+        raise ReverieError(
+            f"{what} has no column of classes, and none of numbers; call one {CLASS_COLUMNS[0]} (its columns: "
+            f"{', '.join(head)})."
+        )
+    labels = {at: row[classes[0]] for at, row in rows} if classes else {}
+    return Table(labels, factors, missing)
+
+
+def read_splits(what: str, content: bytes, names: Sequence[str]) -> dict[int, int]:
+    """The split of each file that the table names: 0, 1, 2 for train, validation, test."""
+    head, rows, _ = _csv(what, content, names)
+    column = next((i for i, name in enumerate(head) if name.lower() == "split"), 0)
+    found = {}
+    for at, row in rows:
+        split = SPLITS.get(row[column].lower())
+        if split is None:
+            raise ReverieError(f"{what} says that {names[at]} is in '{row[column]}'; say train, validation or test.")
+        found[at] = split
+    return found
+
+
+def _dataset_json(what: str, content: bytes, names: Sequence[str]) -> Table:
+    try:
+        labels: Any = json.loads(content)["labels"]
+        pairs = [] if labels is None else [(str(name), label) for name, label in labels]
+    except (ValueError, TypeError, KeyError, RecursionError) as why:
+        raise ReverieError(f'{what} is no table of labels; expected is {{"labels": [["FILE", NUMBER], ...]}}.') from why
+    if any(isinstance(label, bool) or not isinstance(label, int | str) for _, label in pairs):
+        raise ReverieError(f"{what} holds labels that are no class numbers; only one class for each picture is read.")
+    find = _Names(names)
+    found = {at: str(label) for name, label in pairs if (at := find(name)) is not None}
+    if pairs and not found:
+        raise ReverieError(f"{what} names none of the pictures; the first that it names is {pairs[0][0]}.")
+    return Table(found, {}, len(pairs) - len(found))
+
+
+def _csv(what: str, content: bytes, names: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]], int]:
+    """The columns behind the first, the number of each file that is there with its cells, and how many are not."""
+    try:
+        text = content.decode("utf-8-sig")
+        first = text.splitlines()[0] if text.strip() else ""
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=_delimiter(first)) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as why:
+        raise ReverieError(f"{what} cannot be read as a table ({why}); save it as .csv in UTF-8.") from why
+    if not lines or len(lines[0]) < 2:
+        raise ReverieError(f"{what} needs two columns at least: the file's name, and what is said of it.")
+    find = _Names(names)
+    head, rows = [cell.strip() for cell in lines[0]], lines[1:]
+    if find(lines[0][0]) is not None:  # there is no line of names
+        head, rows = ["file", *(f"column {i}" for i in range(1, len(head)))], lines
+    if len(head) == 2 and head[1].startswith("column "):
+        head[1] = CLASS_COLUMNS[0]
+    if uneven := next((row for row in rows if len(row) != len(head)), None):
+        raise ReverieError(f"{what} has {len(head)} columns, and {len(uneven)} in the row of {uneven[0][:80]}.")
+    found: dict[int, list[str]] = {}
+    places = [find(row[0].strip()) for row in rows]
+    for at, row in zip(places, rows, strict=True):
+        cells = [cell.strip() for cell in row[1:]]
+        if at is not None and found.setdefault(at, cells) != cells:
+            raise ReverieError(f"{what} says two things of {names[at]}: {found[at]} and {cells}.")
+    if not found:
+        raise ReverieError(f"{what} names none of the pictures; the first that it names is {(rows or lines)[0][0]}.")
+    return head[1:], list(found.items()), places.count(None)
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+class _Names:
+    """Finds a file by what a table calls it: its path, or the end of it, with or without the extension, if unique."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._whole: Mapping[str, int] = {name: i for i, name in enumerate(names)}
+        self._short: dict[str, int | None] = {}
+        for i, name in enumerate(names):
+            base = name.rpartition("/")[2]
+            for key in {base, os.path.splitext(base)[0], os.path.splitext(name)[0]}:
+                self._short[key] = None if key in self._short and self._short[key] != i else i
+
+    def __call__(self, name: str) -> int | None:
+        name = name.replace("\\", "/").removeprefix("./")
+        if name in self._whole:
+            return self._whole[name]
+        if name in self._short:
+            return self._short[name]
+        base = name.rpartition("/")[2]
+        return self._short.get(base)
