@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from cases import FACTS, tiny
+from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import to_tensor
@@ -431,7 +432,7 @@ NAMES = ["a.png", 'with, comma "and" quote.png', "<script>alert(1)</script>", "l
 
 def test_csv_round_trip(tmp_path: Path) -> None:
     write_csv(tmp_path / "new" / "odd.csv", NAMES, SCORES, P_VALUES, ODD)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["odd.csv"]
+    assert visible(tmp_path / "new") == ["odd.csv"]
     with (tmp_path / "new" / "odd.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == NAMES
@@ -481,7 +482,7 @@ def test_a_sheet_without_heat_and_of_many(tmp_path: Path, monkeypatch: pytest.Mo
     for heat, count in ((torch.zeros(3, 8, 8), 4), (None, 3)):
         with pytest.raises(ReverieError, match="4 names and 3"):
             write_sheet(tmp_path / "bad.html", noise(count).images, NAMES, SCORES, P_VALUES, ODD, heat)
-    assert [path.name for path in tmp_path.iterdir()] == ["odd.html"]
+    assert visible(tmp_path) == ["odd.html"]
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ReverieError, match="a file is in the way"):
         write_sheet(tmp_path / "file" / "odd.html", noise(4).images, NAMES, SCORES, P_VALUES, ODD)

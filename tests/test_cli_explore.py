@@ -275,7 +275,8 @@ def test_cluster(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture
     assert rows[0] == "name,cluster,distance"
     assert len(rows) - 1 == sum(figures["sizes"]) > 3
     assert 0 < figures["purity"] <= 1
-    assert "cannot embed" in fails(capsys, "cluster", trained("gan"), "digits", *words)
+    assert "cannot embed" in fails(capsys, "cluster", trained("gan"), "digits", "--out", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_compress(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 import reverie
 from cases import tiny
-from commands import fails, run, succeeds, words_for
+from commands import fails, run, succeeds, visible, words_for
 from reverie import registry
 from reverie.capabilities import Bounds, Conditions, Encodes, Samples, Translates
 from reverie.cli.shared import held_out, load, pictures_like
@@ -70,10 +70,6 @@ def opened(spec: Path) -> reverie.Dataset:
     return reverie.open_dataset(str(spec), DataOptions(size="8x8"))
 
 
-def names(path: Path) -> list[str]:
-    return sorted(file.name for file in path.iterdir())
-
-
 # Anomaly
 
 
@@ -81,7 +77,7 @@ def test_anomaly_says_what_the_detector_says(trained: Trained, tmp_path: Path, c
     normal, images = folder(tmp_path / "normal", flat=25), folder(tmp_path / "images", flat=6, noise=9)
     words = ["anomaly", trained("vae"), images, "--normal", normal, "--rate", 0.1, "--good", "flat"]
     figures = json.loads(succeeds(capsys, *words, "--out", tmp_path / "out"))
-    assert names(tmp_path / "out") == ["figures.json", "odd.png", "scores.csv", "sheet.html"]
+    assert visible(tmp_path / "out") == ["figures.json", "odd.png", "scores.csv", "sheet.html"]
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == figures
 
     model, pictures = reverie.load(trained("vae")).model, opened(images)
@@ -299,7 +295,7 @@ def judge(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_transfer_measures_and_exports(trained: Trained, judge: Path, tmp_path: Path, capsys: Capture) -> None:
-    assert names(judge) == ["classifier.json", "classifier.safetensors", "figures.json"]
+    assert visible(judge) == ["classifier.json", "classifier.safetensors", "figures.json"]
     figures = json.loads((judge / "figures.json").read_text())
     model, training, test = reverie.load(trained("vae")).model, digits("train"), digits("test")
     wanted = {count: reverie.transfer(model, training, test, labels=count) for count in (20, 40)}

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from commands import visible
 from pictures import Opener, everything, fill, opener, picture, png
 from reverie.data import DataOptions, augment, contact_sheet, open_dataset, pack, save_grid, to_tensor, to_uint8
 from reverie.data.dataset import divide
@@ -181,7 +182,7 @@ def test_grids(tmp_path: Path, channels: int, mode: str) -> None:
     assert np.array_equal(shown[8:, 10:18].transpose(2, 0, 1), pixels[4, : len(image.getbands())])
     save_grid(to_tensor(pixels), tmp_path / "tensor.png", columns=3)
     assert (tmp_path / "tensor.png").read_bytes() == (tmp_path / "new" / "grid.png").read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "tensor.png"]
+    assert visible(tmp_path) == ["new/grid.png", "tensor.png"]
 
 
 def test_contact_sheets_show_every_class(opened: Opener, tmp_path: Path) -> None:

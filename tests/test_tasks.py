@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from commands import visible
 from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs, Samples
 from reverie.engine.randomness import Draw
@@ -118,7 +119,10 @@ def test_classes_in_rotation_by_name_and_by_number() -> None:
     assert first_pixels(sample(model, 5, labels=["dog", "ant"], batch=3)) == [3, 0, 3, 0, 3]
     assert first_pixels(sample(model, 4, labels=[1])) == [1, 1, 1, 1]
     assert first_pixels(sample(model, 2, labels=torch.tensor([2, 1]))) == [2, 1]
-    assert first_pixels(sample(model, 2, labels=["3", "1"])) == [2, 1]  # a name first, then a number
+    assert first_pixels(sample(model, 2, labels=["3", 3])) == [2, 3]  # a word is a name first
+    with pytest.raises(ReverieError, match="no class 1; where classes are called by numbers, give one: ant, bee, 3, d"):
+        sample(model, 2, labels=["1"])
+    assert first_pixels(sample(Classy("ant", "bee"), 1, labels=["1"])) == [1]
 
 
 def test_sample_says_what_is_wrong() -> None:
@@ -179,10 +183,26 @@ def test_embed_is_the_encoder_on_every_picture() -> None:
         embed(Classy("a"), data)
 
 
+def test_names_are_asked_for_once() -> None:
+    class Asked(Set):
+        asked = 0
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "names":
+                Asked.asked += 1
+            return super().__getattribute__(name)
+
+    data = Asked(9)
+    Asked.asked = 0
+    rows = np.array([5, 2, 7])
+    assert list(embed(Plain(), data, batch=2, indices=rows).names) == [f"naïve {i}.png" for i in rows]
+    assert Asked.asked == 1  # a subset makes its list anew each time
+
+
 def test_npz_round_trip_without_pickle(tmp_path: Path) -> None:
     found = embed(Plain(), Set(4, ("x", "ÿ")))
     found.save(tmp_path / "new" / "codes.npz")
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["codes.npz"]
+    assert visible(tmp_path / "new") == ["codes.npz"]
     with np.load(tmp_path / "new" / "codes.npz", allow_pickle=False) as file:
         assert set(file) == {"codes", "logvar", "names", "labels", "classes"}
         np.testing.assert_array_equal(file["codes"], found.codes)

@@ -16,7 +16,8 @@ import reverie
 from cases import SMALL
 from reverie.engine.checkpoint import Checkpoints
 from reverie.engine.loop import Diverged, Loop
-from reverie.training import default_folder, train
+from reverie.run_folder import default_folders, newest_default
+from reverie.training import train
 
 
 def settings(**train_: Any) -> dict[str, dict[str, Any]]:
@@ -29,7 +30,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path: Path) -> None:
     names = {p.name for p in run.path.iterdir()}
     assert names == {
         "config.json", "model.safetensors", "README.md", "metrics.jsonl", "events.jsonl", "report.html", "samples",
-        "state",
+        "state", ".lock", ".reverie",
     }  # fmt: skip
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["images"]) for line in lines] == [(4, 64), (8, 128), (12, 192)]
@@ -103,12 +104,13 @@ def test_tensorboard_is_a_sink_where_asked(tmp_path: Path) -> None:
 
 def test_folders_are_numbered_and_resume_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_folder("vae", "a/digits.zip", False) == Path("runs/vae-digits")
-    Path("runs/vae-digits").mkdir(parents=True)
-    assert default_folder("vae", "digits", False) == Path("runs/vae-digits-2")
-    assert default_folder("vae", "digits", True) == Path("runs/vae-digits")
-    Path("runs/vae-digits-2").mkdir()
-    assert default_folder("vae", "digits", True) == Path("runs/vae-digits-2")
+    assert next(default_folders("vae", "a/digits.zip")) == Path("runs/vae-digits")
+    assert newest_default("ae", "digits") is None
+    for name in ("ae-digits", "ae-digits-2"):
+        assert train("ae", "digits", settings=settings(steps=1), quiet=True).path == Path("runs") / name
+        assert newest_default("ae", "digits") == Path("runs") / name
+    resumed = train("ae", "digits", resume=True, settings={"train": {"steps": 2}}, quiet=True)
+    assert resumed.path == Path("runs/ae-digits-2")
 
 
 def test_the_api_s_names_are_functions_however_often_they_are_asked_for() -> None:

@@ -21,7 +21,7 @@ from PIL import Image, ImageCms
 from torch import Tensor, nn
 
 from cases import tiny
-from commands import fails, succeeds
+from commands import fails, succeeds, visible
 from reverie import artifact
 from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
@@ -827,10 +827,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "in"
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def test_a_run_on_disk_translates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path / "run", "pix2pix", Facts(4, 8, 8, sides=(1, 3)))
     Image.fromarray(BYTES[:, :, 0]).save(tmp_path / "a.png")
@@ -847,17 +843,18 @@ def test_a_run_on_disk_translates(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_a_folder_keeps_its_names(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert succeeds(capsys, "translate", "run", "in") == "2 pictures in translated\n"
-    assert files(Path("translated")) == ["a.PNG", "deep/b.png"]
+    assert visible(Path("translated")) == ["a.PNG", "deep/b.png"]
     with Image.open("translated/a.PNG") as out:
         assert np.array_equal(np.asarray(out)[:, :, 3], BYTES[:, :, 3])
     # A second time from above: what the first left is no input, and is replaced.
-    assert succeeds(capsys, "translate", "run", ".") == "2 pictures in translated\n"
-    assert files(Path("translated")) == ["a.PNG", "deep/b.png", "in/a.PNG", "in/deep/b.png"]
+    assert "would lie in a folder that is read" in fails(capsys, "translate", "run", ".")
+    assert succeeds(capsys, "translate", "run", ".", "--out", "translated") == "2 pictures in translated\n"
+    assert visible(Path("translated")) == ["a.PNG", "deep/b.png", "in/a.PNG", "in/deep/b.png"]
 
 
 def test_files_are_told_apart(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert succeeds(capsys, "translate", "run", "in/a.PNG", "in/deep/b.gif", "--out", "x.d") == "2 pictures in x.d\n"
-    assert files(Path("x.d")) == ["a.PNG", "b.png"]
+    assert visible(Path("x.d")) == ["a.PNG", "b.png"]
     Image.fromarray(BYTES).save("in/deep/b.png")
     assert "in/deep/b.gif and in/deep/b.png would both become y/" in fails(
         capsys, "translate", "run", "in", "--out", "y"
@@ -875,16 +872,16 @@ def test_a_broken_file_is_named_and_the_others_are_written(
     with pytest.raises(SystemExit) as stopped:
         main(["translate", "run", "in", "missing.png"])
     said = capsys.readouterr()
-    assert (stopped.value.code, said.out) == (2, "")
+    assert (stopped.value.code, said.out) == (1, "")
     assert said.err.splitlines() == [
         "reverie: in/bad .png: not a picture, or of a format that cannot be read",
         "reverie: in/gone.png: no such file or directory",
         "reverie: in/pipe.jpg: not a regular file",
         "reverie: in/six.npy: a picture of 6 channels, where the model takes 3",
         "reverie: missing.png: no such file or directory",
-        "reverie: 5 of 7 pictures could not be read; 2 were translated.",
+        "reverie: 5 of 7 pictures failed; 2 were translated.",
     ]
-    assert files(Path("translated")) == ["a.PNG", "deep/b.png"]
+    assert visible(Path("translated")) == ["a.PNG", "deep/b.png"]
 
 
 def test_notes_are_given_once_for_each_kind(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -916,12 +913,12 @@ def test_from_stdin_to_stdout(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     with pytest.raises(SystemExit):
         main(["translate", "run", "-"])
-    assert files(Path("translated")) == ["stdin.png"]
+    assert visible(Path("translated")) == ["stdin.png"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(SystemExit) as stopped:
         main(["translate", "run", "-", "--out", "-"])
     said = capsysbinary.readouterr()
-    assert stopped.value.code == 2
+    assert stopped.value.code == 1
     assert said.out.replace(b"1 pictures in translated\n", b"") == b""
     assert b"standard input: the file is empty" in said.err
 
@@ -938,12 +935,12 @@ def test_one_picture_into_one_file(model: Toy, folder: Path, capsys: pytest.Capt
 
 
 def test_no_picture_that_is_given_is_replaced(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    before = {name: (folder / name).read_bytes() for name in visible(folder)}
     Path("link").symlink_to(folder)
     words = (["in", "--out", "in"], ["in/a.PNG", "--out", "in"], ["in/a.PNG", "--out", "link/a.PNG"])
     for more in (*words, ["in/deep/b.gif", "in/a.PNG", "--out", "link"]):
         assert "stays as it is" in fails(capsys, "translate", "run", *more)
-    assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+    assert {name: (folder / name).read_bytes() for name in visible(folder)} == before
 
 
 def test_words_of_the_command_that_are_wrong(model: Toy, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.files import replacing, savable
+from reverie.files import encodable, replacing, savable, unreadable
 from reverie.networks.pool import Pool
 from reverie.scale import DTYPES, KINDS, Scale, is_span
 
@@ -91,8 +91,8 @@ def describe(name: str, model: Model, sections: dict[str, dict[str, Any]], data:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write config.json."""
-    with replacing(folder / CONFIG) as temporary:
+    """Write config.json. It is not noted as a result: no command may write over the files of a run."""
+    with replacing(folder / CONFIG, noted=False) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -102,8 +102,8 @@ def write_weights(folder: Path, model: Model) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Pool):
             tensors |= {f"{name}.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file(savable(tensors), temporary)
+    with replacing(folder / WEIGHTS, noted=False) as temporary, encodable(temporary) as named:
+        save_file(savable(tensors), named)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -116,6 +116,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ValueError("too large")
         text = file.read_text(encoding="utf-8")
         config: Any = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except PermissionError as error:
+        raise unreadable(file) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ReverieError(
             f"{file} is damaged: it can't be read as JSON ({_first_line(error)}). Restore it from a copy of the run."
@@ -154,16 +156,19 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     if not _is_file(file):
         raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
     try:
-        with safe_open(file, framework="pt") as opened:
-            slices = {k: opened.get_slice(k) for k in list(opened.keys())}
-            found = {k: f"{v.get_dtype()} {tuple(v.get_shape())}" for k, v in slices.items()}
-        for key in sorted(wanted.keys() | found.keys()):
-            if wanted.get(key) != found.get(key):
-                raise ReverieError(
-                    f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')[:200]} in the file, "
-                    f"{wanted.get(key, 'nothing')} expected."
-                )
-        tensors = load_file(file)
+        with encodable(file) as named:
+            with safe_open(named, framework="pt") as opened:
+                slices = {k: opened.get_slice(k) for k in list(opened.keys())}
+                found = {k: f"{v.get_dtype()} {tuple(v.get_shape())}" for k, v in slices.items()}
+            for key in sorted(wanted.keys() | found.keys()):
+                if wanted.get(key) != found.get(key):
+                    raise ReverieError(
+                        f"{file} does not fit {CONFIG} at '{key[:200]}': {found.get(key, 'nothing')[:200]} in the "
+                        f"file, {wanted.get(key, 'nothing')} expected."
+                    )
+            tensors = load_file(named)
+    except PermissionError as error:
+        raise unreadable(file) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ReverieError(f"{file} is damaged: {_first_line(error)}. Restore it from a copy.") from error
     model = build_model(config["model"], settings, facts)
@@ -194,7 +199,9 @@ def _first_line(error: Exception) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name too long, a folder that may not be entered
+    except PermissionError as error:  # of the folder
+        raise unreadable(path) from error
+    except OSError:  # a name too long
         return False
 
 
@@ -228,6 +235,8 @@ def _check(config: dict[str, Any], file: Path) -> None:
     for field in ("spec", "fingerprint"):
         if not isinstance(config["data"].get(field), str):
             refuse(f"data.{field}", "is missing or no word")
+    if not isinstance(config["data"].get("place"), str | None):
+        refuse("data.place", "is no word")
     facts = config["facts"]
     sides = facts.get("sides", [])
     if not isinstance(sides, list) or not all(_whole(side) and 1 <= side <= MOST_CHANNELS for side in sides):

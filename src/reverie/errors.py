@@ -7,7 +7,21 @@ from collections.abc import Iterable, Sequence
 
 
 class ReverieError(Exception):
-    """One clear sentence: what is wrong and what to do. The command line prints it and exits with code 2."""
+    """One clear sentence: what is wrong and what to do. The command line prints it and exits with ``code``."""
+
+    code = 2
+
+
+class Interrupted(ReverieError):
+    """Work was stopped by a signal; what was done is kept."""
+
+    code = 130
+
+
+class Partly(ReverieError):
+    """Some of several files failed; the others are done."""
+
+    code = 1
 
 
 def either(names: Sequence[str]) -> str:
@@ -20,3 +34,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     match = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else f"; known are: {', '.join(names)}."
+
+
+def printable(text: str) -> str:
+    """Text in one line that steers no terminal and that every encoding of one can hold with escapes."""
+    # Names of files need not be valid Unicode, and what a file says of itself may be anything.
+    return "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "backslashreplace").decode())

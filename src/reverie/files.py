@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
+from reverie import marks
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -23,23 +25,38 @@ _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
 
 
+class Unwritten(ReverieError):
+    """A file could not be written; ``full``: as the disk is full, so that no other could be either."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"Cannot write {path}: {reason(error)}.")
+        self.full = _is_full(error)
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[Path]:
     """Write to the temporary path this yields; on success it is synced and renamed to ``path``, else it is removed.
 
-    Raises ReverieError where the folder can't be written or the disk is full; ``path`` is then as it was.
+    Before the rename it is noted that reverie wrote the file (see `marks`), unless ``noted`` is False, as for caches.
+    Without ``sync``, for files by the thousand, it is left to the system when they reach the disk. Raises `Unwritten`
+    where the folder can't be written or the disk is full; ``path`` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}")
+    # Short, whatever the file is called: a name that is long in itself is still a good name.
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        if sync:
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_UMASK)  # some writers make their files private
+        if noted:
+            marks.mark_file(path, temporary)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        raise ReverieError(f"Cannot write {path}: {reason(error)}.") from error
+        raise Unwritten(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -54,6 +71,36 @@ def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]
         table = csv.writer(file)
         table.writerow(head)
         table.writerows(rows)
+
+
+@contextlib.contextmanager
+def encodable(path: Path) -> Iterator[Path]:
+    """A path to the same file that is valid UTF-8, as safetensors needs it: by way of a link where its folder's is not.
+
+    Raises PermissionError where the file is there and may not be read; safetensors would not say so.
+    """
+    if path.exists():
+        path.open("rb").close()
+    with contextlib.ExitStack() as stack:
+        if _is_unicode(path):
+            yield path
+        else:
+            link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reverie-"))) / "folder"
+            link.symlink_to(path.parent.resolve(), target_is_directory=True)
+            yield link / path.name
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unreadable(file: Path) -> ReverieError:
+    """The sentence for a file that is well, and may not be read."""
+    return ReverieError(f"{file} may not be read: ask for the permission, or take a copy of your own.")
 
 
 def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,10 +139,14 @@ def _sync_folder(folder: Path) -> None:
 def reason(error: Exception) -> str:
     """Why something could not be written, in words."""
     number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOSPC or "No space left" in str(error):
+    if _is_full(error):
         return "the disk is full; free some space and go on with --resume"
     if number in (errno.EACCES, errno.EROFS, errno.EPERM):
         return "no permission to write there; choose another folder"
     if number in (errno.ENOTDIR, errno.EEXIST):
         return "a file is in the way of the folder; choose another folder"
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)

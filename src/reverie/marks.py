@@ -4,6 +4,9 @@ A file ``.reverie`` in a folder has one line of JSON for each file that reverie 
 or one that says that the whole folder is reverie's, as a run is. Lines are only ever added, each by one write, so that
 two processes may do it at once; of several lines for one name the last counts, and a line that is cut short counts for
 nothing.
+
+What commands write is noted with the command and the run it is of (`Work`), so that a folder of results holds those of
+one command on one run, and nothing of an earlier time looks like new.
 """
 
 from __future__ import annotations
@@ -12,13 +15,22 @@ import contextlib
 import hashlib
 import json
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MARK = ".reverie"
 LARGEST = 2**30  # bytes of a mark that is believed
 PARENTS = 4  # how far above a file the mark of a whole folder is looked for
+
+
+class Maker(NamedTuple):
+    """What wrote a file."""
+
+    by: str  # the command; "" where it was called from Python
+    of: str  # stands for the run
+    up: int  # the folder of results that the file belongs to: 0 its own, 1 the one above ...; -1 for a single file
 
 
 @dataclass
@@ -27,6 +39,41 @@ class Written:
 
     whole: str = ""  # what the folder is as a whole ("run"); "" where the mark lists single files
     files: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> bytes and digest when it was written
+    makers: dict[str, Maker] = field(default_factory=dict)  # name -> what wrote it
+    before: dict[str, tuple[int, str]] = field(default_factory=dict)  # as ``files``, of the last line but one
+
+    def knows(self, path: Path) -> bool:
+        """Whether a file of this folder is as it was written. A kill may have left it as the line before says."""
+        noted = {self.files.get(path.name), self.before.get(path.name)} - {None}
+        try:
+            size = path.stat().st_size if noted and path.is_file() else -1
+            return any(one and one[0] == size for one in noted) and (size, _digest(path)) in noted
+        except OSError:
+            return False
+
+
+@dataclass
+class Work:
+    """What a command writes, and the older results that give way to the first of it."""
+
+    by: str
+    of: str
+    folder: Path | None = None  # of results; None for single files
+    stale: list[Path] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Remove the older results. Raises OSError."""
+        while self.stale:
+            self.stale.pop().unlink(missing_ok=True)
+
+    def maker(self, path: Path) -> Maker:
+        """As which it writes a file."""
+        inside = self.folder is not None and self.folder in path.parents
+        up = len(path.relative_to(self.folder).parts) - 1 if inside and self.folder else -1
+        return Maker(self.by, self.of, up)
+
+
+WORK: ContextVar[Work | None] = ContextVar("WORK", default=None)  # of the command that is under way
 
 
 def written_in(folder: Path | str) -> Written:
@@ -43,19 +90,33 @@ def written_in(folder: Path | str) -> Written:
                     if "whole" in line:
                         found.whole = str(line["whole"])
                     else:
-                        found.files[str(line["file"])] = int(line["bytes"]), str(line["digest"])
+                        name = str(line["file"])
+                        if name in found.files:
+                            found.before[name] = found.files[name]
+                        found.files[name] = int(line["bytes"]), str(line["digest"])
+                        by, of, up = line.get("by", ""), line.get("of", ""), line.get("up", -1)
+                        found.makers[name] = Maker(str(by), str(of), int(up))
     except OSError:
         return Written()
     return found
 
 
 def mark_file(path: Path, content: Path) -> None:
-    """Note that ``path`` is reverie's; ``content`` holds what is about to be renamed to it. Not inside a marked folder.
+    """Note that ``path`` is reverie's; ``content`` holds what is about to be renamed to it.
 
-    Raises OSError.
+    In a folder that is marked as a whole only what commands write is noted. Raises OSError.
     """
-    if not in_marked_folder(path):
-        _add(path.parent, {"file": path.name, "bytes": content.stat().st_size, "digest": _digest(content)})
+    work = WORK.get()
+    if work is None and in_marked_folder(path):
+        return
+    line: dict[str, Any] = {"file": path.name, "bytes": content.stat().st_size, "digest": _digest(content)}
+    if work is not None:
+        work.begin()
+        maker = work.maker(path)
+        if maker.up > 0 and work.folder:  # so that the folder itself says that there is something below it
+            (work.folder / MARK).touch()
+        line |= maker._asdict()
+    _add(path.parent, line)
 
 
 def mark_folder(folder: Path, what: str) -> None:
@@ -66,13 +127,7 @@ def mark_folder(folder: Path, what: str) -> None:
 
 def is_ours(path: Path) -> bool:
     """Whether a file is as reverie left it, or lies in a folder that is reverie's as a whole."""
-    if in_marked_folder(path):
-        return True
-    known = written_in(path.parent).files.get(path.name)
-    try:
-        return known is not None and path.stat().st_size == known[0] and _digest(path) == known[1]
-    except OSError:
-        return False
+    return in_marked_folder(path) or written_in(path.parent).knows(path)
 
 
 def in_marked_folder(path: Path) -> bool:

@@ -237,7 +237,9 @@ def _use(folder: Path, config: dict[str, Any], model: Model) -> str:
 
 
 def _settings(config: dict[str, Any], dataset: Dataset) -> str:
-    about = config["data"] | {f"facts.{k}": v for k, v in config["facts"].items()}
+    about = {k: v for k, v in config["data"].items() if k != "place"} | {
+        f"facts.{k}": v for k, v in config["facts"].items()
+    }
     about |= {"splits": dataset.found.get("splits"), "notes": dataset.found.get("notes")}
     if dataset.unreadable:
         about["unreadable"] = [f"{name}: {why}" for name, why in dataset.unreadable[:20]]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from reverie import artifact
+from reverie import artifact, own_data, run_folder
 from reverie.artifact import Run
 from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
 from reverie.config import configure
@@ -26,10 +27,12 @@ from reverie.engine.distributed import World
 from reverie.engine.events import Record
 from reverie.engine.loop import Diverged, Loop
 from reverie.engine.phase import Model
-from reverie.errors import ReverieError
+from reverie.errors import Interrupted, ReverieError
 from reverie.evaluation.generation import judge, quality
 from reverie.evaluation.translation import referee
 from reverie.files import check_folder, sweep
+from reverie.marks import mark_folder
+from reverie.run_folder import BEST
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
 from reverie.tasks.pictures import some
@@ -45,64 +48,107 @@ SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, s
 BUDGET = ("steps", "epochs", "minutes")
 SHOWN = 64  # pictures in a sample grid
 MEASURED = 5000  # samples, and training pictures they are compared with, in a measurement during training
-BEST = "best"  # the folder in a run that holds the weights with the smallest Frechet distance
 
 Settings = Mapping[str, Mapping[str, Any]]
 
 
-class Interrupted(ReverieError):
-    """Training was stopped by a signal; everything is saved."""
-
-
 def train(
     model: str,
-    data: str,
+    data: str | None = None,
     out: str | Path | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
     settings: Settings | None = None,
     quiet: bool = False,
+    force: bool = False,
 ) -> Run:
     """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
 
     ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``.
     With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
-    budget (steps, epochs, minutes) may be given. Raises ReverieError for bad input, `Diverged` where the loss became
-    NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is lost by either.
+    budget (steps, epochs, minutes) may be given, and ``data`` only where the same pictures are now elsewhere. Where
+    there is no run yet, one begins. ``force`` writes over files in ``out`` that are no run's. Raises ReverieError for
+    bad input, `Diverged` where the loss became NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is
+    lost by either.
     """
     world, place = World(), pick_device(device)
     given = settings or {}
     chosen: dict[str, dict[str, Any]] = {
         section: dict(given.get(section, {})) for section in ("model", "train", "data")
     }
-    folder = Path(out) if out is not None else default_folder(model, data, resume)
-    check_folder(folder)
-    before = _earlier(folder, model, data, chosen, resume)
-    if before:
-        chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
-    dataset = open_dataset(data, configure(DataOptions, chosen["data"], "data"))
-    if before and before["data"]["fingerprint"] != dataset.fingerprint:
-        raise ReverieError(f"The pictures of {data} have changed since {folder} was trained on them; train a new run.")
-    pictures = dataset.split("train")
-    plan = configure(Plan, chosen["train"], "train")
-    built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
-    plan = plan.with_defaults(built.defaults)
-    _check_sides(model, built, dataset)
-    if len(pictures) == 0:
-        raise ReverieError(f"{data} has no pictures to train on.")
-    _, height, width = dataset.facts.shape
-    if dataset.options.shift >= min(height, width):
-        raise ReverieError(f"data.shift={dataset.options.shift} must be smaller than the pictures, {height}x{width}.")
-    if place.type == "cuda":
-        place = torch.device("cuda", world.local_rank)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    world.join(place)
-    try:
+    if data is None and not (resume and out is not None):
+        raise ReverieError(
+            "--data requires an argument, the pictures to learn from; only --resume --out RUN goes without."
+        )
+    with ExitStack() as held:
+        folder = _folder(held, model, data, out, resume, world)
+        before = None if folder is None else run_folder.earlier(folder, model, chosen, BUDGET, resume)
+        if before:
+            chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
+        elif folder is not None:
+            run_folder.check_new(folder, force)
+        if data is None:
+            if before is None:
+                raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
+            data = own_data.own(out, before["data"], "say by --data where it is now")
+        dataset = open_dataset(data, configure(DataOptions, chosen["data"], "data"))
+        if before and before["data"]["fingerprint"] != dataset.fingerprint:
+            assert folder is not None
+            what = own_data.changes(folder, dataset)
+            raise ReverieError(
+                f"The pictures of {data} have changed since {folder} was trained on them{what and ': '}{what}; give "
+                "--data the pictures as they were, or train a new run."
+            )
+        pictures = dataset.split("train")
+        plan = configure(Plan, chosen["train"], "train")
+        built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
+        plan = plan.with_defaults(built.defaults)
+        _check_sides(model, built, dataset)
+        if len(pictures) == 0:
+            raise ReverieError(f"{data} has no pictures to train on.")
+        _, height, width = dataset.facts.shape
+        if dataset.options.shift >= min(height, width):
+            raise ReverieError(
+                f"data.shift={dataset.options.shift} must be smaller than the pictures, {height}x{width}."
+            )
+        together = (plan.batch_size or 1) // (world.size * plan.microbatches)
+        if 0 < together < built.least_batch:
+            raise ReverieError(
+                f"{model} needs {built.least_batch} pictures at a time or more, not {together}; give a larger "
+                "--batch-size."
+            )
+        if place.type == "cuda":
+            place = torch.device("cuda", world.local_rank)
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        world.join(place)
+        held.callback(world.leave)
+        folder = Path(world.share(os.fspath(folder or ""), place))
         session = _Session(folder, model, data, dataset, pictures, built, plan, place, world, quiet)
-        return session.run()
-    finally:
-        world.leave()
+        return session.run(begins=resume and before is None)
+
+
+def _folder(
+    held: ExitStack, model: str, data: str | None, out: str | Path | None, resume: bool, world: World
+) -> Path | None:
+    """The run's folder, held by the first rank until ``held`` ends; None on another rank that can't know it yet."""
+    found = Path(out) if out is not None else run_folder.newest_default(model, data or "") if resume else None
+    if data is not None:
+        asked = found or next(run_folder.default_folders(model, data))
+        fresh = not (asked / artifact.CONFIG).exists()
+        if out is None and own_data.inside(asked, data):
+            raise ReverieError(f"{asked} would lie in the folder of the data, {data}; choose another place by --out.")
+        if fresh and own_data.holds(asked, data):
+            raise ReverieError(
+                f"The data, {data}, lies in {asked}, where the run would be written; choose another --out."
+            )
+        check_folder(asked)
+    if world.first and found is None:
+        assert data is not None
+        return held.enter_context(run_folder.new_default(model, data))
+    if world.first and found is not None:
+        held.enter_context(run_folder.held(found))
+    return found
 
 
 class _Session:
@@ -142,8 +188,11 @@ class _Session:
                 f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out."
             )
 
-    def run(self) -> Run:
-        """Train to the end of the plan, or until a signal or a divergence; returns the finished run."""
+    def run(self, begins: bool = False) -> Run:
+        """Train to the end of the plan, or until a signal or a divergence; returns the finished run.
+
+        ``begins``: there was to be a run to go on with, and there is none, which is said.
+        """
         loop, plan = self.loop, self.plan
         if self.world.first:
             sweep(self.folder)
@@ -157,19 +206,31 @@ class _Session:
             self.name,
             loop.model,
             {"train": asdict(plan), "data": asdict(self.dataset.options)},
-            {"spec": self.spec, "fingerprint": self.dataset.fingerprint, "pictures": len(self.pictures)},
+            {
+                "spec": self.spec,
+                "place": own_data.place_of(self.spec),
+                "fingerprint": self.dataset.fingerprint,
+                "pictures": len(self.pictures),
+            },
         )
         if not self.world.first:
             self._steps(None)
             return Run(self.folder, self.name, loop.weights.eval(), loop.model.facts, config)
         if plan.evaluate_every:  # before anything is written: what cannot be measured is told now
             self.measure = self._ruler()
+        if not own_data.holds(self.folder, self.spec):  # an older run may hold its data, which stays data
+            mark_folder(self.folder, "run")
         with Record(
             self.folder, plan.steps or 1, resume_at=loop.step, quiet=self.quiet, tensorboard=plan.tensorboard
         ) as record:
             artifact.write_config(self.folder, config)
+            if not (self.folder / own_data.LISTING).exists():
+                own_data.write_listing(self.folder, self.dataset)
+            if begins:
+                record.warn(loop.step, f"there is no run in {self.folder} yet: a new one begins")
             for file in damaged:
                 record.warn(loop.step, f"The saved state {file} is damaged; the one before it is used.")
+            record.say(self.dataset.said)
             of = f"{len(self.pictures):,} pictures of {'x'.join(map(str, self.dataset.facts.shape))}"
             record.say(
                 f"{self.name} on {of}: {plan.steps:,} steps of {plan.batch_size}, on {self.device}, in {self.folder}"
@@ -321,19 +382,6 @@ def pick_device(word: str) -> torch.device:
     return torch.device(word)
 
 
-def default_folder(model: str, data: str, resume: bool) -> Path:
-    """runs/MODEL-DATA, numbered where that is taken; with ``resume``, the newest there is."""
-    stem = Path(data.rstrip("/")).name.split(".")[0].replace(":", "-") or "data"
-    base = Path("runs") / f"{model}-{stem}"
-    number, folder = 1, base
-    while folder.exists():
-        following = base.with_name(f"{base.name}-{number + 1}")
-        if resume and not following.exists():
-            break
-        number, folder = number + 1, following
-    return folder
-
-
 def seconds_per_step(loop: Loop, minutes: float) -> float:
     """Time a few steps at several stages of training, then put the loop back to where it was."""
     tensors, facts = loop.state()
@@ -378,26 +426,3 @@ def interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _earlier(
-    folder: Path, model: str, data: str, settings: dict[str, dict[str, Any]], resume: bool
-) -> dict[str, Any] | None:
-    """The config of the run to go on with; ReverieError where the call does not fit what is there."""
-    if not resume:
-        if (folder / artifact.CONFIG).exists():
-            raise ReverieError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out.")
-        return None
-    config = artifact.read_config(folder)
-    if config["model"] != model or config["data"].get("spec") != data:
-        raise ReverieError(
-            f"{folder} is a run of {config['model']} on {config['data'].get('spec')}, not of {model} on {data}; "
-            "resume it with those."
-        )
-    for section, values in settings.items():
-        for key in values.keys() - set(BUDGET if section == "train" else ()):
-            raise ReverieError(f"{section}.{key} can't change on --resume; leave it out, or train a new run.")
-    asked = settings["train"]
-    if asked:
-        config["settings"]["train"] |= dict.fromkeys((*BUDGET, "sample_every"))
-    return config

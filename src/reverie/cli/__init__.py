@@ -5,9 +5,11 @@ Commands live in a module for each room; what they share, and how to add one, in
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 
 from cyclopts import CycloptsError
 
@@ -19,13 +21,18 @@ __all__ = ["app", "draw", "explore", "judge", "learn", "main", "use"]
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The entry point: one sentence and exit code 2 for bad input, 130 after an interruption."""
+    """The entry point: one sentence and exit code 2 for bad input, 1 where part of it failed, 130 if interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to end
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
+        # In a context of its own: what one command notes of its results is not the next one's.
+        given = list(sys.argv[1:] if words is None else words)
+        copy_context().run(app, given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         fail(" ".join(str(error).split()), 2)
     except ReverieError as error:
-        fail(str(error), 130 if type(error).__name__ == "Interrupted" else 2)
+        fail(str(error), error.code)
     except KeyboardInterrupt:
         fail("Stopped.", 130)
     except BrokenPipeError:
@@ -34,3 +41,13 @@ def main(words: Sequence[str] | None = None) -> None:
         from reverie.files import reason
 
         fail(f"{error.filename}: {reason(error)}." if error.filename else f"{reason(error)}.", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        fail("The memory is not enough for this; ask for less at a time, say smaller batches or fewer pictures.", 2)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether Python, numpy or torch, on whatever device, has found no memory."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

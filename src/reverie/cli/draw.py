@@ -9,8 +9,11 @@ from cyclopts import Parameter
 
 from reverie.cli.shared import (
     Device,
+    Force,
     Labels,
+    Pace,
     Whole,
+    WholeOrNone,
     at_least,
     dataset_like,
     load,
@@ -22,8 +25,11 @@ from reverie.cli.shared import (
     room,
     say,
     say_all,
+    suffixed,
+    tell,
+    writes,
 )
-from reverie.errors import ReverieError
+from reverie.errors import Interrupted, Partly, ReverieError
 
 if TYPE_CHECKING:
     from reverie.artifact import Run
@@ -31,35 +37,97 @@ if TYPE_CHECKING:
 
 command = room("Draw")
 
+LEARNED = "give a classifier by --classifier"  # where the data that one would be learned from is gone
+
 
 @command
 def sample(
     run: str,
     /,
     *,
-    count: Whole = 64,
-    out: Annotated[Path, Parameter(help="A .png for one grid, or a folder for single pictures.")] = Path("samples.png"),
+    count: Annotated[WholeOrNone, Parameter(help="By default 64, or as many as there are --latents.")] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="A .png for one grid, or a folder for single pictures; by default samples.png."),
+    ] = None,
     labels: Labels = (),
     prior: Annotated[Literal["model", "mixture"], Parameter(help="mixture: the density fitted on codes.")] = "model",
     truncation: Annotated[float, Parameter(help="Of styles: below 1 fewer odd pictures, less variety.")] = 1.0,
+    latents: Annotated[
+        Path | None,
+        Parameter(help="An .npz of latents, or of codes by `reverie embed`: draw what they are of, with their labels."),
+    ] = None,
+    save_latents: Annotated[Path | None, Parameter(help="Also write the latents, and labels, to this .npz.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Draw new pictures from a run."""
-    from reverie.data.pictures import save_grid, save_picture
-    from reverie.tasks.sample import sample as draw_pictures
+    import numpy as np
 
-    at_least("--count", count, 1)
-    if out.suffix and out.suffix.lower() != ".png":
+    from reverie.data.pictures import save_grid, save_picture, suffix_of, to_pixels
+    from reverie.files import Unwritten
+    from reverie.tasks.codes import read_latents, write_latents
+    from reverie.tasks.labels import classes_of
+    from reverie.tasks.sample import sample_batches
+
+    if count is not None:
+        at_least("--count", count, 1)
+    if out is not None and out.suffix and out.suffix.lower() != ".png":
         raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
+    suffixed(latents, ".npz", "--latents")
+    suffixed(save_latents, ".npz", "--save-latents")
+    if latents is not None and prior == "mixture":
+        raise ReverieError("--prior says what latents are drawn from, and --latents gives them; leave out one.")
     loaded = load(run, device)
-    pictures = draw_pictures(loaded.model, count, seed=seed, labels=labels or None, prior=prior, truncation=truncation)
-    if out.suffix.lower() == ".png":
-        say_all(save_grid(pictures, out, min(count, 8), loaded.facts.scales[0]))
-    else:
-        for i, picture in enumerate(pictures):
-            save_picture(picture, out / f"{i:06d}.png", loaded.facts.scales[0])
-    print(f"{count} pictures in {out}")
+    saved = None if latents is None else read_latents(latents)
+    count = count or (64 if saved is None else len(saved.latents))
+    single = out is None or bool(out.suffix)
+    scale = loaded.facts.scales[0]
+    end = suffix_of(scale, loaded.facts.channels)
+    names = None if single else (f"{i:06d}{end}" for i in range(count))
+    out = writes("sample", run, out, "samples.png", save_latents, reads=[latents], names=names, force=force)
+    given = saved.labels if saved is not None and not labels and classes_of(loaded.model) else labels or None
+    batches = sample_batches(
+        loaded.model, count, seed, given, prior, truncation=truncation, latents=None if saved is None else saved.latents
+    )
+    pace, done, failed, grid, kept = Pace(count), 0, 0, [], []
+    stopped = False
+    try:
+        for part in batches:
+            pixels = to_pixels(part.pictures, scale.depth)
+            if single:
+                grid.append(pixels)
+                done += len(pixels)
+            for picture in () if single else pixels:
+                try:
+                    save_picture(picture, out / f"{done:06d}{end}", scale, sync=False)
+                except Unwritten as why:
+                    if why.full:
+                        raise
+                    failed += 1
+                    say(str(why))
+                done += 1
+            if save_latents is not None:
+                kept.append((part.latents.numpy(), None if part.labels is None else part.labels.numpy()))
+            pace(done)
+    except KeyboardInterrupt:
+        if single or not done:
+            raise
+        stopped = True
+    if single:
+        say_all(save_grid(np.concatenate(grid), out, min(count, 8), scale))
+    if save_latents is not None and kept:
+        drawn = [label for _, label in kept if label is not None]
+        classes = classes_of(loaded.model)
+        write_latents(
+            save_latents, np.concatenate([z for z, _ in kept]), np.concatenate(drawn) if drawn else None, classes
+        )
+    if stopped:
+        raise Interrupted(f"Stopped: {done - failed:,} of {count:,} pictures are in {out}.")
+    if failed:
+        raise Partly(f"{failed:,} of {count:,} pictures could not be written; {done - failed:,} are in {out}.")
+    tell(f"{count} pictures in {out}")
 
 
 @command
@@ -77,11 +145,14 @@ def interpolate(
     loop: Annotated[bool, Parameter(negative="", help="Come back to the start.")] = False,
     even: Annotated[bool, Parameter(negative="", help="Equal change of the picture at each step of a leg.")] = False,
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
-    out: Annotated[Path, Parameter(help="A .png strip, a .gif or an .mp4.")] = Path("interpolation.png"),
+    out: Annotated[
+        Path | None, Parameter(help="A .png strip, a .gif or an .mp4; by default interpolation.png.")
+    ] = None,
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 20.0,
     scale: Annotated[Whole, Parameter(help="Enlarge a .gif or .mp4.")] = 1,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Walk through the latent space of a run, from one drawn or given picture to the next."""
     import numpy as np
@@ -98,6 +169,7 @@ def interpolate(
     at_least("--between", between, 1)
     png_or_animation(out, rate)
     loaded = load(run, device)
+    out = writes("interpolate", run, out, "interpolation.png", reads=[images], force=force)
     labels, ends = None if label is None else (label,), None
     if images is not None:
         others = dataset_like(loaded, images)
@@ -133,9 +205,10 @@ def mix(
     ] = None,
     truncation: float = 1.0,
     labels: Labels = (),
-    out: Path = Path("mix.png"),
+    out: Annotated[Path | None, Parameter(help="A .png; by default mix.png.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Mix the styles of drawn pictures: each row's picture with the column's styles in some layers."""
     import re
@@ -151,8 +224,9 @@ def mix(
         first, last = layers.split("-")
         chosen = int(first), int(last)
     loaded = load(run, device)
+    out = writes("mix", run, out, "mix.png", force=force)
     save_grid(table(loaded.model, rows, columns, chosen, seed, truncation, labels or None), out, columns + 1)
-    print(f"{rows} x {columns} mixed pictures in {out}")
+    tell(f"{rows} x {columns} mixed pictures in {out}")
 
 
 @command
@@ -173,9 +247,10 @@ def condition(
     draws: Annotated[Whole, Parameter(help="Pictures to choose among.")] = 4096,
     steps: Annotated[Whole, Parameter(help="Of langevin.")] = 100,
     strength: Annotated[float, Parameter(help="What p(y|x) is raised to: above 1 surer, less varied pictures.")] = 1.0,
-    out: Annotated[Path, Parameter(help="A .png.")] = Path("conditioned.png"),
+    out: Annotated[Path | None, Parameter(help="A .png; by default conditioned.png.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Draw pictures of one class from a model that knows no classes, by a classifier; print how far to trust them."""
     from reverie.data.pictures import save_grid
@@ -188,6 +263,8 @@ def condition(
         raise ReverieError(f"--strength must be a number above 0, not {strength:g}.")
     png(out)
     loaded = load(run, device)
+    given = own_data(loaded, LEARNED) if classifier == "auto" else classifier
+    out = writes("condition", run, out, "conditioned.png", reads=[given], force=force)
     task.check(loaded.model)
     judge, classes = _classifier(loaded, classifier, device)
     number = label_number(label, classes)
@@ -233,11 +310,11 @@ def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple
                 f"{loaded.facts.shape}."
             )
         return found, found.classes
-    training = dataset_like(loaded, own_data(loaded)).split("train")
+    spec = own_data(loaded, LEARNED)
+    training = dataset_like(loaded, spec).split("train")
     if not labelled(training):
         raise ReverieError(
-            f"{own_data(loaded)} has no classes to learn a classifier from; give one that `reverie transfer` made by "
-            "--classifier."
+            f"{spec} has no classes to learn a classifier from; give one that `reverie transfer` made by --classifier."
         )
     network = trained(training, pick_device(device))
     return lambda images: network.head(network(images)), training.facts.classes

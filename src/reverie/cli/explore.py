@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reverie.cli.shared import (
+    FIGURES,
     Device,
+    Force,
     Split,
     Whole,
     at_least,
@@ -25,6 +27,7 @@ from reverie.cli.shared import (
     run_and_pictures,
     say,
     suffixed,
+    writes,
 )
 from reverie.errors import ReverieError
 
@@ -58,12 +61,13 @@ def project(
     starts: Annotated[Whole, Parameter(help="Places to begin the search at.")] = 4,
     sigma: Annotated[float, Parameter(help="Noise of a pixel in [-1, 1]: larger trusts the model more.")] = 0.1,
     split: Split = "all",
-    out: Annotated[Path, Parameter(help="A .png: rows of pictures above rows of projections.")] = Path(
-        "projections.png"
-    ),
+    out: Annotated[
+        Path | None, Parameter(help="A .png: rows of pictures above rows of projections; by default projections.png.")
+    ] = None,
     latents: Annotated[Path | None, Parameter(help="Also write the latents found to this .npz.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Find the latents of pictures, for models without an encoder too; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
@@ -74,6 +78,7 @@ def project(
     png(out)
     if latents is not None:
         suffixed(latents, ".npz", "--latents")
+    out = writes("project", run, out, "projections.png", latents, reads=[images], force=force)
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given, began = to_tensor(pictures), time.perf_counter()
     found = find(
@@ -106,10 +111,13 @@ def traverse(
     columns: Whole = 9,
     reach: Annotated[float, Parameter(help="Standard deviations of the codes, or of drawn latents, each way.")] = 2.5,
     label: Annotated[str | None, Parameter(help="The class, for a conditional model.")] = None,
-    out: Annotated[Path, Parameter(help="A .png, or a .gif or .mp4 that goes there and back.")] = Path("traversal.png"),
+    out: Annotated[
+        Path | None, Parameter(help="A .png, or a .gif or .mp4 that goes there and back; by default traversal.png.")
+    ] = None,
     rate: Annotated[float, Parameter(help="Pictures a second, of a .gif or .mp4.")] = 10.0,
     seed: Annotated[Whole, Parameter(help="Of the draw, without an encoder.")] = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Vary one latent dimension at a time, a row each, the others as in one picture; print what was varied."""
     import torch
@@ -125,6 +133,10 @@ def traverse(
     finite("--reach", reach)
     png_or_animation(out, rate)
     loaded = load(run, device)
+    encodes = isinstance(loaded.model, Reconstructs)
+    out = writes(
+        "traverse", run, out, "traversal.png", reads=[images, own_data(loaded) if encodes else None], force=force
+    )
     if not isinstance(loaded.model, Reconstructs):
         if images is not None:
             name = type(loaded.model).__name__
@@ -160,23 +172,25 @@ def map(
     *,
     side: Annotated[Whole, Parameter(help="Pictures along each side of the maps.")] = 20,
     label: Annotated[str | None, Parameter(help="The class that a conditional model draws.")] = None,
-    out: Annotated[Path, Parameter(help="A folder.")] = Path("map"),
+    out: Annotated[Path | None, Parameter(help="A folder; by default map.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Show the latent space: what it decodes to, where pictures lie in it, and how much of it is empty.
 
     Leaves manifold.png, pictures.png (thumbnails where their codes lie) and figures.json, and prints the last.
     """
     from reverie.data.pictures import save_grid
-    from reverie.files import check_folder, replacing
+    from reverie.files import replacing
     from reverie.tasks import maps
     from reverie.tasks.embed import embed
     from reverie.tasks.pictures import Subset, some
 
-    check_folder(out)
     loaded = load(run, device)
-    dataset = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
+    spec = images or own_data(loaded, "give IMAGES")
+    out = writes("map", run, out, "map", reads=[spec], names=["manifold.png", "pictures.png", FIGURES], force=force)
+    dataset = dataset_like(loaded, spec).split("all" if images else "test")
     shown = Subset(dataset, some(dataset, maps.MOST_COMPARED, seed))
     embedding = embed(loaded.model, shown)
     labels = None if label is None else (label,)
@@ -190,7 +204,7 @@ def map(
     else:
         say(f"gaps are measured among {maps.FEWEST_COMPARED} codes or more; there are {len(shown)}")
     say(f"maps of {len(shown):,} codes in {out}")
-    report(figures, out / "figures.json")
+    report(figures, out / FIGURES)
 
 
 @command
@@ -217,10 +231,11 @@ def directions(
     space: Space = None,
     reach: Annotated[float, Parameter(help="Standard deviations, each way.")] = 3.0,
     columns: Whole = 7,
-    out: Annotated[Path, Parameter(help="A .png: a direction a row.")] = Path("directions.png"),
+    out: Annotated[Path | None, Parameter(help="A .png: a direction a row; by default directions.png.")] = None,
     vectors: Annotated[Path | None, Parameter(help="Also write the directions to this .npz.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Find directions in the latent space and show what a step along each changes."""
     import torch
@@ -240,8 +255,10 @@ def directions(
     at_least("--pictures", pictures, 2)
     finite("--reach", reach)
     loaded = load(run, device)
+    spec = data or own_data(loaded, "give --data")
+    out = writes("directions", run, out, "directions.png", vectors, reads=[spec], force=force)
     space_of(loaded.model, space, "have directions")
-    whole = dataset_like(loaded, data or own_data(loaded))
+    whole = dataset_like(loaded, spec)
     if attributes:
         latents, values = task.attributed(
             loaded.model, whole.split("train"), attributes, pictures, space, seed, projected
@@ -292,11 +309,13 @@ def arithmetic(
     strength: float = 1.0,
     data: Data = None,
     space: Space = None,
-    out: Annotated[Path, Parameter(help="A .png: pictures, their latents drawn, and with the change.")] = Path(
-        "arithmetic.png"
-    ),
+    out: Annotated[
+        Path | None,
+        Parameter(help="A .png: pictures, their latents drawn, and with the change; by default arithmetic.png."),
+    ] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Add and subtract the mean latents of sets of pictures; print what changed of what can be measured."""
     import torch
@@ -320,7 +339,10 @@ def arithmetic(
             raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)
     loaded = load(run, device)
-    whole = dataset_like(loaded, data or own_data(loaded))
+    spec = data or own_data(loaded, "give --data")
+    read_too = [spec, to, *(term.name for term in parsed if _exists(term.name))]
+    out = writes("arithmetic", run, out, "arithmetic.png", reads=read_too, force=force)
+    whole = dataset_like(loaded, spec)
     test = whole.split("test")
     held_out = test if len(test) else whole.split("all")
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from reverie.cli.shared import (
+    FIGURES,
     Device,
+    Force,
     Normal,
     SplitOrNone,
     Whole,
@@ -23,6 +25,7 @@ from reverie.cli.shared import (
     room,
     say,
     suffixed,
+    writes,
 )
 from reverie.errors import ReverieError
 
@@ -64,9 +67,10 @@ def anomaly(
     ] = (),
     background: Annotated[str | None, Parameter(help="A second run, for the likelihood ratio.")] = None,
     split: SplitOrNone = None,
-    out: Annotated[Path, Parameter(help="A folder.")] = Path("anomaly"),
+    out: Annotated[Path | None, Parameter(help="A folder; by default anomaly.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Find odd pictures, with a promised rate of false alarms, and where in each the oddness is.
 
@@ -77,12 +81,13 @@ def anomaly(
 
     from reverie.capabilities import Reconstructs
     from reverie.data.pictures import coloured, save_grid, to_tensor
-    from reverie.files import check_folder
     from reverie.tasks import anomaly as task
     from reverie.tasks.pictures import model_labels
 
-    check_folder(out)
     loaded = load(run, device)
+    normal = normal or own_data(loaded, "give normal pictures by --normal")
+    names = ["odd.png", "scores.csv", "sheet.html", FIGURES]
+    out = writes("anomaly", run, out, "anomaly", reads=[images, normal, background], names=names, force=force)
     beside = None if background is None else _background(loaded, background, device)
     task.score_of(loaded.model, score, beside)
     pictures = pictures_like(loaded, images, split)
@@ -90,7 +95,7 @@ def anomaly(
     finder = task.detector(loaded.model, held_out(loaded, normal, pictures), score, rate, beside, seed=seed)
     scores = finder.scores(pictures)
     p_values, odd = finder.p_values(scores), finder.odd(scores)
-    figures = finder.figures(scores, normals) | {"normal": normal or own_data(loaded), "images": images, "seed": seed}
+    figures = finder.figures(scores, normals) | {"normal": normal, "images": images, "seed": seed}
 
     rows = task.oddest(scores)
     shown, heat = to_tensor(pictures.batch(rows)), None
@@ -102,7 +107,7 @@ def anomaly(
     title = f"Odd pictures of {images}"
     task.write_sheet(out / "sheet.html", shown, pictures.names, scores, p_values, odd, heat, title, rows)
     say(f"{int(odd.sum()):,} of {len(odd):,} pictures are odd; look at {out / 'sheet.html'}")
-    report(figures, out / "figures.json")
+    report(figures, out / FIGURES)
 
 
 @command
@@ -117,10 +122,13 @@ def classify(
     normal: Normal = None,
     samples: Annotated[Whole, Parameter(help="Draws for each picture and class; more are slower and better.")] = 50,
     split: SplitOrNone = None,
-    out: Annotated[Path, Parameter(help="A .csv of names, classes and probabilities.")] = Path("classes.csv"),
+    out: Annotated[
+        Path | None, Parameter(help="A .csv of names, classes and probabilities; by default classes.csv.")
+    ] = None,
     sheet: Annotated[Path | None, Parameter(help="A .png: a row of each class, the surest first.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Tell the classes of pictures by Bayes' rule, from a model of p(x|y); IMAGES is a data spec.
 
@@ -134,6 +142,8 @@ def classify(
     if sheet:
         png(sheet, "--sheet")
     loaded = load(run, device)
+    normals = normal if reject is None else normal or own_data(loaded, "give normal pictures by --normal")
+    out = writes("classify", run, out, "classes.csv", sheet, reads=[images, normals], force=force)
     task.check(loaded.model)
     pictures = pictures_like(loaded, images, split)
     threshold = None
@@ -172,24 +182,27 @@ def transfer(
         Parameter(help="A layer on codes; the encoder too; or the encoder from fresh weights, to compare."),
     ] = "frozen",
     steps: Annotated[Whole, Parameter(help="Of tuned and scratch.")] = 1000,
-    out: Annotated[Path, Parameter(help="A folder for the classifier and figures.json.")] = Path("classifier"),
+    out: Annotated[
+        Path | None, Parameter(help="A folder for the classifier and figures.json; by default classifier.")
+    ] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Make a classifier of a run's encoder and few labels, and measure it on the data's test pictures.
 
     The folder is what `reverie condition --classifier` takes.
     """
-    from reverie.files import check_folder
     from reverie.tasks import transfer as task
 
     for number in count:
         at_least("--count", number, 1)
     at_least("--steps", steps, 1)
-    check_folder(out)
     loaded = load(run, device)
+    spec = labels or own_data(loaded, "give --labels")
+    names = [task.CONFIG, task.WEIGHTS, FIGURES]
+    out = writes("transfer", run, out, "classifier", reads=[spec], names=names, force=force)
     task.check(loaded.model)
-    spec = labels or own_data(loaded)
     whole = dataset_like(loaded, spec)
     training, test = whole.split("train"), whole.split("test")
     found = task.curve(loaded.model, training, test, counts=count, how=how, steps=steps, seed=seed)
@@ -208,7 +221,7 @@ def transfer(
         "steps": None if how == "frozen" else steps,
         "seed": seed,
     }
-    report(figures, out / "figures.json")
+    report(figures, out / FIGURES)
 
 
 def _background(loaded: Run, where: str, device: str) -> object:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from reverie.cli.shared import (
     Device,
+    Force,
     Set,
     Split,
     Whole,
@@ -19,12 +20,18 @@ from reverie.cli.shared import (
     dataset_like,
     load,
     own_data,
+    places,
+    png,
     report,
     room,
+    tell,
+    writes,
 )
 from reverie.errors import ReverieError
 
 command = room("Learn")
+
+SHEET = "contact-sheet.png"
 
 
 @command
@@ -32,7 +39,10 @@ def train(
     model: str,
     /,
     *,
-    data: Annotated[str, Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces.")],
+    data: Annotated[
+        str | None,
+        Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces; may be left out with --resume."),
+    ] = None,
     out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
     minutes: float | None = None,
     epochs: float | None = None,
@@ -53,6 +63,7 @@ def train(
     config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
     set_: Set = (),
     quiet: Annotated[bool, Parameter(negative="")] = False,
+    force: Force = False,
 ) -> None:
     """Train a model on pictures; leaves weights, metrics, sample pictures and report.html in a folder.
 
@@ -92,10 +103,10 @@ def train(
 
     from reverie.training import train as run_training
 
-    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet)
+    run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet, force=force)
     if os.environ.get("RANK", "0") == "0":
         further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
-        print(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
+        tell(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
 
 
 def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
@@ -141,6 +152,7 @@ def evaluate(
     seed: Whole = 0,
     out: Annotated[Path | None, Parameter(help="Also write the figures to this JSON file.")] = None,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Measure a run on held-out pictures and print the figures as JSON."""
     import reverie.evaluation
@@ -150,7 +162,10 @@ def evaluate(
     at_least("--limit", limit, 0)
     at_least("--generated", generated, 6)
     loaded = load(run, device)
-    whole = dataset_like(loaded, data or own_data(loaded))
+    spec = data or own_data(loaded, "give --data")
+    if out is not None:
+        writes("evaluate", run, out, "", reads=[spec, *places(features)], force=force)
+    whole = dataset_like(loaded, spec)
     figures = reverie.evaluation.evaluate(
         loaded.model,
         whole.split(split),
@@ -219,27 +234,43 @@ def data(
     spec: str,
     /,
     *,
-    sheet: Annotated[Path, Parameter(help="Where to save the contact sheet.")] = Path("contact-sheet.png"),
+    sheet: Annotated[
+        Path | None, Parameter(help="Where to save the contact sheet; by default contact-sheet.png.")
+    ] = None,
+    check: Annotated[
+        bool, Parameter(negative="", help="Read and decode every file again, and say whether the cache holds the same.")
+    ] = False,
     set_: Set = (),
+    force: Force = False,
 ) -> None:
     """Say what was found in a data spec, and save a contact sheet."""
     from reverie.config import configure, parse_settings
     from reverie.data import DataOptions, contact_sheet, open_dataset
     from reverie.files import replacing
+    from reverie.own_data import inside
 
-    dataset = open_dataset(spec, configure(DataOptions, parse_settings(list(set_))["data"], "data"))
-    print(f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.facts.shape))} (channels x height x width)")
+    png(sheet, "--sheet")
+    where = None if sheet is None and inside(Path(SHEET), spec) else sheet or Path(SHEET)
+    if where is not None:
+        writes("data", spec, where, SHEET, reads=[spec], force=force)
+    dataset = open_dataset(spec, configure(DataOptions, parse_settings(list(set_))["data"], "data"), check=check)
+    tell(f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.facts.shape))} (channels x height x width)")
     for key, value in dataset.found.items():
         shown = (
             ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in value.items())
             if isinstance(value, dict)
+            else "; ".join(value)
+            if isinstance(value, list)
             else value
         )
-        print(f"{key}: {shown}")
+        tell(f"{key}: {shown}")
     if dataset.unreadable:
-        print(f"unreadable: {len(dataset.unreadable)}")
+        tell(f"unreadable: {len(dataset.unreadable)}")
         for name, why in dataset.unreadable:
-            print(f"  {name}: {why}")
-    with replacing(sheet) as temporary:
+            tell(f"  {name}: {why}")
+    if where is None:
+        tell(f"contact sheet: none, as {SHEET} would lie in the data; name a place by --sheet")
+        return
+    with replacing(where) as temporary:
         contact_sheet(dataset, 8, 12).save(temporary, format="PNG")
-    print(f"contact sheet: {sheet}")
+    tell(f"contact sheet: {where}")

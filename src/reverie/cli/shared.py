@@ -7,24 +7,28 @@ prints.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Group, Parameter
 
 from reverie.config import coerce
-from reverie.errors import ReverieError
+from reverie.errors import ReverieError, printable
 
 if TYPE_CHECKING:
     from reverie.artifact import Run
     from reverie.data import Dataset
     from reverie.tasks.pictures import Pictures
 
+FIGURES = "figures.json"  # in a folder of results
 ROOMS = ("Learn", "Draw", "Explore", "Use", "Judge")  # in the order of --help
 
 app = App(
@@ -68,6 +72,9 @@ Labels = Annotated[
     tuple[str, ...],
     Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
 ]
+Force = Annotated[
+    bool, Parameter(negative="", help="Write over files that reverie did not write, and empty folders of its results.")
+]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 Set = Annotated[
     tuple[str, ...],
@@ -77,13 +84,13 @@ Set = Annotated[
 ]
 
 
-def suffixed(out: Path, suffix: str, flag: str = "--out") -> None:
+def suffixed(out: Path | None, suffix: str, flag: str = "--out") -> None:
     """Refuse a file of another kind, before the work."""
-    if out.suffix.lower() != suffix:
+    if out is not None and out.suffix.lower() != suffix:
         raise ReverieError(f"{flag} takes a {suffix} file, not {out}.")
 
 
-def png(out: Path, flag: str = "--out") -> None:
+def png(out: Path | None, flag: str = "--out") -> None:
     """Refuse what is no .png, before the work."""
     suffixed(out, ".png", flag)
 
@@ -100,11 +107,11 @@ def finite(flag: str, value: float) -> None:
         raise ReverieError(f"{flag} must be a finite number, not {value:g}.")
 
 
-def png_or_animation(out: Path, rate: float) -> None:
+def png_or_animation(out: Path | None, rate: float) -> None:
     """Refuse what is no .png, .gif or .mp4, and a rate that these cannot have, before the work."""
     if not 0.1 <= rate <= 100:
         raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
-    if out.suffix.lower() not in (".png", ".gif", ".mp4"):
+    if out is not None and out.suffix.lower() not in (".png", ".gif", ".mp4"):
         raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
 
 
@@ -119,10 +126,62 @@ def load(run: str, device: str) -> Run:
     return load_run(run, pick_device(device))
 
 
-def own_data(loaded: Run) -> str:
-    """The spec of the data that a run was trained on."""
-    spec: str = loaded.config["data"]["spec"]
-    return spec
+def own_data(loaded: Run, remedy: str = "put it back there") -> str:
+    """The spec of the data that a run was trained on; where that is gone, one sentence with the remedy."""
+    from reverie.own_data import own
+
+    return own(loaded.path, loaded.config["data"], remedy)
+
+
+def writes(
+    command: str,
+    run: str,
+    out: Path | None,
+    default: str,
+    *beside: Path | None,
+    reads: Iterable[str | Path | None] = (),
+    names: Iterable[str] | None = None,
+    force: bool,
+) -> Path:
+    """Where the results of a command on a run go, refused before the work where that would destroy something.
+
+    ``out`` is what was asked for, else it is the ``default``; a file, or with ``names`` a folder for these. ``beside``
+    are further files. ``reads`` are the specs, runs and files that the command reads, beside ``run``.
+    """
+    from reverie.own_data import inside
+    from reverie.results import claim
+
+    specs = [str(one) for one in reads if one is not None]
+    where = Path(default) if out is None else out
+    for spec in specs if out is None else ():
+        if inside(where, spec):
+            raise ReverieError(f"{where} would lie in {spec}, which is read; choose another place by --out.")
+    claim(
+        command,
+        run,
+        itertools.chain([where] if names is None else (where / name for name in names), filter(None, beside)),
+        folder=None if names is None else where,
+        reads=[path for spec in (run, *specs) for path in _files_of(spec)],
+        force=force,
+    )
+    return where
+
+
+def places(features: str) -> list[str]:
+    """What a space of features reads: the run of encoder:RUN, the file of inception:FILE."""
+    return [features.partition(":")[2]] if ":" in features else []
+
+
+def _files_of(spec: str) -> list[Path]:
+    """The files, or the folder, that a spec means; none where it means no place on disk."""
+    from reverie.data.arrays import idx_files, is_idx
+    from reverie.own_data import place_of
+
+    place = place_of(spec)
+    if place is None:
+        return []
+    path = Path(place)
+    return idx_files(path) if os.path.isfile(path) and is_idx(path) else [path]
 
 
 def dataset_like(loaded: Run, spec: str) -> Dataset:
@@ -132,12 +191,11 @@ def dataset_like(loaded: Run, spec: str) -> Dataset:
 
     facts = loaded.facts
     options = dict(loaded.config["settings"]["data"])
-    if not _same(spec, own_data(loaded)):
+    if not _is_own(loaded, spec):
         options |= {"limit": 0}
     options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
     dataset = open_dataset(spec, configure(DataOptions, options, "data"), scales=facts.scales)
-    if dataset.facts.scales != facts.scales:  # files of another kind than the run's: how they were read must be said
-        say_all([f"{spec}: {note}" for note in dataset.found["notes"]])
+    say_once(dataset.said)
     if dataset.facts.shape != facts.shape:
         raise ReverieError(
             f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
@@ -153,17 +211,18 @@ def dataset_like(loaded: Run, spec: str) -> Dataset:
 def pictures_like(loaded: Run, spec: str, split: Split | None) -> Dataset:
     """Pictures to judge: by default those of the run's own data that test it, and all of any other data."""
     dataset = dataset_like(loaded, spec)
-    return dataset.split(split or ("test" if _same(spec, own_data(loaded)) else "all"))
+    return dataset.split(split or ("test" if _is_own(loaded, spec) else "all"))
 
 
 def held_out(loaded: Run, normal: str | None, judged: Dataset) -> Pictures:
     """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``."""
+    from reverie.own_data import same_place
     from reverie.tasks.pictures import without
 
-    spec = normal or own_data(loaded)
+    spec = normal or own_data(loaded, "give normal pictures by --normal")
     whole = dataset_like(loaded, spec)
-    seen: list[Dataset] = [whole.split("train")] if _same(spec, own_data(loaded)) else []
-    found = without(whole, *seen, *([judged] if _same(spec, judged.spec) else []))
+    seen: list[Dataset] = [whole.split("train")] if _is_own(loaded, spec) else []
+    found = without(whole, *seen, *([judged] if same_place(spec, judged.spec) else []))
     if not len(found):
         raise ReverieError(
             f"{spec} holds no pictures to calibrate on that were neither learned from nor are to be judged; judge "
@@ -188,12 +247,12 @@ def run_and_pictures(run: str, images: str, split: Split, count: int, device: st
     return loaded, dataset.batch(indices), labels
 
 
-def _same(spec: str, other: str) -> bool:
-    """Whether two specs name the same data, however they are written."""
-    try:
-        return spec == other or os.path.samefile(spec, other)
-    except (OSError, ValueError):  # not both are paths
-        return False
+def _is_own(loaded: Run, spec: str) -> bool:
+    """Whether a spec names the data that a run was trained on, however it is written."""
+    from reverie.own_data import find_own, same_place
+
+    own = find_own(loaded.config["data"])
+    return own is not None and same_place(spec, own)
 
 
 # What is said
@@ -210,10 +269,39 @@ def report(figures: dict[str, Any], out: Path | None = None) -> None:
     print(text)
 
 
+def tell(sentence: str) -> None:
+    """A line of the result, on stdout."""
+    print(printable(sentence))
+
+
 def say(sentence: str) -> None:
     """A sentence beside the results, on stderr."""
-    # What a file says of itself may be part of the sentence: nothing in it steers the terminal.
-    print("reverie: " + "".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr)
+    print(f"reverie: {printable(sentence)}", file=sys.stderr)
+
+
+_SAID: ContextVar[frozenset[str]] = ContextVar("said", default=frozenset())  # in this command
+
+
+def say_once(sentence: str) -> None:
+    """As `say`, of what a command comes by several times."""
+    if sentence not in _SAID.get():
+        _SAID.set(_SAID.get() | {sentence})
+        say(sentence)
+
+
+class Pace:
+    """Says how far a long work is, every so often."""
+
+    SECONDS = 10.0
+
+    def __init__(self, of: int) -> None:
+        self.of, self.said = of, time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """``done`` pictures are done."""
+        if done < self.of and time.monotonic() - self.said >= self.SECONDS:
+            self.said = time.monotonic()
+            say(f"{done:,} of {self.of:,} pictures")
 
 
 def say_all(notes: Sequence[str]) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reverie.cli.shared import (
+    FIGURES,
     Device,
+    Force,
     Split,
     SplitOrNone,
     Whole,
@@ -19,6 +21,7 @@ from reverie.cli.shared import (
     load,
     own_data,
     pictures_like,
+    places,
     png,
     projected,
     report,
@@ -26,8 +29,10 @@ from reverie.cli.shared import (
     run_and_pictures,
     say,
     say_all,
+    tell,
+    writes,
 )
-from reverie.errors import ReverieError
+from reverie.errors import Partly, ReverieError, printable
 
 command = room("Use")
 
@@ -38,10 +43,13 @@ def reconstruct(
     images: str,
     /,
     *,
-    out: Annotated[Path, Parameter(help="A .png: rows of inputs above rows of outputs.")] = Path("reconstructions.png"),
+    out: Annotated[
+        Path | None, Parameter(help="A .png: rows of inputs above rows of outputs; by default reconstructions.png.")
+    ] = None,
     count: Whole = 32,
     split: Split = "all",
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Show pictures beside what a run makes of them; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
@@ -49,12 +57,13 @@ def reconstruct(
     from reverie.tasks.reconstruct import reconstruct as rebuild
 
     png(out)
+    out = writes("reconstruct", run, out, "reconstructions.png", reads=[images], force=force)
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     rebuilt = rebuild(loaded.model, given, labels)
     columns = min(8, len(given))
     say_all(save_grid(pairs(given, rebuilt, columns), out, columns, loaded.facts.scales[0]))
-    print(f"{len(given)} pictures and their reconstructions in {out}")
+    tell(f"{len(given)} pictures and their reconstructions in {out}")
 
 
 @command
@@ -63,19 +72,23 @@ def embed(
     images: str,
     /,
     *,
-    out: Annotated[Path, Parameter(help="A .npz or .parquet file: names, codes, labels.")] = Path("codes.npz"),
+    out: Annotated[
+        Path | None, Parameter(help="A .npz or .parquet file: names, codes, labels; by default codes.npz.")
+    ] = None,
     split: Split = "all",
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Write the latent codes of pictures; IMAGES is a data spec."""
     from reverie.tasks.embed import embed as encode
 
-    if out.suffix not in (".npz", ".parquet"):
+    if out is not None and out.suffix not in (".npz", ".parquet"):
         raise ReverieError(f"--out takes a .npz or .parquet file, not {out}.")
     loaded = load(run, device)
+    out = writes("embed", run, out, "codes.npz", reads=[images], force=force)
     found = encode(loaded.model, dataset_like(loaded, images).split(split))
     found.save(out)
-    print(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
+    tell(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
 
 
 @command
@@ -102,11 +115,13 @@ def denoise(
     ] = "auto",
     count: Whole = 16,
     split: Split = "all",
-    out: Annotated[Path, Parameter(help="A .png: rows of damaged pictures above rows of restored ones.")] = Path(
-        "denoised.png"
-    ),
+    out: Annotated[
+        Path | None,
+        Parameter(help="A .png: rows of damaged pictures above rows of restored ones; by default denoised.png."),
+    ] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Restore pictures by what a run knows: remove noise, fill a hole, add pixels; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
@@ -115,6 +130,7 @@ def denoise(
     from reverie.tasks.reconstruct import in_rows
 
     png(out)
+    out = writes("denoise", run, out, "denoised.png", reads=[images, hole], force=force)
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     if damage == "hole":
@@ -145,9 +161,10 @@ def cluster(
     how: Literal["kmeans", "mixture"] = "kmeans",
     columns: Annotated[Whole, Parameter(help="Pictures of each group that are shown.")] = 12,
     split: SplitOrNone = None,
-    out: Annotated[Path, Parameter(help="A folder.")] = Path("clusters"),
+    out: Annotated[Path | None, Parameter(help="A folder; by default clusters.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Group pictures by their codes.
 
@@ -155,21 +172,23 @@ def cluster(
     group, distance from its centre) and figures.json, and prints the last.
     """
     from reverie.data.pictures import save_grid
-    from reverie.files import check_folder, write_table
+    from reverie.files import write_table
     from reverie.tasks.cluster import cluster as group
     from reverie.tasks.cluster import contact_sheet
     from reverie.tasks.embed import embed as encode
 
-    check_folder(out)
     loaded = load(run, device)
-    dataset = pictures_like(loaded, images or own_data(loaded), split)
+    spec = images or own_data(loaded, "give IMAGES")
+    names = ["clusters.png", "clusters.csv", FIGURES]
+    out = writes("cluster", run, out, "clusters", reads=[spec], names=names, force=force)
+    dataset = pictures_like(loaded, spec, split)
     found = group(encode(loaded.model, dataset), count, how, seed)
     save_grid(contact_sheet(found, dataset, columns, loaded.model), out / "clusters.png", columns)
     rows = zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True)
     write_table(out / "clusters.csv", ["name", "cluster", "distance"], rows)
     say(f"{len(dataset):,} pictures in {count} groups in {out}")
     figures = {key: getattr(found, key) for key in ("silhouette", "purity", "nmi", "ari")}
-    report({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / "figures.json")
+    report({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / FIGURES)
 
 
 @command
@@ -181,9 +200,10 @@ def compress(
     bits: Annotated[Whole, Parameter(help="Of each number of a code, in the picture; 32: as they are.")] = 4,
     count: Annotated[Whole, Parameter(help="Pictures that are measured.")] = 1000,
     split: SplitOrNone = None,
-    out: Annotated[Path, Parameter(help="A folder.")] = Path("compressed"),
+    out: Annotated[Path | None, Parameter(help="A folder; by default compressed.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Measure how well pictures come back from how few bytes, beside principal components, JPEG, WebP and PNG.
 
@@ -194,14 +214,16 @@ def compress(
     import numpy as np
 
     from reverie.data.pictures import save_grid, to_tensor
-    from reverie.files import check_folder, replacing
+    from reverie.files import replacing
     from reverie.tasks.compress import compress as measure
     from reverie.tasks.pictures import model_labels
 
-    check_folder(out)
     loaded = load(run, device)
-    test = pictures_like(loaded, images or own_data(loaded), split)
-    found = measure(loaded.model, dataset_like(loaded, own_data(loaded)).split("train"), test, count, seed)
+    own = own_data(loaded)
+    names = ["compressed.png", "compressed.svg", FIGURES]
+    out = writes("compress", run, out, "compressed", reads=[images, own], names=names, force=force)
+    test = pictures_like(loaded, images or own, split)
+    found = measure(loaded.model, dataset_like(loaded, own).split("train"), test, count, seed)
     rows = np.arange(min(10, len(test)))
     shown = found.picture(to_tensor(test.batch(rows)), bits, model_labels(loaded.model, test, rows))
     save_grid(shown.pictures, out / "compressed.png", len(rows))
@@ -212,7 +234,7 @@ def compress(
     say(f"rows of compressed.png: {'; '.join(shown.names)}")
     points = [asdict(point) for point in found.points]
     figures = {"latent": found.latent, "pictures": found.pictures, "points": points, "notes": found.notes, "seed": seed}
-    report(figures, out / "figures.json")
+    report(figures, out / FIGURES)
 
 
 @command
@@ -227,9 +249,10 @@ def neighbours(
         str, Parameter(help="What near means: pixels, textures, classifier, encoder:RUN or inception[:FILE].")
     ] = "pixels",
     data: Annotated[str | None, Parameter(help="By default the data the run was trained on.")] = None,
-    out: Path = Path("neighbours.png"),
+    out: Annotated[Path | None, Parameter(help="A .png; by default neighbours.png.")] = None,
     seed: Whole = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Show drawn or given pictures beside the training pictures nearest to them."""
     from reverie.data.pictures import save_grid, to_tensor
@@ -240,7 +263,9 @@ def neighbours(
     at_least("--count", count, 1)
     png(out)
     loaded = load(run, device)
-    whole = dataset_like(loaded, data or own_data(loaded))
+    spec = data or own_data(loaded, "give --data")
+    out = writes("neighbours", run, out, "neighbours.png", reads=[images, spec, *places(features)], force=force)
+    whole = dataset_like(loaded, spec)
     training, test = whole.split("train"), whole.split("test")
     if images is None:
         pictures = draw_pictures(loaded.model, count, seed=seed)
@@ -273,30 +298,49 @@ def translate(
     *,
     direction: Annotated[Literal["ab", "ba"], Parameter(help="From side A to B, or back.")] = "ab",
     out: Annotated[
-        Path, Parameter(help="A folder; for one picture also a file, or - for stdout.", allow_leading_hyphen=True)
-    ] = Path("translated"),
+        Path | None,
+        Parameter(
+            help="A folder, by default translated; for one picture also a file, or - for stdout.",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
     tile: Annotated[Whole, Parameter(help="Larger pictures go through in tiles; 0: never.")] = 1024,
     overlap: Annotated[
         WholeOrNone, Parameter(help="Pixels that neighbouring tiles share; by default enough for pix2pix.")
     ] = None,
     noise: Annotated[WholeOrNone, Parameter(help="Keep dropout on, with this seed.")] = None,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Turn pictures into those of the other side; IMAGES are files, folders, or - for stdin."""
+    from reverie.own_data import inside
+    from reverie.results import claim
     from reverie.tasks.translate import translate_files
 
-    for word in (*images, str(out)):
+    for word in (*images, "" if out is None else str(out)):
         if word.startswith("-") and word != "-":
             raise ReverieError(f"Unknown option {word}, or not where it belongs; a picture of that name is ./{word}.")
     at_least("--tile", tile, 0)
     at_least("--overlap", overlap or 0, 0)
     loaded = load(run, device)
-    done = translate_files(loaded.model, images, out, direction, noise=noise, tile=tile, overlap=overlap)
+    where = out or Path("translated")
+    if out is None and any(inside(where, word) for word in images if word != "-"):
+        raise ReverieError(f"{where} would lie in a folder that is read; choose another place by --out.")
+
+    def claimed(sources: list[Path], targets: list[Path], folder: Path | None) -> None:
+        # A translation has the name of its picture, so those of other pictures may stay.
+        claim(
+            f"translate {direction}", run, targets, folder=folder, reads=[Path(run), *sources], force=force, keep=True
+        )
+
+    done = translate_files(
+        loaded.model, images, where, direction, noise=noise, tile=tile, overlap=overlap, claimed=claimed
+    )
     for note, count in done.notes.items():
         say(f"{note} (pictures: {count})")
     for name, why in done.failed:
         say(f"{name}: {why}")
     if done.failed:
         total = done.written + len(done.failed)
-        raise ReverieError(f"{len(done.failed)} of {total} pictures could not be read; {done.written} were translated.")
-    print(f"{done.written} pictures in {out}", file=sys.stderr if str(out) == "-" else sys.stdout)
+        raise Partly(f"{len(done.failed)} of {total} pictures failed; {done.written} were translated.")
+    print(printable(f"{done.written} pictures in {where}"), file=sys.stderr if str(where) == "-" else sys.stdout)

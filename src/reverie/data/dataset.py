@@ -66,6 +66,13 @@ class Dataset(ABC):
         self.found = found  # counts for people: sizes, modes, bits, classes, splits, notes
         self.unreadable = unreadable  # the name of each such file, and why
 
+    @property
+    def said(self) -> str:
+        """In one line, how the source was read: what its folders or tables said, what was left out, what is odd."""
+        unreadable = len(self.unreadable)
+        some = [f"{unreadable} unreadable, as {self.unreadable[0][0]}"] if unreadable else []
+        return f"reading {self.spec}: " + "; ".join([self.found["read as"], *self.found["notes"], *some])
+
     @abstractmethod
     def __len__(self) -> int: ...
 

@@ -137,16 +137,16 @@ class Made(Dataset):
         return self._source.names
 
     @property
-    def digests(self) -> Sequence[str]:
-        return self._source.digests
-
-    @property
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
         return self._source.factors
 
     @cached_property
     def fingerprint(self) -> str:
         return _hash(self._operator, self._source.fingerprint)
+
+    @property
+    def digests(self) -> Sequence[str]:
+        return self._source.digests
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         portions = np.split(indices, range(PORTION, len(indices), PORTION))

@@ -94,15 +94,18 @@ def coloured(images: Tensor) -> Tensor:
     return images[:, :1].expand(-1, 3, -1, -1) if channels < 3 else images[:, :3]
 
 
-def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN) -> list[str]:
+def save_grid(
+    images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN, *, sync: bool = True
+) -> list[str]:
     """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
 
     With the ``scale`` of a run that keeps more than 8 bits the PNG has 16, in the values of the files that the run
-    learned from where these are whole numbers of 16 bits. Returns notes on what it has instead.
+    learned from where these are whole numbers of 16 bits. Returns notes on what it has instead. ``sync`` as for
+    `replacing`.
     """
     pixels = _stored(images, scale)
     notes: list[str] = []
-    with replacing(Path(path)) as temporary:
+    with replacing(Path(path), sync=sync) as temporary:
         if scale.depth == 8:
             grid(pixels, columns).save(temporary, format="PNG")
         else:
@@ -111,25 +114,30 @@ def save_grid(images: Tensor | Pixels, path: Path, columns: int, scale: Scale = 
     return notes
 
 
-def save_picture(picture: Tensor | Pixels, path: Path, scale: Scale = PLAIN) -> Path:
-    """A picture (C, H, W) by itself, else as `save_grid`; returns where: a .png may not hold its values.
+def suffix_of(scale: Scale, channels: int) -> str:
+    """The ending of a file that holds a single picture of a run as it is: a .png may not hold its values.
 
     What is not whole numbers from 0 to 65,535 becomes a float TIFF in grey, else a .npy array (C, H, W), which a folder
     of pictures may be made of.
     """
+    if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
+        return ".png"
+    return ".tif" if channels == 1 else ".npy"
+
+
+def save_picture(picture: Tensor | Pixels, path: Path, scale: Scale = PLAIN, *, sync: bool = True) -> None:
+    """A picture (C, H, W) by itself, in a file whose ending is that of `suffix_of`; otherwise as `save_grid`."""
     from PIL import Image
 
-    if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
-        save_grid(picture[None], path, 1, scale)
-        return path
+    if path.suffix == ".png":
+        save_grid(picture[None], path, 1, scale, sync=sync)
+        return
     values = scale.values(_unit(_stored(picture, scale))).astype(np.float32)
-    path = path.with_suffix(".tif" if len(values) == 1 else ".npy")
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        if len(values) == 1:
+    with replacing(path, sync=sync) as temporary, temporary.open("wb") as stream:
+        if path.suffix == ".tif":
             Image.fromarray(values[0]).save(stream, "TIFF")
         else:
             np.save(stream, values)
-    return path
 
 
 def _stored(images: Tensor | Pixels, scale: Scale) -> Pixels:

@@ -52,12 +52,13 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
         left = {i: "of other classes" for i, label in enumerate(reading.labels) if label not in classes}
         left = {i: why for i, why in left.items() if i not in reading.left}
         reading = replace(reading, left=reading.left | left, said=f"{reading.said}{_told(left)}")
+    said = reading.said if files.said else f"{reading.said} (data.layout changes that)"
     kept = [
         replace(entry, split=split, label=label)
         for i, (entry, split, label) in enumerate(zip(entries, reading.splits, reading.labels, strict=True))
         if i not in reading.left
     ]
-    return replace(files, entries=kept, classes=classes, factors=factors, said=reading.said, notes=notes)
+    return replace(files, entries=kept, classes=classes, factors=factors, said=said, notes=notes)
 
 
 def outside(options: DataOptions) -> list[object]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reverie.errors import ReverieError
-from reverie.files import replacing, savable, sweep
+from reverie.files import encodable, replacing, savable, sweep, unreadable
 
 KEPT = 2
 
@@ -40,8 +40,8 @@ class Checkpoints:
         """Write the state of a step, then drop all but the last two."""
         plain = savable(tensors)
         text = json.dumps(facts | {"step": step, "checksum": _checksum(plain)})
-        with replacing(self.folder / f"{step:09d}.safetensors") as temporary:
-            save_file(plain, temporary, metadata={"reverie": text})
+        with replacing(self.folder / f"{step:09d}.safetensors") as temporary, encodable(temporary) as named:
+            save_file(plain, named, metadata={"reverie": text})
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
 
@@ -55,6 +55,8 @@ class Checkpoints:
         for file in reversed(self._files()):
             try:
                 return *self._read(file), damaged
+            except PermissionError as error:
+                raise unreadable(file) from error
             except (OSError, SafetensorError, ValueError, KeyError, TypeError):
                 damaged.append(file.name)
         if damaged:
@@ -65,7 +67,7 @@ class Checkpoints:
         return sorted(self.folder.glob("[0-9]*.safetensors"))
 
     def _read(self, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        with safe_open(file, framework="pt") as opened:
+        with encodable(file) as named, safe_open(named, framework="pt") as opened:
             facts = json.loads((opened.metadata() or {})["reverie"])
             tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
         if facts.pop("checksum") != _checksum(tensors):

@@ -69,6 +69,18 @@ class World:
         dist.all_gather(everyone, tensor.contiguous())
         return everyone
 
+    def share(self, text: str, device: torch.device) -> str:
+        """The text of the first rank, on every rank."""
+        if self.size == 1:
+            return text
+        content = torch.tensor(list(text.encode(errors="surrogateescape")), dtype=torch.uint8, device=device)
+        length = torch.tensor([len(content)], device=device)
+        dist.broadcast(length, 0)
+        if not self.first:
+            content = torch.empty(int(length.item()), dtype=torch.uint8, device=device)
+        dist.broadcast(content, 0)
+        return bytes(content.tolist()).decode(errors="surrogateescape")
+
     def barrier(self) -> None:
         """Wait for every rank."""
         if self.size > 1:

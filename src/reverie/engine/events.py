@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reverie.engine.loop import Means
+from reverie.errors import printable
 from reverie.files import replacing
 
 METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
@@ -63,7 +65,7 @@ class Record:
 
     def log(self, step: int, images: int, means: Means) -> None:
         """One line of metrics.jsonl, and the display."""
-        self._metrics.write(json.dumps({"step": step, "images": images} | means) + "\n")
+        self._metrics.write(_line({"step": step, "images": images} | means))
         self._metrics.flush()
         now = time.perf_counter()
         rate = (images - self._clock_images) / (now - self._clock) if self._clock_images >= 0 else 0.0
@@ -85,27 +87,27 @@ class Record:
         """One line of quality.jsonl; whether its Frechet distance is the smallest so far."""
         _, best = read_quality(self.folder)
         with (self.folder / QUALITY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "images": images} | figures) + "\n")
+            file.write(_line({"step": step, "images": images} | figures))
         shown = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
         self.say(f"step {step}: {shown}")
         return best is None or figures["frechet"] < best["frechet"]
 
     def event(self, step: int, **facts: Any) -> None:
         """One line of events.jsonl."""
-        self._events.write(json.dumps({"step": step, "time": round(time.time(), 1)} | facts) + "\n")
+        self._events.write(_line({"step": step, "time": round(time.time(), 1)} | facts))
         self._events.flush()
 
     def say(self, sentence: str) -> None:
         """A sentence for the person at the terminal."""
         if not self.quiet:
-            self._console.print(sentence, soft_wrap=True, markup=False)
+            self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
     def warn(self, step: int, sentence: str) -> None:
         """A sentence for the person at the terminal, once, and for events.jsonl."""
         if sentence not in self._said:
             self._said.add(sentence)
             self.event(step, warning=sentence)
-            self._console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
+            self._console.print(f"warning: {printable(sentence)}", soft_wrap=True, markup=False)
 
     @staticmethod
     def _keep_until(file: Path, step: int) -> None:
@@ -132,6 +134,19 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a file that `Record` wrote; none where it is not there."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if _step(line) < sys.maxsize]
+
+
+def _line(facts: dict[str, Any]) -> str:
+    """A line of JSON, which knows no numbers that are not finite: they become null."""
+    return json.dumps(_finite(facts), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _step(line: str) -> int:

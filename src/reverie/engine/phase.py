@@ -148,6 +148,11 @@ class Model(nn.Module):
         """The batch size for the next step; a growing model may shrink it with its level."""
         return planned
 
+    @property
+    def least_batch(self) -> int:
+        """Pictures that a phase must see at once: 2 where they are compared, or where single numbers are normalised."""
+        return 1
+
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         """One sentence when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
         return None

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from reverie.data.dataset import Dataset
 from reverie.data.pack import cache_folder
 from reverie.engine.randomness import DataOrder, derive
-from reverie.files import replacing, savable
+from reverie.files import encodable, replacing, savable
 from reverie.tasks.fit import fit
 from reverie.tasks.pictures import Pictures
 
@@ -54,7 +54,8 @@ def ruler(
     path = (cache or cache_folder()) / f"{digest}.{name}.safetensors"
     network = _fresh(name, build)
     try:
-        network.load_state_dict(load_file(path))
+        with encodable(path) as named:
+            network.load_state_dict(load_file(named))
     except (OSError, SafetensorError, RuntimeError, ValueError):  # not there, damaged, or of another shape
         network = _fresh(name, build).to(device).train()
         batch = min(BATCH, len(dataset))
@@ -62,8 +63,8 @@ def ruler(
         order = DataOrder(derive(SEED, name), len(dataset))
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2, fused=True)
         fit(optimizer, lambda rows: loss(network, rows), order, steps=steps, batch=batch)
-        with replacing(path) as temporary:
-            save_file(savable(network.state_dict()), temporary)
+        with replacing(path, noted=False) as temporary, encodable(temporary) as named:
+            save_file(savable(network.state_dict()), named)
     return network.to(device).eval().requires_grad_(False)
 
 

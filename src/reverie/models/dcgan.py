@@ -51,6 +51,10 @@ class DCGAN(GAN):
         config, shape = self.config, self.facts.shape
         return DCGANGenerator(config.latent, shape, config.width), DCGANDiscriminator(shape, config.width)
 
+    @property
+    def least_batch(self) -> int:
+        return 2 if self.facts.height * self.facts.width == 1 else 1  # batch normalisation has nothing else to see
+
 
 @dataclass(frozen=True)
 class CGANConfig(DCGANConfig):

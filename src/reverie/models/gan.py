@@ -157,7 +157,8 @@ class GAN(Model, Samples, Discriminates):
         loss = self.objective.discriminator(d_real, d_fake).mean()
         logs = {"loss_d": loss.detach(), "d_real": d_real.detach().mean(), "d_fake": d_fake.detach().mean()}
         logs["told_apart"] = (d_real > d_fake).float().mean()
-        logs["diversity"] = fake.detach().std(0).mean() / real.detach().std(0).mean().clamp_min(SMOOTHING)
+        if len(real) > 1:  # a picture alone differs from nothing
+            logs["diversity"] = fake.detach().std(0).mean() / real.detach().std(0).mean().clamp_min(SMOOTHING)
         if now:
             penalty, parts = self.gradients(d_real, real, d_fake, fake, batch.progress)
             loss, logs = loss + penalty, logs | parts

@@ -163,6 +163,10 @@ class VAE(Model, Bounds):
                 loss = logs["recon"] + rise * config.beta * self.cost(kl)
         return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
 
+    @property
+    def least_batch(self) -> int:
+        return 2 if self.config.bound == "mmd" else 1  # an unbiased MMD compares each code with the others
+
     def cost(self, kl: Tensor) -> Tensor:
         """The KL as the loss counts it, with free bits where given: (N, latent) -> scalar."""
         return free_bits(kl, self.config.free_bits) if self.config.free_bits > 0 else kl.sum(1).mean()

@@ -95,17 +95,25 @@ def embed(model: object, dataset: Pictures, batch: int = 256, indices: NDArray[n
     chosen = np.arange(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
         raise ReverieError("There are no pictures to embed.")
-    means, logvars = [], []
+    # Room for all codes at once: joined in the end, they would be there twice.
+    means, logvars, done = np.empty((0, 0), np.float32), None, 0
     for part in read(model, dataset, batch, chosen):
         with torch.no_grad():
             code = model.encode(part.images, part.labels)
-        means.append(code.mean.flatten(1).float().cpu().numpy())
-        if code.logvar is not None:
-            logvars.append(code.logvar.flatten(1).float().cpu().numpy())
+        mean = code.mean.flatten(1)
+        if not done:
+            means = np.empty((len(chosen), mean.shape[1]), np.float32)
+            logvars = None if code.logvar is None else np.empty_like(means)
+        rows = slice(done, done + len(mean))
+        means[rows] = mean.float().cpu().numpy()
+        if logvars is not None and code.logvar is not None:
+            logvars[rows] = code.logvar.flatten(1).float().cpu().numpy()
+        done = rows.stop
+    names = dataset.names  # once: a set may make the list each time it is asked
     return Embedding(
-        np.concatenate(means),
-        np.concatenate(logvars) if logvars else None,
-        [dataset.names[i] for i in chosen],
+        means,
+        logvars,
+        names if indices is None else [names[i] for i in chosen],
         None if dataset.labels is None else dataset.labels[chosen],
         dataset.facts.classes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from reverie.capabilities import Conditions
 from reverie.errors import ReverieError, nearest
 
+NUMBER = r"\s*[+-]?\d+(\.\d+)?\s*"  # a name that reads like one
+MOST_NAMED = 20  # classes in a sentence
 Labels = Sequence[int | str] | NDArray[np.int64] | Tensor
 
 
@@ -21,10 +24,16 @@ def classes_of(model: object) -> tuple[str, ...]:
 
 
 def label_number(label: int | str, classes: Sequence[str]) -> int:
-    """The number of a class from its name or its number; a name that reads like a number is a name first."""
+    """The number of a class from its name or its number.
+
+    A word is a name first; where a class has a name that reads like a number, it is a name only.
+    """
     if isinstance(label, str):
         if label in classes:
             return list(classes).index(label)
+        if label.isdecimal() and any(re.fullmatch(NUMBER, name) for name in classes):
+            named = ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
+            raise ReverieError(f"There is no class {label}; where classes are called by numbers, give one: {named}.")
         if not label.isdecimal():
             raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}")
     number = int(label)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs, Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
+from reverie.tasks.codes import check_latents
 from reverie.tasks.labels import Labels, classes_of, label_numbers
 from reverie.tasks.pictures import device_of
 from reverie.tasks.unable import unable
 
 Prior = Literal["model", "mixture"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch of new pictures."""
+
+    start: int  # number of the first
+    latents: Tensor  # (n, d), what the pictures are decoded from
+    labels: Tensor | None  # (n,) numbers of the model's classes; None where it takes no labels
+    pictures: Tensor  # (n, C, H, W) in [-1, 1]; like the others on the CPU
 
 
 def sample(
@@ -32,7 +47,25 @@ def sample(
     latents from the Gaussian mixture over codes (see `fit_mixture`) instead of the model's own prior. ``labels`` are
     class names or numbers, taken in rotation; a conditional model without them takes its classes in rotation.
     ``truncation`` below 1 pulls styles towards their mean (1 changes nothing, 0 draws one picture): fewer odd pictures
-    for less variety.
+    for less variety. `sample_batches` gives the same where there are too many pictures to hold.
+    """
+    return torch.cat([part.pictures for part in sample_batches(model, count, seed, labels, prior, batch, truncation)])
+
+
+def sample_batches(
+    model: object,
+    count: int,
+    seed: int = 0,
+    labels: Labels | None = None,
+    prior: Prior = "model",
+    batch: int = 256,
+    truncation: float = 1.0,
+    latents: NDArray[np.floating] | None = None,
+) -> Iterator[Drawn]:
+    """What `sample` draws, a batch at a time, with the latents; arguments as there.
+
+    With ``latents`` (at least ``count``, d), as `Drawn` has them, these are decoded and none are drawn; picture i then
+    has label i where there are as many labels as latents. Raises ReverieError, at the call, where the model can't.
     """
     if not isinstance(model, Samples):
         raise unable(model, "draw new pictures", "prior and decoder", Samples)
@@ -44,24 +77,38 @@ def sample(
         raise unable(model, "truncate", "styles", Styles)
     if count < 1:
         raise ReverieError(f"The number of pictures must be at least 1, not {count}.")
+    rotation, shape = _rotation(model, labels), torch.Size()
+    if latents is not None:
+        shape = check_latents(model, latents)
+        if len(latents) < count:
+            raise ReverieError(f"There are {len(latents):,} latents, and {count:,} pictures are asked for.")
     device = device_of(model)
-    rotation = _rotation(model, labels)
-    parts = []
-    for start in range(0, count, batch):
-        numbers = range(start, min(start + batch, count))
-        draw = DrawEach(seed, "sample", samples=numbers, device=device)
+
+    def draw(numbers: range) -> Drawn:
         given = None if rotation is None else rotation[torch.tensor(numbers) % len(rotation)].to(device)
-        with torch.no_grad():
-            if prior == "mixture" and isinstance(model, Reconstructs):
-                z = model.mixture.sample(draw.uniform(), draw.normal(model.mixture.means.shape[1]))
-            else:
-                z = model.draw_latent(draw, given)
-            if truncation != 1 and isinstance(model, Styles):
-                pictures = model.synthesise(model.truncate(model.map(z, given), truncation))
-            else:
-                pictures = model.decode(z, given)
-            parts.append(pictures.float().cpu())
-    return torch.cat(parts)
+        draws = DrawEach(seed, "sample", samples=numbers, device=device)
+        if latents is not None:
+            rows = np.asarray(latents[numbers.start : numbers.stop], np.float32)
+            z = torch.from_numpy(rows).to(device).view(-1, *shape)
+        elif prior == "mixture" and isinstance(model, Reconstructs):
+            z = model.mixture.sample(draws.uniform(), draws.normal(model.mixture.means.shape[1]))
+        else:
+            z = model.draw_latent(draws, given)
+        if truncation != 1 and isinstance(model, Styles):
+            pictures = model.synthesise(model.truncate(model.map(z, given), truncation))
+        else:
+            pictures = model.decode(z, given)
+        return Drawn(
+            numbers.start, z.flatten(1).float().cpu(), None if given is None else given.cpu(), pictures.float().cpu()
+        )
+
+    def parts() -> Iterator[Drawn]:
+        for start in range(0, count, batch):
+            with torch.no_grad():
+                drawn = draw(range(start, min(start + batch, count)))
+            yield drawn
+
+    return parts()
 
 
 def _rotation(model: object, labels: Labels | None) -> Tensor | None:

@@ -31,7 +31,7 @@ from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError, either, nearest
-from reverie.files import replacing, savable
+from reverie.files import encodable, replacing, savable, unreadable
 from reverie.registry import able
 from reverie.tasks.fit import fit
 from reverie.tasks.labels import classes_of, label_number
@@ -75,8 +75,8 @@ class Exported(nn.Module):
         """
         config = {"format": FORMAT, "classes": list(self.classes)} | _described(self.body)
         folder = Path(folder)
-        with replacing(folder / WEIGHTS) as temporary:
-            save_file(savable(self.state_dict()), temporary)
+        with replacing(folder / WEIGHTS) as temporary, encodable(temporary) as named:
+            save_file(savable(self.state_dict()), named)
         with replacing(folder / CONFIG) as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -187,13 +187,16 @@ def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> E
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise ReverieError(f"{folder / CONFIG} has the format {config['format']!r}; this reverie reads {FORMAT}.")
-        tensors = load_file(folder / WEIGHTS)
+        with encodable(folder / WEIGHTS) as named:
+            tensors = load_file(named)
         classes = [str(name) for name in config["classes"]]
         head = _head(tensors["head.weight"], tensors["head.bias"])
         if len(classes) != head.out_features:
             raise ValueError(f"{len(classes)} classes and a head for {head.out_features}")
         found = Exported(_built(config), head, classes)
         found.load_state_dict(tensors)
+    except PermissionError as error:
+        raise unreadable(folder) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
         why = (isinstance(error, OSError) and error.strerror) or str(error)
         line = (why.splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -23,7 +23,7 @@ from reverie.data.formats import Unreadable
 from reverie.engine.phase import Model
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.files import check_folder, replacing
+from reverie.files import Unwritten, check_folder, replacing
 from reverie.networks.norm import InstanceNorm, Moments
 from reverie.tasks.pictures import device_of
 from reverie.tasks.unable import unable
@@ -326,12 +326,15 @@ def _own(x: Tensor) -> Moments:
 # Files
 
 
+Claimed = Callable[[list[Path], list[Path], Path | None], None]  # of pictures, results and the folder of results
+
+
 @dataclass
 class Translated:
     """What became of picture files."""
 
     written: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)  # names of those that can't be read, and why
+    failed: list[tuple[str, str]] = field(default_factory=list)  # names of those that can't be read or written, and why
     notes: Counter[str] = field(default_factory=Counter)  # what could not be kept, and of how many pictures
 
 
@@ -391,19 +394,24 @@ def translate_files(
     noise: int | None = None,
     tile: int = 1024,
     overlap: int | None = None,
+    claimed: Claimed | None = None,
 ) -> Translated:
     """Translates picture files, and all those below folders, into the folder ``out``, where they keep their names.
 
     An ending that can't hold the result becomes .png, or .npy where no picture format has so many channels. With one
     picture, ``out`` may be a file, or "-" for standard output; "-" among ``images`` is standard input. What can't be
-    read is told in the result, and the others are written. Raises ReverieError, before anything is written, where two
-    results would have one name, or one would replace a picture of ``images``; and as `translate` does.
+    read or written is told in the result, and the others are written, unless the disk is full. Raises ReverieError,
+    before anything is written, where two results would have one name, or one would replace a picture of ``images``;
+    where ``claimed``, called with the pictures, their results and the folder for these, does; and as `translate` does.
     """
     _, _, after = _asked(model, direction, noise)
     single = out == STANDARD or (out.suffix.lower() in PICTURES and not out.is_dir())
     sources = [source for word in images for source in _sources(word, None if single else out)]
     targets = [out] if single else [_below(out, source, after) for source in sources]
     _check(sources, targets, after)
+    if claimed is not None:
+        paths = [[path for path in each if path != STANDARD] for each in ([s.path for s in sources], targets)]
+        claimed(paths[0], paths[1], None if single else out)
     done = Translated()
     for source, target in zip(sources, targets, strict=True):
         suffix = fitting(source.path.suffix, after) if target == STANDARD else target.suffix
@@ -418,8 +426,14 @@ def translate_files(
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         else:
-            with replacing(target) as temporary:
-                temporary.write_bytes(data)
+            try:
+                with replacing(target) as temporary:
+                    temporary.write_bytes(data)
+            except Unwritten as why:
+                if why.full:
+                    raise
+                done.failed.append((source.name, str(why)))
+                continue
         done.written += 1
         done.notes.update(notes)
     return done

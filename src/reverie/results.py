@@ -1,0 +1,115 @@
+"""Where the results of a command may go: asked before the work, so that nothing is destroyed and nothing confused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from reverie import marks
+from reverie.errors import ReverieError
+from reverie.files import Unwritten, check_folder
+
+
+def claim(
+    by: str,
+    of: str,
+    files: Iterable[Path],
+    *,
+    folder: Path | None = None,
+    reads: Sequence[Path] = (),
+    force: bool = False,
+    keep: bool = False,
+) -> None:
+    """Let the command ``by`` write ``files``, results of the run ``of``; what is written next is noted as theirs.
+
+    With ``folder`` they are its results: those of the same command and run that are there give way to the first new
+    one (unless ``keep``: they are told apart by their names), and those of others are refused, or with ``force`` give
+    way too. What reverie did not write is never removed.
+
+    Raises ReverieError, before anything is written, for a file that can't be written; one of ``reads`` (files, or
+    folders and what reverie did not write in them), with ``force`` too; and one that reverie did not write.
+    """
+    writable, noted = cache(check_folder), cache(marks.written_in)
+    for file in files:
+        writable(file.parent)
+        try:
+            there = os.lstat(file)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # a name too long
+            raise Unwritten(file, error) from error
+        if file.is_dir():
+            raise ReverieError(f"Cannot write {file}: a folder of that name is there; choose another place.")
+        ours = noted(file.parent).knows(file)
+        if any(_is_read(file, there, ours, source, force) for source in reads):
+            raise ReverieError(f"{file} is among what is read, and stays as it is; write to another place.")
+        if not ours and not force:
+            raise ReverieError(
+                f"{file} is there and was not written by reverie, or was changed since; write to another place, or "
+                "over it with --force."
+            )
+    stale = [] if folder is None else _giving_way(by, identity(of), folder, force, keep)
+    marks.WORK.set(marks.Work(by, identity(of), folder, stale))
+
+
+def identity(run: str) -> str:
+    """What stands for a run in a mark: short, and it names no folder."""
+    place = run if run.startswith("hf:") else os.path.realpath(run)
+    return hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
+
+
+def _is_read(file: Path, there: os.stat_result, ours: bool, source: Path, force: bool) -> bool:
+    """Whether an existing file is one that is read: of a folder, the files that are not ``ours``."""
+    if not os.path.isdir(source):
+        return _same(file, source)
+    if ours:
+        return False
+    if source.resolve() in (file.parent.resolve(), *file.parent.resolve().parents):
+        return True
+    # Another name of a file in there; without force the file is refused anyway.
+    return force and any(os.path.samestat(there, found) for found in _stats(source))
+
+
+def _same(file: Path, other: Path) -> bool:
+    try:
+        return file.samefile(other)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            if os.path.exists(path := os.path.join(directory, name)):
+                yield os.stat(path)
+
+
+def _giving_way(by: str, of: str, folder: Path, force: bool, keep: bool) -> list[Path]:
+    """The results in a folder that are to be removed; ReverieError where some may not be."""
+    found = list(_results(folder))
+    others = [path for path, maker in found if (maker.by, maker.of) != (by, of)]
+    if others and not force:
+        raise ReverieError(
+            f"{folder} holds other results, as {others[0]}: of another run or command; choose another --out, or "
+            "replace them with --force."
+        )
+    return others if keep else [path for path, _ in found]
+
+
+def _results(folder: Path) -> Iterator[tuple[Path, marks.Maker]]:
+    """The files below a folder that are as reverie left them, and results of this folder."""
+    if not (folder / marks.MARK).exists():
+        return
+    for directory, below, _ in os.walk(folder):
+        here = Path(directory)
+        noted = marks.written_in(here)
+        if noted.whole and here != folder:
+            below.clear()
+            continue
+        depth = len(here.relative_to(folder).parts)
+        for name, maker in noted.makers.items():
+            if maker.up == depth and noted.knows(here / name):
+                yield here / name, maker
