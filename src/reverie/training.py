@@ -235,8 +235,6 @@ class _Session:
             record.say(
                 f"{self.name} on {of}: {plan.steps:,} steps of {plan.batch_size}, on {self.device}, in {self.folder}"
             )
-            for note in self.dataset.found["notes"]:
-                record.say(f"{self.spec}: {note}")
             record.event(loop.step, asked=self.budget, steps=plan.steps)
             self._steps(record)
             self._finish(config)
