@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def rms(output: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float(100 * np.sqrt(np.square(output - wanted).mean()) / (HIGH - LOW))
 
 
+def ask(*words: str) -> None:
+    """A command, as one types it."""
+    with suppress(SystemExit):
+        command(words)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1500)
@@ -71,8 +78,8 @@ def main() -> None:
     wanted = in_files(images)
     rebuilt = in_files(reverie.reconstruct(run.model, images))
     mean = in_files(reverie.to_tensor(train.batch(np.arange(len(train))))).mean(0, keepdims=True)
-    command(["reconstruct", str(folder / "run"), str(pictures), "--out", str(folder / "rebuilt.png"), "--count", "8"])
-    command(["sample", str(folder / "run"), "--out", str(folder / "drawn.png"), "--count", "8"])
+    ask("reconstruct", str(folder / "run"), str(pictures), "--out", str(folder / "rebuilt.png"), "--count", "8")
+    ask("sample", str(folder / "run"), "--out", str(folder / "drawn.png"), "--count", "8")
     written = {}
     for name in ("rebuilt", "drawn"):
         image = Image.open(folder / f"{name}.png")

@@ -531,7 +531,7 @@ def test_values_of_a_run_are_read_and_written() -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), mask)
     data, notes = write_exact(exact.pixels, None, 16, ".png", None, Scale(32, "float", -5, 5))
     assert np.array_equal(values(read_exact(data))[0], mask * 65535.0)
-    assert notes == ["values from -5 to 5 became 0 to 65535"]
+    assert notes == ["values from -5 to 5 are written as 0 to 65535"]
 
 
 def png(width: int, height: int, colour: int, rows: bytes) -> bytes:

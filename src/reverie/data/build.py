@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -273,8 +274,10 @@ def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes | Un
     """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
     portion: list[tuple[Entry, bytes | Unreadable]] = []
     size = 0
+    before: Entry | None = None
     for entry in entries:
-        data = _read(entry)
+        if before is None or entry.read is not before.read:  # the pages of a file are read once
+            data, before = _read(entry), entry
         portion.append((entry, data))
         size += 0 if isinstance(data, Unreadable) else len(data)
         if len(portion) == PORTION or size > PORTION_BYTES:
@@ -310,17 +313,20 @@ def _decode(
     """Writes each picture; returns what is known of them, and what failed."""
 
     def work(data: bytes, entry: Entry) -> tuple[Kept, bytes]:
-        digest = digest_of(data)
+        digest = digest_of_pages(data) if entry.page else digest_of(data)
         if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
             raise Unreadable("changed while it was read; look again")
         picture, seen = decode(data, plan, entry.half, entry.page)
         part = entry.half + (str(entry.page) if entry.page else "")
-        if part:
+        if entry.page:
+            digest = digest_of(digest + part.encode())
+        elif part:
             digest = digest_of(data + part.encode())
         pixels = picture.tobytes()
         stored = pixels if raw else bytes(packed(picture, data, plan, whole=not part))
         return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
+    digest_of_pages = lru_cache(1)(digest_of)  # a file of many pictures is summed up once, not for each of them
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
         if isinstance(result, Unreadable):
