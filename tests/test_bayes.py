@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from cases import tiny
+from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Samples
 from reverie.data.pictures import to_tensor
@@ -543,7 +544,7 @@ def test_an_exported_classifier_comes_back_without_a_decoder(name: str, how: Any
     model = tiny(name, Facts(1, 8, 8, ("x", "y")), width=5)
     found = transfer(model, stripes(60), stripes(30, seed=1), how=how, labels=45, steps=5).classifier
     found.save(tmp_path / "new")
-    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [CONFIG, WEIGHTS]
+    assert visible(tmp_path / "new") == [CONFIG, WEIGHTS]
     back = load_classifier(tmp_path / "new")
     images = images_of(stripes(12, seed=2))
     assert torch.equal(back(images), found(images))

@@ -206,6 +206,7 @@ def test_results_of_another_run_or_command_do_not_mix(vae: Path, here: Path, cap
 def test_a_file_of_ours_may_be_replaced_and_force_replaces_any(vae: Path, capsys: Capture) -> None:
     for seed in (1, 2):
         succeeds(capsys, "sample", vae, "--count", 2, "--seed", seed, "--out", "x.png")
+    assert marks.WORK.get() is None  # the next call, say of `train`, notes nothing as this one's
     Path("x.png").write_bytes(b"mine")
     assert "not written by reverie" in fails(capsys, "sample", vae, "--count", 2, "--out", "x.png")
     assert Path("x.png").read_bytes() == b"mine"
@@ -402,6 +403,16 @@ def test_saved_latents_draw_the_same_pictures(name: str, facts: Facts, here: Pat
         assert np.load("z.npz")["labels"].tolist() == [2, 0, 2, 0, 2]
         succeeds(capsys, "sample", "run", "--latents", "z.npz", "--labels", "dog", "--out", "c.png")
         assert Path("c.png").read_bytes() != Path("a.png").read_bytes()
+
+
+def test_latents_are_drawn_from_whatever_the_batch(here: Path) -> None:
+    model = written(here / "run", "cvae", COLOUR)
+    drawn = list(sampling.sample_batches(model, 7, 3, batch=3))
+    assert [part.start for part in drawn] == [0, 3, 6]
+    pictures, latents = (torch.cat([getattr(part, name) for part in drawn]) for name in ("pictures", "latents"))
+    torch.testing.assert_close(pictures, sampling.sample(model, 7, 3), rtol=0, atol=1e-6)
+    again = sampling.sample_batches(model, 5, latents=latents.numpy(), batch=2)
+    torch.testing.assert_close(torch.cat([part.pictures for part in again]), pictures[:5], rtol=0, atol=1e-6)
 
 
 def test_codes_of_pictures_draw_their_reconstructions(here: Path, capsys: Capture) -> None:

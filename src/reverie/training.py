@@ -137,6 +137,7 @@ def _folder(
     found = Path(out) if out is not None else run_folder.newest_default(model, data or "") if resume else None
     if data is not None:
         asked = found or next(run_folder.default_folders(model, data))
+        check_folder(asked)
         fresh = not (asked / artifact.CONFIG).exists()
         if out is None and own_data.inside(asked, data):
             raise ReverieError(f"{asked} would lie in the folder of the data, {data}; choose another place by --out.")
@@ -144,7 +145,6 @@ def _folder(
             raise ReverieError(
                 f"The data, {data}, lies in {asked}, where the run would be written; choose another --out."
             )
-        check_folder(asked)
     if world.first and found is None:
         assert data is not None
         return held.enter_context(run_folder.new_default(model, data))

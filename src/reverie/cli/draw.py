@@ -91,13 +91,13 @@ def sample(
     batches = sample_batches(
         loaded.model, count, seed, given, prior, truncation=truncation, latents=None if saved is None else saved.latents
     )
-    pace, done, failed, grid, kept = Pace(count), 0, 0, [], []
-    stopped = False
+    pace, done, failed, stopped = Pace(count), 0, 0, False
+    cells, kept = [], []
     try:
         for part in batches:
             pixels = to_pixels(part.pictures, scale.depth)
             if single:
-                grid.append(pixels)
+                cells.append(pixels)
                 done += len(pixels)
             for picture in () if single else pixels:
                 try:
@@ -116,7 +116,7 @@ def sample(
             raise
         stopped = True
     if single:
-        say_all(save_grid(np.concatenate(grid), out, min(count, 8), scale))
+        say_all(save_grid(np.concatenate(cells), out, min(count, 8), scale))
     if save_latents is not None and kept:
         drawn = [label for _, label in kept if label is not None]
         classes = classes_of(loaded.model)
