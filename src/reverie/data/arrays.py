@@ -107,7 +107,8 @@ def from_npz(path: Path) -> Arrays:
     """See the design page for the layouts; anything ambiguous is refused."""
     try:
         if path.suffix.lower() == ".npy":
-            return from_parts(str(path), [(-1, np.load(path, allow_pickle=False), None)])
+            # Mapped, so that no more of it is in memory than is looked at.
+            return from_parts(str(path), [(-1, np.load(path, mmap_mode="r", allow_pickle=False), None)])
         with np.load(path, allow_pickle=False) as archive:
             known = [name for name in archive.files if name in IMAGE_KEYS or name in LABEL_KEYS]
             if not known:
