@@ -308,6 +308,35 @@ def test_tables_that_are_refused(opened: Opener, tmp_path: Path, text: str, sent
         opened(folder, labels="missing.csv")
 
 
+# What files hold beside their pixels
+
+
+def test_what_is_passed_over_in_a_file_is_told(opened: Opener, tmp_path: Path) -> None:
+    from PIL import Image, ImageCms, TiffImagePlugin
+
+    def notes(name: str) -> str:
+        return " ".join(opened(tmp_path / name).found["notes"])
+
+    fill(tmp_path / "plain", "1.png")
+    frames = [Image.new("RGB", (8, 8), (i * 60, 90, 0)) for i in range(3)]
+    (tmp_path / "gif").mkdir()
+    frames[0].save(tmp_path / "gif" / "1.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "icc").mkdir()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    frames[0].save(tmp_path / "icc" / "1.png", icc_profile=srgb)
+    assert "animated" not in notes("plain")
+    assert "pictures animated: of each the first picture is taken (1)" in notes("gif")
+    assert "profile" not in notes("icc")
+    frames[0].save(tmp_path / "icc" / "1.png", icc_profile=srgb.replace(b"sRGB", b"mine").replace(b"\0s\0R", b"\0m\0i"))
+    assert "pictures with a colour profile other than sRGB: their numbers are taken as they are (1)" in notes("icc")
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = 0  # 0 is white
+    (tmp_path / "tif").mkdir()
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(values).save(tmp_path / "tif" / "1.tif", tiffinfo=tags)
+    assert np.array_equal(everything(opened(tmp_path / "tif", range="full"))[0, 0], 65535 - values)
+
+
 # What reverie wrote
 
 

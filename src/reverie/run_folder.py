@@ -164,6 +164,15 @@ def earlier(
     return config
 
 
+def check_states(folder: Path) -> None:
+    """Raise ReverieError where a run has weights and no state to go on from: it would begin anew over them."""
+    if (folder / artifact.WEIGHTS).exists() and not any((folder / STATE).glob("[0-9]*.safetensors")):
+        raise ReverieError(
+            f"{folder} has lost its states ({folder / STATE}) and can't be gone on with; put them back, or "
+            "train a new run."
+        )
+
+
 def check_new(folder: Path, force: bool) -> None:
     """Raise ReverieError where others' files are in the folder: a run's is left out of data, and is the run's alone."""
     for child in sorted(folder.iterdir()) if folder.is_dir() else ():

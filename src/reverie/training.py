@@ -86,6 +86,8 @@ def train(
         before = None if folder is None else run_folder.earlier(folder, model, chosen, BUDGET, resume)
         if before:
             chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
+            assert folder is not None
+            run_folder.check_states(folder)
         elif folder is not None:
             run_folder.check_new(folder, force)
         if data is None:

@@ -203,6 +203,7 @@ def _notes(seen: Sequence[Seen], scale: Scale) -> list[str]:
     if not scale.full:
         held = "" if span is None else f"values from {span[0]:g} to {span[1]:g}: "
         notes.append(f"{held}{scale.low:g} is black and {scale.high:g} white; data.range sets others")
+    notes += [f"pictures {remark} ({n})" for remark, n in Counter(one.remark for one in seen).items() if remark]
     lost = sum(one.bits > 8 and one.kind == "byte" for one in seen)
     if lost:
         notes.append(f"pictures of more than 8 bits that are read at 8, as nothing here reads them deeper: {lost}")

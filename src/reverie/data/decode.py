@@ -49,6 +49,7 @@ class Seen:
     kind: Kind = "byte"  # as it is read: bits that cannot be had do not count
     span: Span | None = BYTES  # the least and greatest value; None: not known yet. Bytes: what matters of them
     pages: tuple[int, ...] = (0,)  # numbers of the pictures in the file
+    remark: str = ""  # what people must know of it
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, See
     """A picture of 8 bits, kept as a picture of Pillow's all the way where the plan has 8 bits too."""
     from PIL import ImageOps
 
-    whole, bits = image.size, depth(image)
+    whole, bits, remark = image.size, depth(image), _remark(image)
     # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
     if image.format == "JPEG" and not half:
         image.draft(None, (2 * max(plan.height, plan.width),) * 2)
@@ -124,7 +125,7 @@ def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, See
     width, height = (whole[::-1] if turned else whole) if drafted else image.size
     columns = _columns(width, half)
     cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
-    seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits)
+    seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits, remark=remark)
     cut = _to_channels(cut, plan.channels)
     if plan.scale.depth == 8:
         made = pixels(_fit(_stretched(cut, plan.scale), plan))
@@ -133,6 +134,17 @@ def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, See
         made = _kept(_parted(array, plan.scale), plan)
     clear = plan.scale == Scale() and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
     return made, replace(seen, span=BYTES if clear and cut.mode in ("L", "RGB") else _span(cut))
+
+
+def _remark(image: Image.Image) -> str:
+    """What of a file is passed over, as people must know."""
+    if image.format != "TIFF" and getattr(image, "is_animated", False):
+        return "animated: of each the first picture is taken"
+    profile = image.info.get("icc_profile") or b""
+    plain = profile.replace(b"\0", b"")  # newer profiles are named in two bytes a letter
+    if profile[16:20] == b"RGB " and not any(name in plain for name in (b"sRGB", b"IEC61966")):
+        return "with a colour profile other than sRGB: their numbers are taken as they are"
+    return ""
 
 
 def _stretched(image: Image.Image, scale: Scale) -> Image.Image:

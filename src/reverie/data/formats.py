@@ -28,6 +28,7 @@ FORMATS = (
     *("QOI", "SGI", "DDS"),
 )
 SUBFILE, SAMPLES = 254, 277  # TIFF tags: what a page is to the others, and how many numbers a pixel has
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # TIFF tag: which of its values is black
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a page that shows another one smaller, or says what of it is seen
 _raising = threading.Lock()
 
@@ -132,6 +133,8 @@ def deep_values(image: Image.Image) -> NDArray[Any]:
     values = np.asarray(image)
     if image.mode == "I" and values.size and values.min() >= 0 and values.max() <= 65535:
         values = values.astype(np.uint16)  # how older Pillows open a PNG of 16 bits
+    if values.dtype.kind == "u" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        values = 65535 - values  # which Pillow does for 8 bits alone
     return plain(values)
 
 
