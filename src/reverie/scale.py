@@ -97,6 +97,9 @@ def kind_of(values: NDArray[Any]) -> Kind:
     return "byte" if values.dtype.kind in "ub" and values.dtype.itemsize == 1 else "integer"
 
 
+PLAIN = Scale()  # 8 bits, their whole range
+
+
 def deepest(kinds: Mapping[Kind, Any]) -> Kind:
     """Of the kinds that a set holds, the one that keeps most."""
     return max(kinds, key=KINDS.index)

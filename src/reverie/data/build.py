@@ -25,7 +25,7 @@ from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.data.reading import natural
 from reverie.errors import ReverieError
-from reverie.scale import Kind, Scale, Span, choose_scale
+from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def build_arrays(
     for group in _groups(numbers):
         chunk = arrays.rows(group[0], group[-1] + 1)
         digests += [digest_of(arrays.content(i)) for i in group]
-        if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != Scale():
+        if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != PLAIN:
             chunk = np.stack([refit(picture, plan) for picture in chunk])
         pixels += [digest_of(picture.tobytes()) for picture in chunk]
         writer.write(np.ascontiguousarray(chunk).data)
@@ -302,6 +302,8 @@ def _look(
 
 def _pages(entry: Entry, seen: Seen) -> list[Entry]:
     """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
+    if seen.pages == (entry.page,):
+        return [entry]
     if len(seen.pages) == 1:
         return [replace(entry, page=seen.pages[0])]
     return [replace(entry, name=f"{entry.name}#{i}", page=page) for i, page in enumerate(seen.pages)]
@@ -351,7 +353,7 @@ def _index(
     first: dict[bytes, int] = {}
     content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
     content.update(b"".join(digests))
-    if plan.scale != Scale():  # plain pictures keep the fingerprint they had before there were others
+    if plan.scale != PLAIN:  # plain pictures keep the fingerprint they had before there were others
         content.update(repr(plan.scale).encode())
     return {
         "shape": plan.shape,

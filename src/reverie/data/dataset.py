@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from reverie.data import arrays, build, pack
 from reverie.data.decode import Pixels
 from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
-from reverie.data.identity import Identity, identify
+from reverie.data.identity import identify
 from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions, parse_size
 from reverie.data.reading import arranged, outside
@@ -419,19 +420,17 @@ def _at(path: Path, cache: Path, trust: bool) -> Source:
 def _folder(path: Path, cache: Path, trust: bool) -> Source:
     """Known by the bytes of its pictures and tables, and the names of the rest."""
     walked = walk(path)
-    parted: tuple[list[Any], list[str]] = [], []
-    for name, facts in walked.files:
-        if os.path.splitext(name)[1].lower() in PICTURES | TABLES:
-            parted[0].append((name, facts))
-        else:
-            parted[1].append(name)
-    found: Identity = identify(path, parted[0], cache, trust=trust)
+    wanted = PICTURES | TABLES
+    known = [name[name.rfind(".") :].lower() in wanted for name, _ in walked.files]
+    rest = [name for (name, _), is_known in zip(walked.files, known, strict=True) if not is_known]
+    files = list(compress(walked.files, known)) if rest else walked.files
+    found = identify(path, files, cache, trust=trust)
     notes = [*walked.notes]
     if found.surprises:
         some = ", ".join(found.surprises[:3])
         notes.append(f"{len(found.surprises)} files have changed though their times have not, such as {some}")
-    known = {name: (digest, found.content.get(name)) for name, digest in found.digests.items()}
-    return Source((found.key, parted[1]), lambda: nullcontext(files_in_folder(path, walked.files, known)), notes)
+    read = {name: (digest, found.content.get(name)) for name, digest in found.digests.items()}
+    return Source((found.key, rest), lambda: nullcontext(files_in_folder(path, walked.files, read)), notes)
 
 
 def _faces(spec: str, options: DataOptions) -> Source:

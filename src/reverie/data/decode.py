@@ -22,7 +22,7 @@ from reverie.data.formats import (
     read_deep,
     read_foreign,
 )
-from reverie.scale import SMALL_BYTES, Kind, Scale, Span, kind_of
+from reverie.scale import PLAIN, SMALL_BYTES, Kind, Scale, Span, kind_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,8 +79,13 @@ def look(data: bytes, half: Half = "") -> Seen:
         image = opened(data)
         # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        seen = _seen(image, turned=asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8))
-        return replace(seen, width=len(_columns(seen.width, half)), pages=pages_of(image))
+        turned = asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        width, height = image.size[::-1] if turned else image.size
+        deep, pages = deep_colour(image), pages_of(image)
+        kind: Kind = "float" if image.mode == "F" else "integer" if deep or is_deep(image) else "byte"
+        mode, span = f"{image.mode};16" if deep else image.mode, BYTES if kind == "byte" else None
+        columns = len(_columns(width, half))
+        return Seen(mode, _channels(image), height, columns, depth(image), kind, span, pages)
     except Unreadable:
         raise
     except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
@@ -125,15 +130,16 @@ def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, See
     width, height = (whole[::-1] if turned else whole) if drafted else image.size
     columns = _columns(width, half)
     cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
-    seen = replace(_seen(cut, turned=False), height=height, width=len(columns), bits=bits, remark=remark)
+    mode, channels = image.mode, _channels(cut)
     cut = _to_channels(cut, plan.channels)
     if plan.scale.depth == 8:
         made = pixels(_fit(_stretched(cut, plan.scale), plan))
     else:
         array = pixels(cut)
         made = _kept(_parted(array, plan.scale), plan)
-    clear = plan.scale == Scale() and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
-    return made, replace(seen, span=BYTES if clear and cut.mode in ("L", "RGB") else _span(cut))
+    clear = plan.scale == PLAIN and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
+    span = BYTES if clear and cut.mode in ("L", "RGB") else _span(cut)
+    return made, Seen(mode, channels, height, len(columns), bits, span=span, remark=remark)
 
 
 def _remark(image: Image.Image) -> str:
@@ -225,7 +231,7 @@ def refit(picture: Pixels, plan: Plan) -> Pixels:
     """
     from PIL import Image
 
-    if picture.dtype != np.uint8 or plan.scale != Scale():
+    if picture.dtype != np.uint8 or plan.scale != PLAIN:
         return _kept(composed(plan.scale.unit(picture), None, plan.channels), plan)
     if picture.shape == plan.shape:
         return picture
@@ -270,14 +276,14 @@ def packed(picture: Pixels, data: bytes, plan: Plan, whole: bool) -> bytes:
     ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
     """
     encoded = encode(picture)
-    return min(data, encoded, key=len) if whole and plan.scale == Scale() and plan.channels in MODES else encoded
+    return min(data, encoded, key=len) if whole and plan.scale == PLAIN and plan.channels in MODES else encoded
 
 
 def unpacked(data: bytes, plan: Plan) -> Pixels:
     """(C, H, W) as the plan stores it."""
     if plan.scale.depth != 8 or plan.channels not in MODES:
         return np.frombuffer(zlib.decompress(data), plan.scale.dtype).reshape(plan.shape)
-    return decode(data, replace(plan, scale=Scale()))[0]
+    return decode(data, replace(plan, scale=PLAIN))[0]
 
 
 def _columns(width: int, half: Half) -> range:
@@ -287,13 +293,9 @@ def _columns(width: int, half: Half) -> range:
     return range(width // 2 if half == "right" else 0, width // 2 if half == "left" else width)
 
 
-def _seen(image: Image.Image, turned: bool) -> Seen:
-    alpha = image.has_transparency_data
+def _channels(image: Image.Image) -> int:
     grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-    width, height = image.size[::-1] if turned else image.size
-    kind: Kind = "float" if image.mode == "F" else "integer" if is_deep(image) or deep_colour(image) else "byte"
-    mode = f"{image.mode};16" if deep_colour(image) else image.mode
-    return Seen(mode, (1 if grey else 3) + alpha, height, width, depth(image), kind, BYTES if kind == "byte" else None)
+    return (1 if grey else 3) + image.has_transparency_data
 
 
 def _seen_raw(raw: Raw) -> Seen:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from reverie.data.decode import Half
@@ -29,6 +30,7 @@ PICTURES = frozenset(
 ARRAY = ".npy"
 TABLES = frozenset((".csv", ".json"))  # may say classes and splits; see `reverie.data.tables`
 MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare far more than anybody means
+MACOS = "__MACOSX"  # what macOS puts into archives beside the files
 RUN = ("config.json", "model.safetensors")  # the files of a run; one of before marks names no other
 
 
@@ -100,7 +102,7 @@ def left_out(runs: int, files: int) -> str:
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(part.startswith(".") or part == MACOS for part in name.split("/"))
 
 
 @dataclass
@@ -140,7 +142,7 @@ def walk(folder: Path) -> Walked:
             return
         above |= {(own.st_dev, own.st_ino)}
         with os.scandir(directory) as scanned:
-            children = sorted(scanned, key=lambda child: child.name)
+            children = sorted(scanned, key=attrgetter("name"))
         names = {child.name for child in children}
         mark = written_in(directory) if MARK in names else Written()
         if mark.whole or names.issuperset(RUN):
@@ -148,20 +150,22 @@ def walk(folder: Path) -> Walked:
             return
         if not names and prefix:
             found.empty.append(prefix.rstrip("/"))
+        written, add = mark.files, found.files.append  # looked up here: there may be millions of children
         for child in children:
-            if _hidden(child.name):
+            name = child.name
+            if name[0] == "." or name == MACOS:
                 continue
             try:
                 facts = child.stat()
             except OSError:
-                found.files.append((prefix + child.name, None))
+                add((prefix + name, None))
                 continue
             if stat.S_ISDIR(facts.st_mode):
-                inside(child.path, f"{prefix}{child.name}/", above)
-            elif mark.files.get(child.name, (-1, ""))[0] == facts.st_size:
-                found.written.append((prefix + child.name, facts))
+                inside(child.path, f"{prefix}{name}/", above)
+            elif written and name in written and written[name][0] == facts.st_size:
+                found.written.append((prefix + name, facts))
             else:
-                found.files.append((prefix + child.name, facts))
+                add((prefix + name, facts))
 
     try:
         inside(str(folder), "", frozenset())

@@ -30,6 +30,8 @@ FORMATS = (
 SUBFILE, SAMPLES = 254, 277  # TIFF tags: what a page is to the others, and how many numbers a pixel has
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # TIFF tag: which of its values is black
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a page that shows another one smaller, or says what of it is seen
+DEEP_COLOURS = frozenset(f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN")
+COMMON = (b"\xff\xd8\xff", b"\x89PN")  # how a JPEG and a PNG begin
 _raising = threading.Lock()
 
 
@@ -146,6 +148,8 @@ def opaque(image: Image.Image, values: NDArray[Any]) -> NDArray[np.bool_] | None
 
 def pages_of(image: Image.Image) -> tuple[int, ...]:
     """The numbers of the pictures in a TIFF, without previews and masks of others; (0,) of any other file."""
+    if image.format != "TIFF":
+        return (0,)
     from PIL.TiffImagePlugin import TiffImageFile
 
     if not isinstance(image, TiffImageFile) or image.n_frames == 1:
@@ -161,7 +165,7 @@ def pages_of(image: Image.Image) -> tuple[int, ...]:
 
 def deep_colour(image: Image.Image) -> bool:
     """Whether a picture has 16 bits of colour, of which Pillow shows 8 and can be brought to show the others."""
-    return _raw_mode(image) in {f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN"}
+    return _raw_mode(image) in DEEP_COLOURS
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -222,6 +226,8 @@ class Decoder:
 
 def read_foreign(data: bytes, page: int = 0, channels: int = 0) -> Raw | None:
     """The picture of a file that is not for Pillow; None where it is. Raises Unreadable."""
+    if data[:3] in COMMON:
+        return None
     for decoder in DECODERS:
         if decoder.knows(data):
             if decoder.needs and find_spec(decoder.needs) is None:

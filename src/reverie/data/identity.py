@@ -16,18 +16,21 @@ import os
 import stat
 import time
 import uuid
+from array import array
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 SETTLED_NS = 2 * 10**9  # a file that changed so shortly before it was read may have changed since
 KEPT_BYTES = 256 * 2**20  # of files that are read to be known, kept so that decoding them need not read again
-AT_ONCE = 256  # files for one thread at a time
-PIECE = 2**22  # bytes of a large file at a time
+SMALL, PIECE = 2**16, 2**22  # bytes of a small file, and of a large one at a time
 
-Stamp = tuple[int, ...]  # bytes, change of the content and of the inode (ns), inode, device
+Stamp = tuple[int, ...]  # bytes, change of the content and of the inode (ns), inode, kind of file
+STAMP = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
+NOTHING: Stamp = (0,) * 5  # of a broken link
 Listed = Sequence[tuple[str, os.stat_result | None]]  # files by name and stat, None where that failed
 
 
@@ -50,12 +53,15 @@ def identify(
     ledger says of it.
     """
     began = time.time_ns()
-    stamps = {name: _stamp(facts) for name, facts in listed}
+    names, stamps_of = [name for name, _ in listed], [NOTHING if facts is None else STAMP(facts) for _, facts in listed]
     ledger = cache / f"{_hash(place or str(folder.resolve()))}.ledger"
-    signature = _hash([*stamps.items(), named])
+    devices = {facts.st_dev for _, facts in listed if facts is not None}
+    signature = _signature(names, stamps_of, (named, sorted(devices)))
     head, known = _recorded(ledger, signature if trust else None)
     if trust and head.get("signature") == signature:
         return Identity(str(head["key"]))
+    # A pipe would block for ever: only regular files are read.
+    stamps = {name: stamp if stat.S_ISREG(stamp[-1]) else None for name, stamp in zip(names, stamps_of, strict=True)}
     earlier = {name: line[0] for name, line in known.items() if stamps.get(name) == tuple(line[1:])}
     found = {name: digest for name, digest in earlier.items() if trust}
     wanted = [name for name, stamp in stamps.items() if stamp is not None and name not in found]
@@ -67,16 +73,20 @@ def identify(
         for name, stamp in stamps.items()
         if stamp is not None and name in found and max(stamp[1:3]) < began - SETTLED_NS
     }
-    _record(ledger, {"signature": signature if len(settled) == len(stamps) else "", "key": key}, settled)
+    whole = len(settled) == sum(stamp is not None for stamp in stamps.values())
+    _record(ledger, {"signature": signature if whole else "", "key": key}, settled)
     surprises = [name for name, digest in earlier.items() if found.get(name, digest) != digest]
     return Identity(key, digests, content, surprises)
 
 
-def _stamp(facts: os.stat_result | None) -> Stamp | None:
-    """None of a broken link, and of what is no regular file: a pipe would block for ever."""
-    if facts is None or not stat.S_ISREG(facts.st_mode):
-        return None
-    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev
+def _signature(names: Sequence[str], stamps: Sequence[Stamp], more: object) -> str:
+    """Changes with the names and stamps; quick, as it is what opening known data costs."""
+    said = "\0".join([repr(more), *names, ""]).encode(errors="surrogatepass")
+    try:
+        numbers = array("q", chain.from_iterable(stamps)).tobytes()
+    except OverflowError:  # an inode beyond 63 bits
+        numbers = repr(stamps).encode()
+    return digest_of(said + numbers).hex()
 
 
 def digest_of(content: bytes) -> bytes:
@@ -85,36 +95,37 @@ def digest_of(content: bytes) -> bytes:
 
 
 def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The digests of files, and the bytes of as many as may be kept; files that cannot be read are in neither."""
+    """The digests of files, and the bytes of as many as may be kept; files that cannot be read are in neither.
+
+    On one thread: several would wait for each other longer than for the disk, where files are small.
+    """
     digests: dict[str, str] = {}
     content: dict[str, bytes] = {}
     left = KEPT_BYTES
-
-    def portion(some: Sequence[str]) -> list[tuple[str, str, bytes | None]]:
-        return [(name, *found) for name in some if (found := _content(os.path.join(folder, name))) is not None]
-
-    parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for results in pool.map(portion, parts):
-            for name, digest, data in results:
-                digests[name] = digest
-                if data is not None and len(data) <= left:
-                    content[name] = data
-                    left -= len(data)
+    for name in names:
+        found = _content(os.path.join(folder, name))
+        if found is not None:
+            digests[name], data = found
+            if data is not None and len(data) <= left:
+                content[name] = data
+                left -= len(data)
     return digests, content
 
 
 def _content(path: str) -> tuple[str, bytes | None] | None:
     """The digest of a file, and its bytes where they are few; None where it cannot be read."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(PIECE)
-            if len(data) < PIECE:
-                return digest_of(data).hex(), data
-            digest = hashlib.blake2b(data, digest_size=16)
-            while data := stream.read(PIECE):
-                digest.update(data)
-            return digest.hexdigest(), None
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            digest, pieces, size = hashlib.blake2b(digest_size=16), [], 0
+            while piece := os.read(handle, PIECE if size else SMALL):  # room for a piece takes longer than a small file
+                digest.update(piece)
+                size += len(piece)
+                if size <= PIECE:
+                    pieces.append(piece)
+            return digest.hexdigest(), b"".join(pieces) if size <= PIECE else None
+        finally:
+            os.close(handle)
     except OSError:
         return None
 

@@ -13,7 +13,7 @@ from reverie.data.decode import Pixels
 from reverie.data.png import png16
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.scale import FULL, Scale, in_files, quantised
+from reverie.scale import FULL, PLAIN, Scale, in_files, quantised
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from reverie.data.dataset import Dataset
 
-PLAIN = Scale()
 GAP = 2  # pixels between the pictures of a grid
 
 
