@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,42 @@ def test_check_reads_everything_again(opened: Opener, tmp_path: Path, monkeypatc
     assert "did not hold what the files hold" in checked()
     assert levels(opened(folder)) == [10, 11]
     assert "byte for byte" in checked()
+
+
+def test_what_has_just_changed_is_not_known_by_its_times(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where clocks are coarse: the second writing falls into the same tick.
+    monkeypatch.setattr(identity, "STAMP", attrgetter("st_size", "st_mtime_ns", "st_mtime_ns", "st_size", "st_mode"))
+    now = time.time_ns()
+    assert levels(opened(put(tmp_path / "in", {"0": 10}, now))) == [10]
+    assert levels(opened(put(tmp_path / "in", {"0": 20}, now))) == [20]
+
+
+def test_check_names_what_changed_behind_its_times(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(monkeypatch)
+    # As on a disk whose times of change cannot be trusted.
+    monkeypatch.setattr(identity, "STAMP", attrgetter("st_size", "st_mtime_ns", "st_size", "st_size", "st_mode"))
+    folder = put(tmp_path / "in", {"0": 10, "1": 11})
+    opened(folder)
+    put(folder, {"1": 20})
+    assert levels(opened(folder)) == [10, 11]  # nothing tells it
+    notes = open_dataset(str(folder), cache=tmp_path / "cache", check=True).found["notes"]
+    assert any("1 files have changed though their times have not, such as 1.pgm" in note for note in notes)
+    assert levels(opened(folder)) == [10, 20]
+
+
+def test_a_file_that_changes_while_it_is_read_is_no_picture_of_this_set(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "in", "1.png", "2.png")
+    true = identity._content
+    with monkeypatch.context() as raced:
+        raced.setattr(identity, "_content", lambda path: ("0" * 32, None) if path.endswith("2.png") else true(path))
+        assert opened(folder).unreadable == [("2.png", "changed while it was read; look again")]
+    assert not opened(folder).unreadable
 
 
 @given(

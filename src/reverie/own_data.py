@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reverie.data import Dataset
-from reverie.data.dataset import BUILT_IN_PREFIX, is_built_in
+from reverie.data.sources import BUILT_IN_PREFIX, is_built_in
 from reverie.errors import ReverieError
 from reverie.files import replacing
 

@@ -390,7 +390,7 @@ def _length(change: Tensor, near: int) -> float:
 
 def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:
     """The data set that a term names, which is no attribute of the ``known`` one."""
-    from reverie.data.dataset import is_built_in
+    from reverie.data.sources import is_built_in
     from reverie.errors import nearest
     from reverie.tasks.attributes import attributes_of
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from reverie.data import build, operators
 from reverie.data.arrays import Arrays
-from reverie.data.dataset import Dataset, Division, Opener, Packed, Source, Split, divide, is_faces
+from reverie.data.dataset import Dataset, Division, Opener, Packed, Split, divide
 from reverie.data.decode import Half, Pixels
 from reverie.data.files import Entry, Files
 from reverie.data.layouts import places
 from reverie.data.options import OPERATORS, DataOptions
 from reverie.data.reading import arranged, natural
+from reverie.data.sources import Source, is_faces
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 

@@ -1,0 +1,156 @@
+"""What a data spec means: a built-in set, a folder, an archive, arrays or a data set of the Hub; and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+from reverie.data import arrays
+from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
+from reverie.data.identity import identify
+from reverie.data.options import DataOptions, parse_size
+from reverie.errors import ReverieError, nearest
+
+BUILT_IN = ("digits", "faces")
+BUILT_IN_PREFIX = "builtin:"  # says that a built-in set is meant where a folder of that name is there too
+FACES_SIZE = "64"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pictures come from: a key that changes when they do, and a way to read them, used only where no pack is."""
+
+    key: object
+    read: Callable[[], AbstractContextManager[Files | arrays.Arrays]]
+    notes: Sequence[str] = ()  # what is to be said of it each time
+
+
+def is_faces(spec: str) -> bool:
+    """Whether a spec means the built-in faces."""
+    name = spec.removeprefix(BUILT_IN_PREFIX)
+    return name == "faces" or name.startswith("faces:")
+
+
+def is_built_in(spec: str) -> bool:
+    """Whether a spec means a built-in set of pictures, if there is no folder of that name."""
+    return spec.removeprefix(BUILT_IN_PREFIX) == "digits" or is_faces(spec)
+
+
+def find(spec: str, options: DataOptions, cache: Path, trust: bool = True) -> Source:
+    """What a spec means. Raises ReverieError where that is nothing, or two things.
+
+    Without ``trust`` every file is read again, whatever is known of it.
+    """
+    if is_built_in(spec):
+        if os.path.lexists(spec):
+            raise ReverieError(
+                f"'{spec}' is both built-in data and a {'folder' if os.path.isdir(spec) else 'file'} here; say "
+                f"{BUILT_IN_PREFIX}{spec} or ./{spec}."
+            )
+        if is_faces(spec):
+            return _faces(spec.removeprefix(BUILT_IN_PREFIX), options)
+        return Source("digits", lambda: nullcontext(arrays.from_digits()))
+    if spec.startswith(BUILT_IN_PREFIX):
+        name = spec.removeprefix(BUILT_IN_PREFIX)
+        raise ReverieError(f"There is no built-in data called '{name}'{nearest(name, BUILT_IN)}")
+    if spec.startswith("hf:"):
+        from reverie.data import hub
+
+        loaded = hub.load(spec)
+        return Source(hub.key(spec, loaded, cache), lambda: nullcontext(hub.files(loaded)))
+    if not spec.strip():
+        raise ReverieError("The name of the data is empty; give a folder, an archive, or digits or faces.")
+    path = Path(spec)
+    try:
+        path = path.expanduser()
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError):  # a name too long or with a zero byte, the home of an unknown user
+        exists = False
+    if not exists:
+        raise ReverieError(_unknown(spec, path))
+    try:
+        return _at(path, cache, trust)
+    except OSError as why:
+        raise ReverieError(f"Cannot read {spec} ({why.strerror}); check its permissions.") from why
+
+
+def _at(path: Path, cache: Path, trust: bool) -> Source:
+    if path.is_dir():
+        return _folder(path, cache, trust)
+    if not path.is_file():
+        raise ReverieError(f"{path} is neither a file nor a folder.")
+
+    def known(*files: Path) -> object:
+        """Changes with the bytes of files in one folder."""
+        listed = [(file.name, file.stat()) for file in files]
+        place = str(path.resolve())
+        return path.suffix, identify(path.parent, listed, cache, place=place, named=False, trust=trust).key
+
+    suffix = path.suffix.lower()
+    if suffix in (".npz", ".npy"):
+        return Source(known(path), lambda: nullcontext(arrays.from_npz(path)))
+    if suffix in PICTURES:
+        listed = [(path.name, path.stat())]
+        return Source((path.name, known(path)), lambda: nullcontext(files_in_folder(path.parent, listed, {})))
+    if suffix == ".zip" or zipfile.is_zipfile(path):
+        return Source(known(path), lambda: files_in_zip(path))
+    if arrays.is_idx(path):
+        return Source(known(*arrays.idx_files(path)), lambda: nullcontext(arrays.from_idx(path)))
+    if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or is_tar(path):
+        return Source(known(path), lambda: files_in_tar(path))
+    raise ReverieError(
+        f"{path} is of no known kind; give a folder of pictures, a .zip or .tar of one, an .npz, or an idx .gz file."
+    )
+
+
+def _folder(path: Path, cache: Path, trust: bool) -> Source:
+    """Known by the bytes of its pictures and tables, and the names of the rest."""
+    walked = walk(path)
+    wanted = PICTURES | TABLES
+    known = [name[name.rfind(".") :].lower() in wanted for name, _ in walked.files]
+    rest = [name for (name, _), is_known in zip(walked.files, known, strict=True) if not is_known]
+    files = list(compress(walked.files, known)) if rest else walked.files
+    found = identify(path, files, cache, trust=trust)
+    notes = [*walked.notes]
+    if found.surprises:
+        some = ", ".join(found.surprises[:3])
+        notes.append(f"{len(found.surprises)} files have changed though their times have not, such as {some}")
+    read = {name: (digest, found.content.get(name)) for name, digest in found.digests.items()}
+    return Source((found.key, rest), lambda: nullcontext(files_in_folder(path, walked.files, read)), notes)
+
+
+def _faces(spec: str, options: DataOptions) -> Source:
+    from reverie.data import faces, paint
+
+    size = options.size if options.size != "auto" else spec.partition(":")[2] or FACES_SIZE
+    height, width = parse_size(size, "Faces of size ")
+    drawing = Path(faces.__file__).read_bytes() + Path(paint.__file__).read_bytes()
+    code = hashlib.blake2b(drawing).hexdigest()  # drawn anew when the drawing changes
+    return Source(
+        ("faces", code, options.count, height, width),
+        lambda: nullcontext(arrays.from_faces(options.count, height, width)),
+    )
+
+
+def _unknown(spec: str, path: Path) -> str:
+    shown = spec if len(spec) <= 200 else spec[:200] + "..."
+    if os.sep not in spec and not path.suffix:
+        hint = nearest(spec, [*BUILT_IN, *_beside(path)])
+        known = "; give a path, hf:owner/name, digits or faces."
+        return f"There is no folder or data called '{shown}'{hint if 'did you mean' in hint else known}"
+    hint = nearest(path.name, _beside(path))
+    where = "" if path.parent.is_dir() else f", nor its folder {path.parent}"
+    return f"There is no {shown}{where}{hint if 'did you mean' in hint else '; check the path.'}"
+
+
+def _beside(path: Path) -> list[str]:
+    try:
+        return [child.name for child in path.parent.iterdir() if not child.name.startswith(".")][:1000]
+    except (OSError, ValueError):
+        return []
