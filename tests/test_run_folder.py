@@ -180,6 +180,21 @@ def test_commands_find_the_run_s_own_data_from_anywhere(
     assert succeeds(capsys, "evaluate", out, "--samples", 2, "--data", flat.parent / "moved") == figures
 
 
+def test_a_training_that_was_killed_before_its_config_begins_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*words_for(tmp_path / "alone"))
+    for words in ((), ("--resume",)):
+        folder = tmp_path / f"killed{len(words)}"
+        (folder / "state").mkdir(parents=True)
+        marks.mark_folder(folder, "run")
+        for name in ("metrics.jsonl", "events.jsonl", "state/.0.partial"):
+            (folder / name).write_text("")
+        run(*words_for(folder, *words))
+        assert (folder / "model.safetensors").read_bytes() == (tmp_path / "alone/model.safetensors").read_bytes()
+        assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "alone/metrics.jsonl").read_bytes()
+
+
 def test_resume_begins_where_nothing_was_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert "to begin one, give the pictures by --data" in fails(capsys, "train", "vae", "--out", out, "--resume")

@@ -178,7 +178,8 @@ def check_new(folder: Path, force: bool) -> None:
     for child in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not child.name.startswith(".") and child.name not in (*WRITTEN, "lost+found"):
             raise ReverieError(f"{folder} holds other files, such as {child}, and no run; choose an --out of its own.")
-    for name in () if force else WRITTEN:
+    # A folder that is marked as a run's and holds none: a training was killed before its first config.json.
+    for name in () if force or marks.written_in(folder).whole else WRITTEN:
         if os.path.lexists(folder / name) and not _partial(folder / name):
             raise ReverieError(
                 f"{folder / name} is no part of a run and would be written over; choose another --out, or add --force."
