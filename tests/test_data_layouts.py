@@ -308,6 +308,45 @@ def test_tables_that_are_refused(opened: Opener, tmp_path: Path, text: str, sent
         opened(folder, labels="missing.csv")
 
 
+def test_tables_say_no_more_than_they_say(opened: Opener, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "in", "a/1.png", "a/2.png", "b/3.png")
+    table = folder / "t.csv"
+    table.write_text("file,class\nc/1.png,dog\na/2.png,cat\nb/3.png,dog\n")  # c/1.png is not there
+    assert opened(folder, labels="t.csv").names == ["a/2.png", "b/3.png"]
+    table.write_text("file,class\n/x/in/a/1.png,dog\n2.png,\n3,cat\n")  # by its end; no class; by its stem
+    assert opened(folder, labels="t.csv").names == ["a/1.png", "b/3.png"]
+    table.write_text("file,age,eyes\n1,2,blue\n2,3,\n3,4,1\n")
+    kept = opened(folder, labels="t.csv", layout="classes")
+    assert kept.facts.classes == ("a", "b")  # the folders' still
+    assert set(kept.factors or {}) == {"age"}
+    assert any("do not hold a number in each row: eyes" in note for note in kept.found["notes"])
+
+
+def test_a_table_at_home_is_known_by_its_bytes(opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = fill(tmp_path / "in", "1.png", "2.png")
+    for classes in ("ab", "cd"):
+        (tmp_path / "t.csv").write_text("".join(f"{i}.png,{name}\n" for i, name in enumerate(classes, 1)))
+        assert opened(folder, labels="~/t.csv").facts.classes == tuple(classes)
+
+
+def test_what_two_folders_of_pairs_cannot_use_is_refused(opened: Opener, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "in", "A/1.png", "B/1.png")
+    for pair in ("folders", "unpaired"):
+        for wrong in ({"split": "s.csv"}, {"labels": "l.csv"}, {"layout": "flat"}, {"classes": "A"}):
+            with pytest.raises(ReverieError, match="says nothing of two folders"):
+                opened(folder, pair=pair, **wrong)
+
+
+def test_a_class_called_mask_is_not_dropped_in_silence() -> None:
+    names = [f"{folder}/{i}.png" for folder in ("mask", "nomask") for i in range(3)]
+    with pytest.raises(ReverieError, match="mask may be a class or hold masks of nomask"):
+        arrange(names)
+    assert arrange(names, "classes").labels == ["mask"] * 3 + ["nomask"] * 3
+    plain = arrange([name.replace("nomask", "images") for name in names])
+    assert plain.said == "no classes; 3 pictures of masks left out"
+
+
 # What files hold beside their pixels
 
 
@@ -357,7 +396,9 @@ def test_what_reverie_wrote_is_left_out_and_told(opened: Opener, tmp_path: Path)
     assert opened(folder / "drawn").names == ["0.png", "1.png"]  # what is asked for by its own name is meant
     with pytest.raises(ReverieError, match="is a run of reverie and no data"):
         opened(folder / "runs" / "vae")
-    (folder / "drawn" / "0.png").write_bytes(png(77) + b"mine")  # somebody else wrote it since
+    content = bytearray((folder / "drawn" / "0.png").read_bytes())
+    content[-1] ^= 1  # somebody else wrote it since, at the same size
+    (folder / "drawn" / "0.png").write_bytes(content)
     assert "drawn/0.png" in opened(folder, layout="flat").names
 
 

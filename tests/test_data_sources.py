@@ -421,6 +421,15 @@ def test_hub_folder_of_pictures(opened: Opener, tmp_path: Path, hub: Any) -> Non
     assert len(dataset.split("test")) == 2
 
 
+def test_hub_folder_is_known_by_its_pictures(opened: Opener, tmp_path: Path, hub: Any) -> None:
+    folder = fill(tmp_path / "repo", "train/b/1.png", "train/a/2.png")
+    before = everything(opened(f"hf:{folder}"))
+    for i, name in enumerate(("train/b/1.png", "train/a/2.png")):
+        (folder / name).write_bytes(png(70 + i))
+    after = everything(opened(f"hf:{folder}"))
+    assert not np.array_equal(before, after)
+
+
 def test_hub_says_what_is_missing(opened: Opener, tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "repo").mkdir()
     hub.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "repo" / "train.parquet")

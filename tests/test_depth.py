@@ -479,6 +479,12 @@ def test_floats_are_written_as_floats(tmp_path: Path, channels: int) -> None:
     assert grid == pytest.approx(unit * 65535, abs=1)
 
 
+def test_a_range_that_was_asked_for_is_that_of_the_run_s_own_files() -> None:
+    given = Scale(16, "integer", 0, 4095)
+    read = choose_scale({"byte": (0.0, 255.0)}, "auto", "0-4095", given)
+    assert (read.depth, read.low, read.high) == (16, 0, 255)
+
+
 def test_grids_of_eight_bits_are_as_they_were(tmp_path: Path) -> None:
     images = to_tensor(picture(1, 2, 1, 6, 5))
     save_grid(images, tmp_path / "a.png", 2)

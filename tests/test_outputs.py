@@ -176,6 +176,15 @@ def test_the_same_command_again_leaves_its_new_results_alone(vae: Path, capsys: 
     assert len(visible(Path("d"))) == 7
 
 
+def test_results_that_are_read_do_not_give_way(vae: Path, capsys: Capture) -> None:
+    run("sample", vae, "--count", 3, "--out", "s", "--save-latents", "s/z.npz")
+    before = Path("s/z.npz").read_bytes()
+    said = fails(capsys, "sample", vae, "--out", "s", "--latents", "s/z.npz")
+    assert "is among what is read, and would give way" in said
+    assert Path("s/z.npz").read_bytes() == before
+    assert len(visible(Path("s"))) == 4
+
+
 def test_old_results_stay_until_there_are_new_ones(vae: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     succeeds(capsys, "sample", vae, "--count", 3, "--out", "d")
 

@@ -180,6 +180,18 @@ def test_commands_find_the_run_s_own_data_from_anywhere(
     assert succeeds(capsys, "evaluate", out, "--samples", 2, "--data", flat.parent / "moved") == figures
 
 
+def test_a_run_s_table_is_found_from_anywhere_and_asks_nothing_of_other_pictures(
+    flat: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("t.csv").write_text("".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6)))
+    run(*words_for(Path("run"), "--set", "data.labels=t.csv", "data.classes=a,b", data="flat"))
+    fill(flat.parent / "others", *(f"x{i}.png" for i in range(4)))
+    (flat.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(flat.parent / "elsewhere")
+    assert "6 codes" in succeeds(capsys, "embed", "../run", "../flat", "--out", "own.npz")
+    assert "4 codes" in succeeds(capsys, "embed", "../run", "../others", "--out", "others.npz")
+
+
 def test_a_training_that_was_killed_before_its_config_begins_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

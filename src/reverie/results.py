@@ -52,6 +52,11 @@ def claim(
                 "over it with --force."
             )
     stale = [] if folder is None else _giving_way(by, identity(of), folder, force, keep)
+    for file in stale:  # results may be read too: then they do not give way
+        if any(_same(file, source) or source.resolve() in file.resolve().parents for source in reads):
+            raise ReverieError(
+                f"{file} is among what is read, and would give way to new results; write to another place."
+            )
     marks.WORK.set(marks.Work(by, identity(of), folder, stale))
 
 

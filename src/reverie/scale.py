@@ -114,7 +114,7 @@ def choose_scale(found: Mapping[Kind, Span | None], depth: str, wanted: str, giv
     kind = deepest(found)
     if given is not None and given.kind in found:
         return given
-    fixed = parse_range(wanted)
+    fixed = parse_range(wanted) if given is None else None  # a range that was asked for is that of the run's files
     if fixed is None:
         small = wanted == "auto" and not (given is not None and kind == "byte")
         span = found[kind]

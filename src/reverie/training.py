@@ -94,6 +94,10 @@ def train(
             if before is None:
                 raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
             data = own_data.own(out, before["data"], "say by --data where it is now")
+        for table in ("labels", "split"):  # found again from anywhere
+            path = os.path.expanduser(str(chosen["data"].get(table) or ""))
+            if os.path.isfile(path):
+                chosen["data"][table] = os.path.abspath(path)
         dataset = open_dataset(data, configure(DataOptions, chosen["data"], "data"))
         if before and before["data"]["fingerprint"] != dataset.fingerprint:
             assert folder is not None

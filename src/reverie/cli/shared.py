@@ -194,7 +194,14 @@ def dataset_like(loaded: Run, spec: str) -> Dataset:
     if not _is_own(loaded, spec):
         options |= {"limit": 0}
     options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
-    dataset = open_dataset(spec, configure(DataOptions, options, "data"), scales=facts.scales)
+    try:
+        dataset = open_dataset(spec, configure(DataOptions, options, "data"), scales=facts.scales)
+    except ReverieError:
+        # What said the splits and classes of the run's own files may say nothing of others.
+        plain = options | {"layout": "auto", "classes": "", "labels": "", "split": ""}
+        if _is_own(loaded, spec) or plain == options:
+            raise
+        dataset = open_dataset(spec, configure(DataOptions, plain, "data"), scales=facts.scales)
     say_once(dataset.said)
     if dataset.facts.shape != facts.shape:
         raise ReverieError(

@@ -162,7 +162,7 @@ def walk(folder: Path) -> Walked:
                 continue
             if stat.S_ISDIR(facts.st_mode):
                 inside(child.path, f"{prefix}{name}/", above)
-            elif written and name in written and written[name][0] == facts.st_size:
+            elif written and name in written and mark.knows(Path(child.path)):
                 found.written.append((prefix + name, facts))
             else:
                 add((prefix + name, facts))

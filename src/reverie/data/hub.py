@@ -50,7 +50,14 @@ def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
 
 def key(spec: str, loaded: Loaded, cache: Path) -> object:
     """Changes with the bytes of the files behind the data set."""
+    from datasets import Image
+
     paths = [str(Path(file["filename"]).resolve()) for part, *_ in loaded.values() for file in part.cache_files]
+    for part, column, _ in loaded.values():
+        pictures = part.select_columns([column]).cast_column(column, Image(decode=False))
+        if len(pictures) and pictures[0][column] and pictures[0][column]["bytes"] is None:  # in files of their own
+            cells = (row[column] for row in pictures)
+            paths += [os.path.abspath(cell["path"]) for cell in cells if cell and os.path.isfile(cell["path"] or "")]
     known = identify(Path("/"), [(path, os.stat(path)) for path in paths], cache, place=spec, named=False)
     return known.key, [(split, len(part), columns) for split, (part, *columns) in loaded.items()]
 

@@ -23,6 +23,9 @@ ALSO_TEST = 3  # the split of pictures that are for tests, beside those held out
 SIDED = re.compile(rf"(?:({'|'.join(SPLITS)})[ _-]?([ab])|([ab])[ _-]({'|'.join(SPLITS)}))", re.IGNORECASE)
 GROUND_TRUTH = frozenset(("ground_truth", "ground-truth", "groundtruth"))
 MASKS = frozenset(("mask", "masks", "annotations"))
+IMAGES = frozenset(
+    ("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "input", "inputs", "data")
+)
 NORMAL = frozenset(("good", "normal", "ok"))
 
 Path = list[str]  # the folders of a file, and its name
@@ -145,6 +148,13 @@ def _auto(paths: list[Path], what: str) -> Reading:
     masks = _masks(paths)
     if masks and (found := _defects(paths)) is not None:
         return found
+    tops = {path[0] for path in _unwrapped(paths) if len(path) > 1}
+    maybe = {name for name in tops if name.lower() in MASKS}
+    if masks and len(tops) == 2 and len(maybe) == 1 and not {name.lower() for name in tops - maybe} & IMAGES:
+        raise ReverieError(
+            f"{what} could mean two things, as {min(maybe)} may be a class or hold masks of {min(tops - maybe)}: "
+            "data.layout=classes takes both as classes, data.pair=folders pairs them; else give the one folder alone."
+        )
     kept = [i for i in range(len(paths)) if i not in masks]
     inner = _plain(_unwrapped([paths[i] for i in kept]), what)
     splits, labels = [-1] * len(paths), list[str | None]([None] * len(paths))

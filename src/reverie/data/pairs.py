@@ -366,6 +366,7 @@ def _unpaired(spec: str, files: Files, options: DataOptions, number: int) -> Fil
     if options.sides and folders.keys() >= set(options.side_names()):
         folders = {name: folders[name] for name in options.side_names()}
     if _are_two(folders):
+        _refuse_unasked(options)
         order = _in_order(spec, natural(folders), options)
         said = _said("unpaired", order, options)
         return replace(files, entries=[entry for _, entry in folders[order[number]]], said=said)
@@ -389,6 +390,7 @@ def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files
         raise ReverieError(
             f"data.pair=folders takes pictures in exactly two folders, one for each side; {_told(spec, folders)}."
         )
+    _refuse_unasked(options)
     first, second = order = _in_order(spec, natural(folders), options)
     own: dict[str, Entry] = {}
     unreadable = list(files.unreadable)
@@ -409,6 +411,18 @@ def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files
     chosen = [own[key] for key in build.spread(common, common, options.limit)]
     said = _said("pairs by name", order, options)
     return replace(files, entries=chosen, unreadable=unreadable, said=said)
+
+
+def _refuse_unasked(options: DataOptions) -> None:
+    """Raise ReverieError for what says splits and classes, where folders say the sides and nothing else is asked."""
+    for name, value, usual in (
+        ("layout", options.layout, "auto"),
+        ("classes", options.classes, ""),
+        ("labels", options.labels, ""),
+        ("split", options.split, ""),
+    ):
+        if value != usual:
+            raise ReverieError(f"data.{name}={value} says nothing of two folders of pairs; leave it out.")
 
 
 def _folders(files: Files) -> dict[str, list[tuple[str, Entry]]]:

@@ -23,6 +23,8 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
         return files
     entries, names, notes = files.entries, [entry.name for entry in files.entries], list(files.notes)
     if files.said:  # a data set that says by itself what is what
+        if options.labels or options.layout != "auto":
+            raise ReverieError(f"{what} says its classes and splits itself; leave out data.labels and data.layout.")
         reading = Reading([entry.split for entry in entries], [entry.label for entry in entries], said=files.said)
         table, factors = None, files.factors
     else:
@@ -63,7 +65,7 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
 
 def outside(options: DataOptions) -> list[object]:
     """What of the options lies in files elsewhere: changes with their bytes."""
-    named = [Path(name) for name in (options.labels, options.split) if name]
+    named = [Path(name).expanduser() for name in (options.labels, options.split) if name]
     return [digest_of(path.read_bytes()).hex() if path.is_file() else None for path in named]
 
 
@@ -84,14 +86,16 @@ def _by_table(reading: Reading, table: Table, count: int) -> tuple[Reading, list
         notes.append(f"{table.missing} row{'s' * (table.missing != 1)} of the table name no picture that is there")
     if not table.labels and not table.factors:
         return reading, notes
-    named = set(table.labels).union(*table.factors.values())
-    labels = [table.labels.get(i) for i in range(count)]
+    if table.dropped:
+        notes.append(f"columns of the table that do not hold a number in each row: {', '.join(table.dropped)}")
+    named = set(table.labels) or set().union(*table.factors.values())
+    labels = [table.labels.get(i) for i in range(count)] if table.labels else reading.labels
     left = dict.fromkeys(set(range(count)) - named, "that the table does not name")
     classes = len(set(table.labels.values()))
     said = [
         *([f"{classes} classes from a table"] if classes else []),
         *([f"{len(table.factors)} attributes from a table"] if table.factors else []),
-        *([] if reading.said == "no classes" else [reading.said]),
+        *([] if reading.said == "no classes" and classes else [reading.said]),
     ]
     return Reading(reading.splits, labels, reading.left | left, "; ".join(said) + _told(left)), notes
 

@@ -25,6 +25,7 @@ class Table:
     labels: dict[int, str] = field(default_factory=dict)
     factors: dict[str, dict[int, float]] = field(default_factory=dict)  # attribute -> its value for each file
     missing: int = 0  # rows whose file is not there
+    dropped: tuple[str, ...] = ()  # columns that are no attribute, as not all of their cells are numbers
 
 
 def read_labels(what: str, content: bytes, names: Sequence[str]) -> Table:
@@ -36,20 +37,22 @@ def read_labels(what: str, content: bytes, names: Sequence[str]) -> Table:
     classes = [i for i, name in enumerate(head) if name.lower() in CLASS_COLUMNS]
     if not classes and len(head) == 1:
         classes = [0]
-    factors = {}
+    factors, dropped = {}, []
     for i, name in enumerate(head):
         if i in classes[:1]:
             continue
         numbers = [_number(text) for text in columns[i]]
-        if all(number is not None for number in numbers):
+        if None in numbers:
+            dropped.append(name)
+        else:
             factors[name] = {at: number for (at, _), number in zip(rows, numbers, strict=True) if number is not None}
     if not classes and not factors:
         raise ReverieError(
             f"{what} has no column of classes, and none of numbers; call one {CLASS_COLUMNS[0]} (its columns: "
             f"{', '.join(head)})."
         )
-    labels = {at: row[classes[0]] for at, row in rows} if classes else {}
-    return Table(labels, factors, missing)
+    labels = {at: row[classes[0]] for at, row in rows if row[classes[0]]} if classes else {}
+    return Table(labels, factors, missing, tuple(dropped))
 
 
 def read_splits(what: str, content: bytes, names: Sequence[str]) -> dict[int, int]:
@@ -122,21 +125,22 @@ def _number(text: str) -> float | None:
 
 
 class _Names:
-    """Finds a file by what a table calls it: its path, or the end of it, with or without the extension, if unique."""
+    """Finds a file by what a table calls it: its path, or as much of its end as is unique, with extension or not."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._whole: Mapping[str, int] = {name: i for i, name in enumerate(names)}
-        self._short: dict[str, int | None] = {}
+        self._ends: dict[str, list[tuple[str, int]]] = {}  # by their last part, with the extension and without
         for i, name in enumerate(names):
-            base = name.rpartition("/")[2]
-            for key in {base, os.path.splitext(base)[0], os.path.splitext(name)[0]}:
-                self._short[key] = None if key in self._short and self._short[key] != i else i
+            for path in {name, os.path.splitext(name)[0]}:
+                self._ends.setdefault(path.rpartition("/")[2], []).append((path, i))
 
     def __call__(self, name: str) -> int | None:
         name = name.replace("\\", "/").removeprefix("./")
         if name in self._whole:
             return self._whole[name]
-        if name in self._short:
-            return self._short[name]
-        base = name.rpartition("/")[2]
-        return self._short.get(base)
+        found = {
+            at
+            for path, at in self._ends.get(name.rpartition("/")[2], [])
+            if f"/{path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{path}")
+        }
+        return found.pop() if len(found) == 1 else None
