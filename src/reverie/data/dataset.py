@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from reverie.data import arrays, build, pack
 from reverie.data.decode import Pixels
 from reverie.data.files import Files
+from reverie.data.identity import hash_of
 from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions
 from reverie.data.reading import arranged, outside
@@ -161,7 +161,7 @@ class Packed(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         parts = (self._division.content, self.options.validation, self.options.test, self._which)
-        return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+        return hash_of(parts)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.pack.read(self.rows[indices])
@@ -229,7 +229,7 @@ class Opener:
             *(options.layout, options.classes, options.labels, options.split, outside(options)),
             scale or (options.depth, options.range),
         )
-        path = self.cache / f"{hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()}.pack"
+        path = self.cache / f"{hash_of(key)}.pack"
         write = partial(self._write, path, source, options, scale, arrange)
         opened = pack.open_pack(path)
         opened = pack.open_pack(path)

@@ -54,7 +54,7 @@ def identify(
     """
     began = time.time_ns()
     names, stamps_of = [name for name, _ in listed], [NOTHING if facts is None else STAMP(facts) for _, facts in listed]
-    ledger = cache / f"{_hash(place or str(folder.resolve()))}.ledger"
+    ledger = cache / f"{hash_of(place or str(folder.resolve()))}.ledger"
     devices = {facts.st_dev for _, facts in listed if facts is not None}
     signature = _signature(names, stamps_of, (named, sorted(devices)))
     head, known = _recorded(ledger, signature if trust else None)
@@ -67,7 +67,7 @@ def identify(
     wanted = [name for name, stamp in stamps.items() if stamp is not None and name not in found]
     digests, content = _read(folder, wanted)
     found |= digests
-    key = _hash([(name if named else "", found.get(name)) for name in stamps])
+    key = hash_of([(name if named else "", found.get(name)) for name in stamps])
     settled = {
         name: [found[name], *stamp]
         for name, stamp in stamps.items()
@@ -130,7 +130,8 @@ def _content(path: str) -> tuple[str, bytes | None] | None:
         return None
 
 
-def _hash(what: object) -> str:
+def hash_of(what: object) -> str:
+    """What tells one value of plain parts from another, by how it is written."""
     return digest_of(repr(what).encode(errors="surrogatepass")).hex()
 
 

@@ -54,7 +54,7 @@ def split_of(folder: str) -> int:
     return SPLITS.get(YEAR.sub("", folder).lower(), -1)
 
 
-def _flat(paths: list[Path]) -> Reading | None:
+def _flat(paths: list[Path]) -> Reading:
     return Reading([-1] * len(paths), [None] * len(paths), said="no classes")
 
 
@@ -86,11 +86,16 @@ def _splits_classes(paths: list[Path]) -> Reading | None:
     inner = _classes([paths[i][1:] for i in kept])
     if inner is None:
         return None
-    labels: list[str | None] = [None] * len(paths)
-    for i, label in zip(kept, inner.labels, strict=True):
-        labels[i] = label
-    left = outer.left | {kept[i]: why for i, why in inner.left.items()}
-    return Reading(outer.splits, labels, left, f"{inner.said}; {outer.said}")
+    inner = _among(inner, kept, len(paths), outer.left)
+    return replace(inner, splits=outer.splits, said=f"{inner.said}; {outer.said}")
+
+
+def _among(inner: Reading, kept: Sequence[int], count: int, left: dict[int, str]) -> Reading:
+    """What was read of the files ``kept`` as a reading of all, of which the others are ``left`` out."""
+    splits, labels = [-1] * count, list[str | None]([None] * count)
+    for i, split, label in zip(kept, inner.splits, inner.labels, strict=True):
+        splits[i], labels[i] = split, label
+    return Reading(splits, labels, left | {kept[i]: why for i, why in inner.left.items()}, inner.said)
 
 
 def _sides(paths: list[Path]) -> Reading | None:
@@ -115,10 +120,7 @@ def _defects(paths: list[Path]) -> Reading | None:
         inner = replace(inner, splits=extra, said=f"{inner.said}; only normal pictures are for training")
     if inner is None or not any(label is not None and label.lower() in NORMAL for label in inner.labels):
         return None
-    splits, labels = [-1] * len(paths), list[str | None]([None] * len(paths))
-    for i, split, label in zip(kept, inner.splits, inner.labels, strict=True):
-        splits[i], labels[i] = split, label
-    return Reading(splits, labels, masks | {kept[i]: why for i, why in inner.left.items()}, inner.said)
+    return _among(inner, kept, len(paths), masks)
 
 
 LAYOUTS = {
@@ -157,10 +159,7 @@ def _auto(paths: list[Path], what: str) -> Reading:
         )
     kept = [i for i in range(len(paths)) if i not in masks]
     inner = _plain(_unwrapped([paths[i] for i in kept]), what)
-    splits, labels = [-1] * len(paths), list[str | None]([None] * len(paths))
-    for i, split, label in zip(kept, inner.splits, inner.labels, strict=True):
-        splits[i], labels[i] = split, label
-    return Reading(splits, labels, masks | {kept[i]: why for i, why in inner.left.items()}, inner.said)
+    return _among(inner, kept, len(paths), masks)
 
 
 def _plain(paths: list[Path], what: str) -> Reading:
@@ -177,7 +176,7 @@ def _plain(paths: list[Path], what: str) -> Reading:
     else:
         found, name = _classes(paths), "classes"
     if found is None:
-        return _found(_flat(paths), paths)
+        return _flat(paths)
     if 2 * len(found.left) >= len(paths):
         raise ReverieError(
             f"{what} could mean two things, as {len(found.left)} of {len(paths)} pictures lie "
@@ -186,9 +185,8 @@ def _plain(paths: list[Path], what: str) -> Reading:
     return found
 
 
-def _found(reading: Reading | None, paths: list[Path]) -> Reading:
+def _found(reading: Reading, paths: list[Path]) -> Reading:
     """The reading with what was left out in its words, and a single class as none."""
-    assert reading is not None
     labels = {label for i, label in enumerate(reading.labels) if i not in reading.left}
     if len(labels - {None}) < 2:
         reading = replace(reading, labels=[None] * len(paths))

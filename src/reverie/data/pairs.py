@@ -6,7 +6,6 @@ an operator makes the other side when they are asked for. A side is a `Dataset` 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from reverie.data.arrays import Arrays
 from reverie.data.dataset import Dataset, Division, Opener, Packed, Split, divide
 from reverie.data.decode import Half, Pixels
 from reverie.data.files import Entry, Files
+from reverie.data.identity import hash_of
 from reverie.data.layouts import places
 from reverie.data.options import OPERATORS, DataOptions
 from reverie.data.reading import arranged, natural
@@ -96,7 +96,7 @@ class Pairs(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        return _hash(self._a.fingerprint, self._b.fingerprint)
+        return hash_of((self._a.fingerprint, self._b.fingerprint))
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """(n, channels of A + channels of B, H, W), of one type, a copy."""
@@ -143,7 +143,7 @@ class Made(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        return _hash(self._operator, self._source.fingerprint)
+        return hash_of((self._operator, self._source.fingerprint))
 
     @property
     def digests(self) -> Sequence[str]:
@@ -284,7 +284,7 @@ def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Pac
     common = [key for key in common if key not in set(torn)]
     rows_a, rows_b = (np.array([row[key] for key in common]) for row in (row_a, row_b))
     splits, notes = divide({key: np.array(b.pack.index[key])[rows_b] for key in ("splits", "draws")}, options)
-    content = _hash(a.fingerprint, b.fingerprint, rows_a.tolist(), rows_b.tolist())
+    content = hash_of((a.fingerprint, b.fingerprint, rows_a.tolist(), rows_b.tolist()))
 
     def divided(side: Packed, rows: NDArray[np.int64]) -> Packed:
         members = {name: rows[chosen] for name, chosen in splits.items()}
@@ -447,7 +447,3 @@ def _told(spec: str, folders: dict[str, list[tuple[str, Entry]]]) -> str:
         if len(names) == 2
         else f"those in {spec}, such as {example}, lie in no such two"
     )
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
