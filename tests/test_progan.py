@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cases import loop_for, plan
+from cases import loop_for, plan, tiny
 from reverie.artifact import build_model
+from reverie.engine.budget import Plan
+from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
 from reverie.engine.phase import Facts
 from reverie.models.progan import ProGAN
 from reverie.networks.equalized import EqualConv, EqualLinear, Resample, minibatch_std, pixel_norm, stages
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
-from reverie.training import seconds_per_step
+from reverie.training.pace import seconds_per_step
 from toys import Pictures
 
 FACTS = Facts(1, 16, 12)
@@ -254,10 +256,11 @@ def test_minutes_are_reckoned_with_grown_networks() -> None:
         model.rehearse(progress)
         seen.append(int(model.level))
     assert seen == [0, levels]
-    fresh = loop_for("progan")
-    before = {k: v.clone() for k, v in fresh.state()[0].items()}
-    assert seconds_per_step(fresh, 0.001) > 0
-    after = fresh.state()[0]
+    fresh = tiny("progan", FACTS)
+    before = {k: v.clone() for k, v in fresh.state_dict().items()}
+    settings = Plan(batch_size=8).with_defaults(fresh.defaults)
+    assert seconds_per_step(fresh, Pictures(FACTS), settings, torch.device("cpu"), World(), 0.001) > 0
+    after = fresh.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[k], after[k]) for k in before)
-    assert int(fresh.model.level) == 0  # type: ignore[arg-type]
+    assert int(fresh.level) == 0  # type: ignore[arg-type]

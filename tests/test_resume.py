@@ -149,7 +149,8 @@ def test_interruption_saves_and_says_how_to_go_on(
     uninterrupted: dict[str, Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     from reverie.engine.loop import Loop
-    from reverie.training import Interrupted, train
+    from reverie.errors import Interrupted
+    from reverie.training import train
 
     whole = reference("ae", uninterrupted, tmp_path_factory)
     out = tmp_path / "ae"

@@ -68,7 +68,7 @@ def test_whether_there_is_a_run_is_asked_under_the_lock(
 def test_only_the_first_rank_takes_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import ExitStack
 
-    from reverie.training import _folder
+    from reverie.training.recipe import _folder
 
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -32,7 +32,7 @@ def test_a_batch_of_one_picture_trains_without_a_warning(name: str) -> None:
 @pytest.mark.parametrize("name", NEED_TWO)
 def test_what_compares_pictures_asks_for_two(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = words_for(tmp_path / "run", "--set", "train.batch_size=1", model=name)
-    assert f"{name} needs 2 pictures at a time or more, not 1" in fails(capsys, *words)
+    assert f"{registry.load_class(name).__name__} needs 2 pictures at a time or more, not 1" in fails(capsys, *words)
     words[words.index("train.batch_size=1") :] = ["train.batch_size=2", "train.microbatches=2"]
     assert "not 1" in fails(capsys, *words)
     assert not (tmp_path / "run").exists()

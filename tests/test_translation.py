@@ -309,7 +309,7 @@ def test_sides_of_different_channels_and_no_partner(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_told_before_anything_is_written(tmp_path: Path) -> None:
     for model, options, said in (
-        ("vae", {}, "vae learns single pictures; leave out data.pair"),
+        ("vae", {}, "VAE learns single pictures; leave out data.pair"),
         ("pix2pix", {"pair": ""}, "learns from two sides"),
         ("pix2pix", {"pair": "unpaired", "count": 60, "limit": 0}, "train cyclegan on unpaired ones"),
         ("pix2pix", {"limit": 30, "test": 0.1}, r"at least 6 pictures of each side, not \d\."),  # nothing to call best

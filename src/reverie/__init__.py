@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reverie.artifact import Run, load
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
+    from reverie.engine.budget import Plan
     from reverie.evaluation import evaluate
     from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
     from reverie.tasks.attributes import attribute
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from reverie.tasks.transfer import load_classifier, transfer
     from reverie.tasks.translate import translate
     from reverie.tasks.traverse import traverse, traverse_drawn
-    from reverie.training import train
+    from reverie.training import Trainer, train
 
 __version__ = version("reverie")
 
@@ -63,12 +64,12 @@ _WHERE = {
     "effects": "tasks.directions", "principal": "tasks.directions", "sensitive": "tasks.directions",
     "gaps": "tasks.maps", "manifold": "tasks.maps", "thumbnails": "tasks.maps",
     "latents_of": "tasks.project", "project": "tasks.project",
-    "train": "training",
+    "Plan": "engine.budget", "Trainer": "training", "train": "training",
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "ReverieError", "Run", "attribute", "aupr", "auroc", "calibrate", "classify",
-    "cluster", "coarse", "compress", "condition", "detector", "effects", "embed", "evaluate", "gaps",
+    "DataOptions", "Dataset", "Plan", "ReverieError", "Run", "Trainer", "attribute", "aupr", "auroc", "calibrate",
+    "classify", "cluster", "coarse", "compress", "condition", "detector", "effects", "embed", "evaluate", "gaps",
     "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
     "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "restore",
     "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",

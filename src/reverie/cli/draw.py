@@ -297,10 +297,10 @@ def condition(
 
 def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple[str, ...]]:
     """A classifier of pictures like the run's on the device of its model, and its classes."""
+    from reverie.engine.device import pick_device
     from reverie.evaluation.classifier import classifier as trained
     from reverie.evaluation.features import labelled
     from reverie.tasks.transfer import load_classifier
-    from reverie.training import pick_device
 
     if where != "auto":
         found = load_classifier(where, pick_device(device))

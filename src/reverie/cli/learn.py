@@ -156,7 +156,7 @@ def evaluate(
 ) -> None:
     """Measure a run on held-out pictures and print the figures as JSON."""
     import reverie.evaluation
-    from reverie.training import pick_device
+    from reverie.engine.device import pick_device
 
     at_least("--samples", samples, 1)
     at_least("--limit", limit, 0)

@@ -121,7 +121,7 @@ def png_or_animation(out: Path | None, rate: float) -> None:
 def load(run: str, device: str) -> Run:
     """The run in a folder, its model on the device."""
     from reverie.artifact import load as load_run
-    from reverie.training import pick_device
+    from reverie.engine.device import pick_device
 
     return load_run(run, pick_device(device))
 

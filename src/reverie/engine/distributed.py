@@ -55,11 +55,15 @@ class World:
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether any rank raises the flag."""
+        return self.raised([flag], device)[0]
+
+    def raised(self, flags: Sequence[bool], device: torch.device) -> list[bool]:
+        """Of each flag, whether any rank raises it; in one message."""
         if self.size == 1:
-            return flag
-        raised = torch.tensor([float(flag)], device=device)
+            return list(flags)
+        raised = torch.tensor([float(flag) for flag in flags], device=device)
         dist.all_reduce(raised)
-        return bool(raised.item() > 0)
+        return [count > 0 for count in raised.tolist()]
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensor of every rank, in the order of ranks; shapes must agree."""

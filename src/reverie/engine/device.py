@@ -1,0 +1,47 @@
+"""Where a model is trained, and how exactly its products are reckoned there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from reverie.errors import ReverieError
+
+
+def pick_device(word: str | torch.device) -> torch.device:
+    """The device that "auto", "cpu", "cuda" or "mps" names; ReverieError where this machine has it not."""
+    if isinstance(word, torch.device):
+        return word
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if word == "auto":
+        word = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+    kind, _, number = word.partition(":")
+    if kind not in there or (number and not number.isdecimal()):
+        raise ReverieError(f"--device is one of auto, {', '.join(there)}, not '{word}'.")
+    if not there[kind]:
+        raise ReverieError(f"This machine has no {kind} device that PyTorch can use; take --device auto.")
+    return torch.device(word)
+
+
+@contextmanager
+def quick_products(device: torch.device) -> Iterator[None]:
+    """On CUDA, products of float32 matrices are rounded to TF32 until the block ends; then all is set as before."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """What is seeded in the block leaves no trace in the global generators of the CPU and of the device."""
+    with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
+        yield

@@ -1,0 +1,47 @@
+"""What makes a folder a run: its mark, config.json, the listing of its pictures, and the weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reverie import artifact, own_data
+from reverie.marks import mark_folder
+
+if TYPE_CHECKING:
+    from reverie.training.trainer import Trainer
+
+
+class Folder:
+    """Writes what `reverie.load` reads. ``name`` is that of the model in the registry."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+
+    def on_start(self, trainer: Trainer) -> None:
+        # The mark first: a training that is killed before its config.json leaves a folder that is known to be ours.
+        if not own_data.holds(self.folder, trainer.data.spec):  # an older run may hold its data, which stays data
+            mark_folder(self.folder, "run")
+        artifact.write_config(self.folder, config_of(trainer, self.name))
+        if not (self.folder / own_data.LISTING).exists():
+            own_data.write_listing(self.folder, trainer.data)
+
+    def on_checkpoint(self, trainer: Trainer, state: object) -> None:
+        artifact.write_weights(self.folder, trainer.weights)
+
+    def on_end(self, trainer: Trainer) -> None:
+        artifact.write_weights(self.folder, trainer.weights)
+
+
+def config_of(trainer: Trainer, name: str) -> dict[str, Any]:
+    """The content of config.json."""
+    data = trainer.data
+    source = {
+        "spec": data.spec,
+        "place": own_data.place_of(data.spec),
+        "fingerprint": data.fingerprint,
+        "pictures": len(trainer.pictures),
+    }
+    settings = {"train": asdict(trainer.plan), "data": asdict(data.options)}
+    return artifact.describe(name, trainer.loop.model, settings, source)

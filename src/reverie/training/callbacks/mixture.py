@@ -1,0 +1,26 @@
+"""The ex-post density of codes, fitted when training is done, so that every autoencoder can draw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reverie.capabilities import Reconstructs
+from reverie.tasks.embed import embed
+from reverie.tasks.fit_mixture import fit_mixture
+from reverie.tasks.pictures import some
+
+if TYPE_CHECKING:
+    from reverie.training.trainer import Trainer
+
+CODES = 10_000
+
+
+class Mixture:
+    """Fits the mixture of a model that reconstructs on codes of its training pictures."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        weights, trained = trainer.weights, trainer.loop.model
+        if isinstance(weights, Reconstructs) and isinstance(trained, Reconstructs):
+            codes = embed(weights, trainer.pictures, indices=some(trainer.pictures, CODES, trainer.plan.seed)).codes
+            # Into the trained model: the averaged one takes its buffers from there.
+            fit_mixture(trained, codes, seed=trainer.plan.seed)

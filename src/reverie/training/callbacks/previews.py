@@ -1,0 +1,64 @@
+"""Grids that a person can look at: the same latents, and the same held-out pictures, at every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
+from reverie.data.pairs import Pairs
+from reverie.data.pictures import save_grid, to_tensor
+from reverie.tasks.pictures import some
+from reverie.tasks.reconstruct import pairs, reconstruct
+from reverie.tasks.sample import Prior, sample
+from reverie.tasks.translations import translations
+
+if TYPE_CHECKING:
+    from reverie.training.trainer import Trainer
+
+SHOWN = 64  # pictures in a sample grid
+
+
+class Previews:
+    """Writes pictures to ``folder`` every ``plan.sample_every`` steps, and at the end.
+
+    ``STEP.png`` are samples; ``-reconstructions``, ``-ab`` and ``-ba`` (translations) and, at the end, ``-mixture`` are
+    there where the model has these.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def on_step(self, trainer: Trainer) -> None:
+        every = trainer.plan.sample_every or trainer.steps
+        if trainer.step % every == 0 and trainer.step < trainer.steps:
+            self.draw(trainer)
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.draw(trainer)
+        weights = trainer.weights
+        if isinstance(weights, Bounds):  # it has a prior of its own; other encoders draw from the mixture anyway
+            self._sample(weights, f"{trainer.step:09d}-mixture.png", "mixture")
+
+    def draw(self, trainer: Trainer) -> None:
+        """The grids of this step."""
+        model, step = trainer.weights, trainer.step
+        held_out = trainer.data.split("test")
+        if isinstance(model, Reconstructs):
+            indices = some(held_out, SHOWN // 2)
+            images = to_tensor(held_out.batch(indices))
+            labels = held_out.labels[indices] if held_out.labels is not None and isinstance(model, Conditions) else None
+            rebuilt = reconstruct(model, images, labels)
+            save_grid(pairs(images, rebuilt, 8), self.folder / f"{step:09d}-reconstructions.png", 8)
+        if isinstance(model, Samples):
+            self._sample(model, f"{step:09d}.png", "model")
+        if isinstance(model, Translates) and isinstance(held_out, Pairs):
+            for way in model.directions:
+                sheet = translations(model, held_out, way, SHOWN // 8)
+                save_grid(sheet, self.folder / f"{step:09d}-{way}.png", SHOWN // 8)
+
+    def _sample(self, model: object, name: str, prior: Prior) -> None:
+        """A grid of samples; each class its column where there are classes."""
+        columns = len(model.classes) if isinstance(model, Conditions) else 8
+        grid = sample(model, max(1, SHOWN // columns) * columns, prior=prior)
+        save_grid(grid, self.folder / name, columns)

@@ -1,0 +1,71 @@
+"""The quality of pictures along a training; the weights that are best so far are kept as a run of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from reverie import artifact
+from reverie.capabilities import Samples, Translates
+from reverie.data import Dataset
+from reverie.data.pairs import Pairs
+from reverie.engine.budget import Plan
+from reverie.engine.phase import Model
+from reverie.errors import ReverieError
+from reverie.evaluation.generation import judge, quality
+from reverie.evaluation.translation import referee
+from reverie.run_folder import BEST
+from reverie.training.callbacks.recording import Recording
+
+if TYPE_CHECKING:
+    from reverie.training.trainer import Trainer
+
+MEASURED = 5000  # samples, and training pictures they are compared with
+
+
+class Quality:
+    """Measures every ``plan.evaluate_every`` pictures, and at the end; the best weights go to ``folder``/best.
+
+    What they are measured by is made at once: what cannot be measured is told before a training begins.
+    """
+
+    def __init__(
+        self, folder: Path, recording: Recording, model: Model, data: Dataset, plan: Plan, device: torch.device
+    ) -> None:
+        self.folder, self.recording = folder, recording
+        self.measure = _ruler(model, data, plan, device)
+        self._before = 0  # pictures seen a step ago
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._before = trainer.loop.images
+
+    def on_step(self, trainer: Trainer) -> None:
+        every, images, before = trainer.plan.evaluate_every, trainer.loop.images, self._before
+        self._before = images
+        due = images // every > before // every or trainer.step == trainer.steps
+        if due and self.recording.quality(trainer, self.measure(trainer.weights)):
+            artifact.write_config(self.folder / BEST, artifact.read_config(self.folder))
+            artifact.write_weights(self.folder / BEST, trainer.weights)
+
+
+def check(name: str, model: Model) -> None:
+    """Raise ReverieError where a model draws nothing whose quality could be measured."""
+    if not isinstance(model, (Samples, Translates)):
+        raise ReverieError(f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out.")
+
+
+def _ruler(model: Model, data: Dataset, plan: Plan, device: torch.device) -> Callable[[Model], dict[str, Any]]:
+    """What measures the quality of pictures that a model draws, or translates."""
+    training, test = data.split("train"), data.split("test")
+    if isinstance(model, Translates):
+        assert isinstance(training, Pairs)
+        assert isinstance(test, Pairs)
+        judged = referee(model, training, test, plan.features, MEASURED, plan.seed, device)
+        if judged.note:  # the best weights are those of the smallest distance
+            raise ReverieError(judged.note)
+        return lambda translator: judged.figures(cast(Translates, translator))
+    ruler = judge(training, test, plan.features, MEASURED, plan.seed, device)
+    return lambda drawer: quality(cast(Samples, drawer), ruler, MEASURED)

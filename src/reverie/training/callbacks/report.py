@@ -1,0 +1,24 @@
+"""What people read of a run: its model card and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reverie.training.trainer import Trainer
+
+
+class Report:
+    """Writes README.md and report.html when training is done."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_end(self, trainer: Trainer) -> None:
+        from reverie.artifact import read_config
+        from reverie.card import write_card
+        from reverie.report import write_report
+
+        write_card(self.folder, read_config(self.folder))
+        write_report(self.folder, trainer.weights, trainer.data)

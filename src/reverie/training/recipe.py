@@ -1,0 +1,162 @@
+"""From a model and pictures to a run folder: what `reverie train` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reverie import artifact, own_data, run_folder
+from reverie.artifact import Run
+from reverie.config import configure
+from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.engine.budget import Plan
+from reverie.engine.device import pick_device
+from reverie.engine.distributed import World
+from reverie.engine.loop import Diverged
+from reverie.engine.phase import Model
+from reverie.errors import Interrupted, ReverieError
+from reverie.files import check_folder
+from reverie.training.callbacks import Checkpoints, Folder, Mixture, Previews, Quality, Recording, Report
+from reverie.training.callbacks.folder import config_of
+from reverie.training.callbacks.quality import check as check_quality
+from reverie.training.pace import BUDGET
+from reverie.training.trainer import Trainer
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+def train(
+    model: str,
+    data: Any = None,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    settings: Settings | None = None,
+    callbacks: Sequence[object] = (),
+    quiet: bool = False,
+    force: bool = False,
+) -> Run:
+    """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
+
+    ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``. ``callbacks`` are told
+    of each step; see `Trainer`.
+    With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
+    budget (steps, epochs, minutes) may be given, and ``data`` only where the same pictures are now elsewhere. Where
+    there is no run yet, one begins. ``force`` writes over files in ``out`` that are no run's. Raises ReverieError for
+    bad input, `Diverged` where the loss became NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is
+    lost by either.
+    """
+    world, place = World(), pick_device(device)
+    given = settings or {}
+    chosen: dict[str, dict[str, Any]] = {
+        section: dict(given.get(section, {})) for section in ("model", "train", "data")
+    }
+    if data is None and not (resume and out is not None):
+        raise ReverieError(
+            "--data requires an argument, the pictures to learn from; only --resume --out RUN goes without."
+        )
+    with ExitStack() as held:
+        folder = _folder(held, model, None if data is None else spec_of(data), out, resume, world)
+        before = None if folder is None else run_folder.earlier(folder, model, chosen, BUDGET, resume)
+        if before:
+            chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
+            assert folder is not None
+            run_folder.check_states(folder)
+        elif folder is not None:
+            run_folder.check_new(folder, force)
+        if data is None:
+            if before is None:
+                raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
+            data = own_data.own(out, before["data"], "say by --data where it is now")
+        for table in ("labels", "split"):  # found again from anywhere
+            path = os.path.expanduser(str(chosen["data"].get(table) or ""))
+            if os.path.isfile(path):
+                chosen["data"][table] = os.path.abspath(path)
+        dataset = (
+            data if isinstance(data, Dataset) else open_dataset(data, configure(DataOptions, chosen["data"], "data"))
+        )
+        if before and before["data"]["fingerprint"] != dataset.fingerprint:
+            assert folder is not None
+            what = own_data.changes(folder, dataset)
+            raise ReverieError(
+                f"The pictures of {data} have changed since {folder} was trained on them{what and ': '}{what}; give "
+                "--data the pictures as they were, or train a new run."
+            )
+        plan = configure(Plan, chosen["train"], "train")
+        built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
+        if plan.evaluate_every:
+            check_quality(model, built)
+        if place.type == "cuda":
+            place = torch.device("cuda", world.local_rank)
+        world.join(place)
+        held.callback(world.leave)
+        folder = Path(world.share(os.fspath(folder or ""), place))
+        recording = Recording(folder, model, quiet=quiet)
+        if resume and before is None:
+            recording.warn(f"there is no run in {folder} yet: a new one begins")
+        return _run(folder, model, built, dataset, plan, callbacks, place, world, recording)
+
+
+def _run(
+    folder: Path,
+    name: str,
+    model: Model,
+    data: Dataset,
+    plan: Plan,
+    callbacks: Sequence[object],
+    device: torch.device,
+    world: World,
+    recording: Recording,
+) -> Run:
+    """Train in a folder that is held."""
+    checkpoints = Checkpoints(folder, recording)
+    measured = [Quality(folder, recording, model, data, plan, device)] if plan.evaluate_every and world.first else []
+    jobs = [Mixture(), checkpoints, Folder(folder, name), recording, Previews(folder / "samples"), *measured]
+    trainer = Trainer(model, data, plan, [*jobs, Report(folder), *callbacks], device=device, world=world)
+    with recording:
+        try:
+            weights = trainer.run()
+        except Diverged as error:
+            recording.event(trainer.step, diverged=str(error), kept=checkpoints.saved)
+            raise
+        except Interrupted as error:
+            how = f"reverie train {name} --data {data.spec} --out {folder} --resume"
+            raise Interrupted(f"{str(error).rstrip('.')}; everything is saved. Go on with: {how}") from error
+        recording.event(trainer.step, finished=True)
+    if not world.first:
+        return Run(folder, name, weights, weights.facts, config_of(trainer, name))
+    return artifact.load(folder, device)
+
+
+def spec_of(data: Any) -> str:
+    """What the data is called."""
+    return str(data.spec if isinstance(data, Dataset) else data)
+
+
+def _folder(
+    held: ExitStack, model: str, data: str | None, out: str | Path | None, resume: bool, world: World
+) -> Path | None:
+    """The run's folder, held by the first rank until ``held`` ends; None on another rank that can't know it yet."""
+    found = Path(out) if out is not None else run_folder.newest_default(model, data or "") if resume else None
+    if data is not None:
+        asked = found or next(run_folder.default_folders(model, data))
+        check_folder(asked)
+        fresh = not (asked / artifact.CONFIG).exists()
+        if out is None and own_data.inside(asked, data):
+            raise ReverieError(f"{asked} would lie in the folder of the data, {data}; choose another place by --out.")
+        if fresh and own_data.holds(asked, data):
+            raise ReverieError(
+                f"The data, {data}, lies in {asked}, where the run would be written; choose another --out."
+            )
+    if world.first and found is None:
+        assert data is not None
+        return held.enter_context(run_folder.new_default(model, data))
+    if world.first and found is not None:
+        held.enter_context(run_folder.held(found))
+    return found

@@ -1,0 +1,175 @@
+"""The trainer: a budget becomes steps, the loop does them, and callbacks are told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reverie.data import Dataset, open_dataset
+from reverie.data.feed import Feed
+from reverie.engine.budget import Plan
+from reverie.engine.device import own_randomness, pick_device, quick_products
+from reverie.engine.distributed import World
+from reverie.engine.interrupt import interruptible
+from reverie.engine.loop import Loop
+from reverie.engine.phase import Model
+from reverie.errors import Interrupted, ReverieError
+from reverie.training import pace
+from reverie.training.check import check
+
+CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
+
+
+class Trainer:
+    """Trains a model on pictures, step by step, and calls back. `reverie.train` adds a run folder to it.
+
+    >>> data = reverie.open_dataset("digits")
+    >>> trainer = reverie.Trainer(VAE(facts=data.facts), data, reverie.Plan(steps=1000), callbacks=[Mine()])
+    >>> model = trainer.run()
+
+    A callback is an object with any of these methods; ``trainer`` is this object, whose ``step``, ``loop``, ``plan``,
+    ``data``, ``pictures`` and ``weights`` it may look at, and whose `stop` it may call:
+
+        on_start(trainer)                once, after a state was loaded
+        on_step(trainer)                 after each step
+        on_log(trainer, means)           every ``plan.log_every`` steps: the means of the logs, numbers by name
+        on_checkpoint(trainer, state)    a state worth keeping: (tensors, facts), see `state`
+        on_end(trainer)                  once, when the plan is done or a callback has stopped it; not on an interrupt
+
+    Where it has ``state_dict`` and ``load_state_dict``, its state (tensors and what JSON can hold, by name) is part of
+    the trainer's, so that a run that is resumed goes on as if it had not ended. Under several ranks a callback runs on
+    the first alone, unless its ``every_rank`` is true; the state kept is that of the first rank.
+
+    ``data`` is whatever `open_dataset` takes; its training split is learned. ``device`` is a word that
+    `reverie train --device` takes. ``plan.minutes`` becomes steps here, by timing a copy of the model. Raises
+    ReverieError where model, data and plan do not go together.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Any,
+        plan: Plan | None = None,
+        callbacks: Sequence[object] = (),
+        *,
+        device: str | torch.device = "auto",
+        world: World | None = None,
+    ) -> None:
+        self._ours = world is None
+        self.world = world or World()
+        self.device = pick_device(device)
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", self.world.local_rank)
+        self.data: Dataset = data if isinstance(data, Dataset) else open_dataset(data)
+        self.pictures = self.data.split("train")
+        plan = (plan or Plan()).with_defaults(model.defaults)
+        check(model, self.data, self.pictures, plan, self.world)
+        self.world.join(self.device)
+        self.feed = Feed(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
+        self.asked = pace.asked(plan)  # the budget as it was given
+        with own_randomness(self.device), quick_products(self.device):
+            self.plan = pace.resolved(plan, model, self.feed, self.device, self.world)
+        self.steps = self.plan.steps or 1
+        self.loop = Loop(model, self.feed, self.plan.resolved, self.device, self.world)
+        self.callbacks = [each for each in callbacks if self.world.first or getattr(each, "every_rank", False)]
+        self.stopping = False  # whether a callback has asked to stop
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.loop.step
+
+    @property
+    def weights(self) -> Model:
+        """The model to look at and to save, in eval mode: the averaged one where there is one."""
+        return self.loop.weights.eval()
+
+    def stop(self) -> None:
+        """End the training after this step, as if the plan were done."""
+        self.stopping = True
+
+    def run(self) -> Model:
+        """Train to the end of the plan, or until a callback stops it; returns `weights`.
+
+        Raises `Interrupted` after SIGINT or SIGTERM, when the callbacks have been given the state, and
+        `reverie.engine.loop.Diverged` where a loss became NaN.
+        """
+        loop, saved = self.loop, time.perf_counter()
+        with ExitStack() as stack:
+            stack.callback(self.feed.close)
+            if self._ours:
+                stack.callback(self.world.leave)
+            stack.enter_context(own_randomness(self.device))
+            stack.enter_context(quick_products(self.device))
+            arrived = stack.enter_context(interruptible())
+            self._call("on_start")
+            while loop.step < self.steps and not self.stopping:
+                loop.advance()
+                self._call("on_step")
+                if loop.step % self.plan.log_every == 0 or loop.step == self.steps:
+                    self._call("on_log", loop.means())
+                flags = bool(arrived), self.stopping, self._due(saved)
+                interrupted, self.stopping, due = self.world.raised(flags, self.device)
+                if interrupted or self.stopping or due or loop.step == self.steps:
+                    self._call("on_checkpoint", self.state())
+                    saved = time.perf_counter()
+                if interrupted and not self.stopping and loop.step < self.steps:
+                    raise Interrupted(f"Stopped at step {loop.step} of {self.steps}.")
+            self._call("on_end")
+        return self.weights
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything the future depends on, as (tensors, JSON-able facts); every rank must call it.
+
+        Raises `Diverged` where a weight is not finite.
+        """
+        tensors, facts = self.loop.state()
+        for name, callback in self._stateful():
+            own = dict(callback.state_dict())
+            plain = {key: value for key, value in own.items() if not isinstance(value, Tensor)}
+            try:
+                json.dumps(plain)
+            except (TypeError, ValueError) as error:
+                raise ReverieError(
+                    f"The state of {name} can't be kept ({error}); let its state_dict give tensors, numbers, words and "
+                    "lists of them."
+                ) from error
+            facts.setdefault("callbacks", {})[name] = plain
+            tensors |= {f"callback.{name}.{key}": value for key, value in own.items() if isinstance(value, Tensor)}
+        return tensors, facts
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> list[str]:
+        """Go on from a state. Returns the names of callbacks whose state is there, and which are not."""
+        self.loop.load_state(tensors, facts)
+        kept = dict(facts.get("callbacks", {}))
+        for name, callback in self._stateful():
+            if name in kept:
+                prefix = f"callback.{name}."
+                own = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+                callback.load_state_dict(kept.pop(name) | own)
+        return list(kept)
+
+    def _due(self, saved: float) -> bool:
+        if self.plan.checkpoint_every:
+            return self.loop.step % self.plan.checkpoint_every == 0
+        return self.world.first and time.perf_counter() - saved > CHECKPOINT_SECONDS
+
+    def _call(self, method: str, *arguments: object) -> None:
+        for callback in self.callbacks:
+            if (told := getattr(callback, method, None)) is not None:
+                told(self, *arguments)
+
+    def _stateful(self) -> Iterator[tuple[str, Any]]:
+        """The callbacks that have a state, by the name of their class, from the second of a name on with its number."""
+        count: dict[str, int] = {}
+        for callback in self.callbacks:
+            if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
+                name = type(callback).__name__
+                count[name] = count.get(name, 0) + 1
+                yield name if count[name] == 1 else f"{name}-{count[name]}", callback
