@@ -141,3 +141,52 @@ def test_a_training_on_two_ranks_leaves_the_run_of_one(tmp_path: Path) -> None:
     for left, right in zip(*lines, strict=True):
         for key, value in json.loads(left).items():
             assert json.loads(right)[key] == pytest.approx(value, rel=1e-6)
+
+
+class Patience:
+    """Stops at a step by what it has counted, on the first rank alone."""
+
+    def __init__(self, folder: str, stop: int) -> None:
+        self.folder, self.stop, self.count = folder, stop, 0
+
+    def on_step(self, trainer: Any) -> None:
+        self.count += 1
+        if self.count == self.stop:
+            trainer.stop()
+
+    def on_end(self, trainer: Any) -> None:
+        Path(self.folder, f"patience-{trainer.world.rank}.json").write_text(json.dumps([trainer.step, self.count]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+
+
+class Everywhere(Patience):
+    """The same on every rank, which all end at the first one's word."""
+
+    every_rank = True
+
+    def on_end(self, trainer: Any) -> None:
+        Path(self.folder, f"everywhere-{trainer.world.rank}.json").write_text(json.dumps([trainer.step, self.count]))
+
+
+def training_with_callbacks(folder: str, resume: bool) -> None:
+    from reverie.training import train
+
+    settings = {"train": {"steps": 8, "batch_size": 16, "log_every": 3}, "model": SMALL | {"network": "mlp"}}
+    callbacks = [Patience(folder, 3 if not resume else 6), Everywhere(folder, 99)]
+    words: dict[str, Any] = {"settings": {} if resume else settings, "quiet": True, "resume": resume}
+    train("ae", "digits", f"{folder}/run", device="cpu", callbacks=callbacks, **words)
+
+
+def test_a_callback_of_the_first_rank_stops_both(tmp_path: Path) -> None:
+    for resume, step in ((False, 3), (True, 6)):
+        assert together(training_with_callbacks, str(tmp_path), resume) == [0, 0]
+        assert json.loads((tmp_path / "patience-0.json").read_text()) == [step, step]
+        assert not (tmp_path / "patience-1.json").exists()
+        for rank in range(2):
+            assert json.loads((tmp_path / f"everywhere-{rank}.json").read_text()) == [step, step]
+    assert (tmp_path / "run" / "report.html").exists()

@@ -44,7 +44,8 @@ class Trainer:
 
     Where it has ``state_dict`` and ``load_state_dict``, its state (tensors and what JSON can hold, by name) is part of
     the trainer's, so that a run that is resumed goes on as if it had not ended. Under several ranks a callback runs on
-    the first alone, unless its ``every_rank`` is true; the state kept is that of the first rank.
+    the first alone, unless its ``every_rank`` is true, as it must be where it changes the model; the state kept is that
+    of the first rank.
 
     ``data`` is whatever `open_dataset` takes; its training split is learned. ``device`` is a word that
     `reverie train --device` takes. ``plan.minutes`` becomes steps here, by timing a copy of the model. Raises
