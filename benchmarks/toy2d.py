@@ -86,10 +86,13 @@ class PointGAN(R3GAN):
 
     defaults = Defaults(batch_size=256)
 
-    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
+    def default_generator(self) -> nn.Module:
         units = [UNITS * self.config.width] * HIDDEN
-        generator = nn.Sequential(*dense([self.config.latent, *units, 2], leaky), nn.Unflatten(1, self.facts.shape))
-        return generator, nn.Sequential(nn.Flatten(), *dense([2, *units, 1], leaky), nn.Flatten(0))
+        return nn.Sequential(*dense([self.config.latent, *units, 2], leaky), nn.Unflatten(1, self.facts.shape))
+
+    def default_discriminator(self) -> nn.Module:
+        units = [UNITS * self.config.width] * HIDDEN
+        return nn.Sequential(nn.Flatten(), *dense([2, *units, 1], leaky), nn.Flatten(0))
 
 
 def train(data: Gaussians, config: R3GANConfig, steps: int, seed: int) -> Tensor:

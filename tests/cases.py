@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import outside  # noqa: F401  (registers a model of its own)
 from reverie import registry
 from reverie.artifact import build_model
 from reverie.capabilities import Translates

@@ -22,7 +22,6 @@ from reverie.losses.divergence import (
 )
 from reverie.losses.reconstruction import (
     bernoulli,
-    bits_per_dim,
     gaussian,
     laplace,
     logistic_mixture,
@@ -114,10 +113,6 @@ def test_logistic_mixture_mean() -> None:
     outputs[0, 4:, 0, 0] = -3.0
     mass = logistic_mixture(outputs.repeat(256, 1, 1, 1), levels()).exp()
     assert mixture_mean(outputs, 1).item() == pytest.approx((mass * levels().flatten()).sum().item(), abs=1e-4)
-
-
-def test_bits_per_dim_of_a_uniform_guess_is_eight() -> None:
-    assert bits_per_dim(torch.tensor([-10 * math.log(256)]), 10).item() == pytest.approx(8.0)
 
 
 def test_gaussian_kl_is_torchs() -> None:

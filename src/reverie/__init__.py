@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from reverie.errors import ReverieError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.engine.budget import Plan
     from reverie.evaluation import evaluate
+    from reverie.registry import register_model
     from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
     from reverie.tasks.attributes import attribute
     from reverie.tasks.classify import calibrate, classify
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
     from reverie.tasks.traverse import traverse, traverse_drawn
     from reverie.training import Trainer, train
 
-__version__ = version("reverie")
+try:
+    __version__ = version("reverie")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0+unknown"
 
 _WHERE = {
     "Run": "artifact", "load": "artifact",
@@ -49,6 +53,7 @@ _WHERE = {
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
     "evaluate": "evaluation",
+    "register_model": "registry",
     "aupr": "tasks.anomaly", "auroc": "tasks.anomaly", "detector": "tasks.anomaly",
     "heat_map": "tasks.anomaly", "overlay": "tasks.anomaly",
     "calibrate": "tasks.classify", "classify": "tasks.classify", "condition": "tasks.condition",
@@ -71,7 +76,8 @@ __all__ = [
     "DataOptions", "Dataset", "Plan", "ReverieError", "Run", "Trainer", "attribute", "aupr", "auroc", "calibrate",
     "classify", "cluster", "coarse", "compress", "condition", "detector", "effects", "embed", "evaluate", "gaps",
     "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
-    "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "restore",
+    "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "register_model",
+    "restore",
     "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
     "transfer", "translate", "traverse", "traverse_drawn",
 ]  # fmt: skip

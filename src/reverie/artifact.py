@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,7 +20,7 @@ from reverie.config import configure
 from reverie.data.options import MOST_CHANNELS, DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
-from reverie.engine.randomness import derive
+from reverie.engine.randomness import derive, seeded
 from reverie.errors import ReverieError
 from reverie.files import encodable, replacing, savable, unreadable
 from reverie.networks.pool import Pool
@@ -47,47 +47,91 @@ class Run:
     config: dict[str, Any]  # config.json, whole
 
 
-def build_model(name: str, settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
-    """A fresh model; ``settings`` are loosely typed ``model.*`` values over the preset's."""
-    size = sum(tensor.numel() for tensor in _outline(name, settings, facts).values())
+def build_model(model: str | type[Model], settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
+    """A fresh model of a registered name, or of a class.
+
+    ``settings`` are loosely typed ``model.*`` values; where a name has a preset, they are over that.
+
+    Equal seeds give equal weights, and torch's own generators stay as they were. Raises ReverieError for settings that
+    do not fit, and for such as would make it too large, before anything is allocated.
+    """
+    size = sum(tensor.numel() for tensor in _outline(model, settings, facts).values())
     if size > LARGEST_MODEL:
         raise ReverieError(
-            f"A {name} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
+            f"A {_called(model)} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
             "choose a smaller model."
         )
-    torch.manual_seed(derive(seed, "init"))
-    return _construct(name, settings, facts)
+    with seeded(derive(seed, "init")):
+        return _construct(model, settings, facts)
 
 
-def _outline(name: str, settings: dict[str, Any], facts: Facts) -> dict[str, torch.Tensor]:
+def _outline(model: str | type[Model], settings: dict[str, Any], facts: Facts) -> dict[str, torch.Tensor]:
     """The state of such a model, of which nothing but types and shapes is there: nothing is allocated."""
-    with torch.device("meta"):
-        return _construct(name, settings, facts).state_dict()
+    try:
+        with torch.device("meta"):
+            return _construct(model, settings, facts).state_dict()
+    except ReverieError as error:
+        # A constructor from outside may look at a tensor's numbers, of which there are none.
+        kind = registry.load_class(model) if isinstance(model, str) else model
+        if kind.__module__.startswith("reverie.") or not isinstance(error.__cause__, RuntimeError):
+            raise
+    with seeded(0):
+        return _construct(model, settings, facts).state_dict()
 
 
-def _construct(name: str, settings: dict[str, Any], facts: Facts) -> Model:
-    kind = registry.load_class(name)
-    config: Any = configure(kind.Config, registry.preset(name) | settings, "model")
+def _construct(model: str | type[Model], settings: dict[str, Any], facts: Facts) -> Model:
+    if isinstance(model, str):
+        kind, preset = registry.load_class(model), registry.preset(model)
+    else:
+        kind, preset = model, {}
+        registry.check(kind)
+    config: Any = configure(kind.Config, preset | settings, "model")
     try:
         return kind(config, facts)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, IndexError) as error:
         raise ReverieError(
-            f"No {name} can be built from these settings for {facts.shape} pictures: {_first_line(error)}."
+            f"No {_called(model)} can be built from these settings for {facts.shape} pictures: {_first_line(error)}."
         ) from error
 
 
-def describe(name: str, model: Model, sections: dict[str, dict[str, Any]], data: dict[str, Any]) -> dict[str, Any]:
-    """The content of config.json."""
+def _called(model: str | type[Model]) -> str:
+    return model if isinstance(model, str) else model.__name__
+
+
+def describe(
+    name: str, model: Model, sections: dict[str, dict[str, Any]], data: dict[str, Any], *, outside: bool = False
+) -> dict[str, Any]:
+    """The content of config.json.
+
+    ``name`` is what `registry.name_for` calls the model's class. ``outside`` says that name and settings are not enough
+    to build the model again, say as networks of one's own were given to it: who loads it must bring it. So it is too
+    where the name is another class's. What settings it has are noted then, and not read again.
+    """
     from reverie import __version__
 
+    config: Any = model.config
+    settings: dict[str, Any] = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
+    outside = outside or (registry.knows(name) and registry.load_class(name) is not type(model))
+    if outside:
+        settings = {key: value if _storable(value) else str(value) for key, value in settings.items()}
     return {
         "format": FORMAT,
         "reverie": __version__,
         "model": name,
+        **({"outside": True} if outside else {}),
         "facts": asdict(model.facts) | {"range": [-1, 1]},
         "data": data,
-        "settings": {"model": asdict(model.config)} | sections,
+        "settings": {"model": settings} | sections,
     }
+
+
+def _storable(value: object) -> bool:
+    """Whether config.json can hold it: JSON has no infinity, and no objects."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
@@ -106,8 +150,11 @@ def write_weights(folder: Path, model: Model) -> None:
         save_file(savable(tensors), named)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, checked and migrated; raises ReverieError where the folder is no run."""
+def read_config(folder: Path, *, brought: bool = False) -> dict[str, Any]:
+    """config.json, checked and migrated; raises ReverieError where the folder is no run.
+
+    The model's settings are checked where its name is a registered one that builds it, unless the model is ``brought``.
+    """
     file = folder / CONFIG
     if not _is_file(file):
         raise ReverieError(f"{folder} is no run: it has no {CONFIG}. Give a folder that `reverie train` wrote.")
@@ -137,21 +184,29 @@ def read_config(folder: Path) -> dict[str, Any]:
             config = migrate(config)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ReverieError(f"{file} is damaged: it can't be migrated ({what}). Restore it from a copy.") from error
-    _check(config, file)
+    _check(config, file, brought)
     checked: dict[str, Any] = config
     return checked
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
+def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model | type[Model] | None = None) -> Run:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
-    Raises ReverieError in one sentence for whatever is wrong with it.
+    ``model`` is for a run of a model that is not registered, or that was given networks of one's own: its class, or a
+    model that is built as it was for the training, whose weights are then replaced by the run's, in place. Raises
+    ReverieError in one sentence for whatever is wrong with the files, or does not fit.
     """
     folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
-    config = read_config(folder)
+    config = read_config(folder, brought=model is not None)
+    source = _known(config, folder) if model is None else model
     facts = _facts(config["facts"])
     settings = config["settings"]["model"]
-    wanted = {k: _form(v) for k, v in _outline(config["model"], settings, facts).items()}
+    if isinstance(source, Model):
+        _check_facts(source.facts, facts, folder)
+        state = source.state_dict()
+    else:
+        state = _outline(source, settings, facts)
+    wanted = {k: _form(v) for k, v in state.items()}
     file = folder / WEIGHTS
     if not _is_file(file):
         raise ReverieError(f"{folder} has no {WEIGHTS}: its training has saved nothing yet. Go on with --resume.")
@@ -171,10 +226,37 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
         raise unreadable(file) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ReverieError(f"{file} is damaged: {_first_line(error)}. Restore it from a copy.") from error
-    model = build_model(config["model"], settings, facts)
-    model.load_state_dict(tensors)
-    torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)  # faster, here as in training
-    return Run(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
+    built = source if isinstance(source, Model) else build_model(source, settings, facts)
+    built.load_state_dict(tensors)
+    torch.nn.utils.convert_conv2d_weight_memory_format(built, torch.channels_last)  # faster, here as in training
+    return Run(folder, config["model"], built.to(device).eval().requires_grad_(False), facts, config)
+
+
+def _known(config: dict[str, Any], folder: Path) -> str:
+    """The name of a run's model, which is registered and builds it; ReverieError where it does not."""
+    name: str = config["model"]
+    if config.get("outside"):
+        raise ReverieError(
+            f"{folder} is of a model '{name}' that its name and settings do not build again, such as one with networks "
+            "of its own; build it as for the training and give it to reverie.load(path, model=...)."
+        )
+    if not registry.knows(name):
+        raise ReverieError(
+            f"{folder} is of the model '{name}', which is not part of reverie and which no imported code has "
+            "registered; import the module that defines it (--import MODULE on the command line), or give "
+            "reverie.load(path, model=...)."
+        )
+    return name
+
+
+def _check_facts(ours: Facts, theirs: Facts, folder: Path) -> None:
+    for field in (each.name for each in fields(Facts)):
+        mine, wanted = getattr(ours, field), getattr(theirs, field)
+        if mine != wanted:
+            raise ReverieError(
+                f"The given model was built for other pictures than those of {folder}: its facts.{field} is "
+                f"{str(mine)[:80]}, not {str(wanted)[:80]}; build it with the facts of the run's own data."
+            )
 
 
 def _facts(named: dict[str, Any]) -> Facts:
@@ -220,7 +302,7 @@ def _whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check(config: dict[str, Any], file: Path) -> None:
+def _check(config: dict[str, Any], file: Path, brought: bool) -> None:
     def refuse(field: str, why: str) -> None:
         raise ReverieError(f"{file} is damaged: '{field}' {why}.")
 
@@ -228,9 +310,11 @@ def _check(config: dict[str, Any], file: Path) -> None:
     for field, kind in kinds.items():
         if not isinstance(config.get(field), kind):
             refuse(field, "is missing or of the wrong kind")
-    if len(config["model"]) > LONGEST_NAME:
-        refuse("model", f"has more than {LONGEST_NAME} letters")
-    if unknown := sorted(config.keys() - kinds.keys()):
+    if not registry.NAME.fullmatch(config["model"]):
+        refuse("model", "is no name of a model")
+    if config.get("outside", True) is not True:
+        refuse("outside", "is not true")
+    if unknown := sorted(config.keys() - kinds.keys() - {"outside"}):
         refuse(unknown[0][:80], "is not known")
     for field in ("spec", "fingerprint"):
         if not isinstance(config["data"].get(field), str):
@@ -262,8 +346,10 @@ def _check(config: dict[str, Any], file: Path) -> None:
         if any(len(key) > LONGEST_NAME for key in values):
             refuse(f"settings.{section}", f"holds a name of more than {LONGEST_NAME} letters")
         try:
-            kind = {"train": Plan, "data": DataOptions}.get(section) or registry.load_class(config["model"]).Config
-            configure(kind, values, section)
+            if section != "model":
+                configure({"train": Plan, "data": DataOptions}[section], values, section)
+            elif not (brought or config.get("outside")) and registry.knows(config["model"]):
+                configure(registry.load_class(config["model"]).Config, values, section)
         except ReverieError as error:
             raise ReverieError(f"{file}: {' '.join(str(error).split())}") from error
     if unknown := sorted(config["settings"].keys() - {"model", "train", "data"}):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from reverie.engine.phase import Facts
+from reverie.engine.phase import Facts, known
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -99,11 +99,12 @@ class Conditions(ABC):
         return labels
 
 
-def needed_classes(facts: Facts, name: str, instead: str) -> tuple[str, ...]:
+def needed_classes(facts: Facts | None, name: str, instead: str) -> tuple[str, ...]:
     """The class names of the data, which model ``name`` cannot do without; ReverieError points to ``instead``."""
-    if not facts.classes:
+    classes = known(facts).classes
+    if not classes:
         raise ReverieError(f"{name} needs labels; train it on a folder with one subfolder a class, or use {instead}.")
-    return facts.classes
+    return classes
 
 
 class Styles(Samples):

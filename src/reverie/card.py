@@ -18,13 +18,16 @@ from reverie.files import replacing
 SHOWN_CLASSES = 20
 
 
-def write_card(folder: Path, config: dict[str, Any]) -> None:
+def write_card(folder: Path, config: dict[str, Any], model: Model | type[Model] | None = None) -> None:
     """Write README.md: what the model is, its data, its final training figures, and how to use it.
 
-    ``config`` is the content of config.json; the figures are the last line of metrics.jsonl.
+    ``config`` is the content of config.json; the figures are the last line of metrics.jsonl. ``model`` may be left out
+    where the name of it in config.json is registered.
     """
-    sections = [_front_matter(config), _what(folder, config), _data(config), _training(folder, config)]
-    sections += [*_quality(folder), _use(folder, config), _licence(config)]
+    given = registry.load_class(config["model"]) if model is None else model
+    kind = given if isinstance(given, type) else type(given)
+    sections = [_front_matter(config, kind), _what(folder, config, kind), _data(config), _training(folder, config)]
+    sections += [*_quality(folder), _use(folder, config, kind), _licence(config)]
     with replacing(folder / "README.md") as temporary:
         temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="replace")
 
@@ -85,8 +88,8 @@ def _is(kind: type[Model] | Model, capability: type) -> bool:
     return issubclass(kind if isinstance(kind, type) else type(kind), capability)
 
 
-def _front_matter(config: dict[str, Any]) -> str:
-    kind, spec = registry.load_class(config["model"]), str(config["data"].get("spec", ""))
+def _front_matter(config: dict[str, Any], kind: type[Model]) -> str:
+    spec = str(config["data"].get("spec", ""))
     head: dict[str, Any] = {"library_name": "reverie"}
     if _is(kind, Samples) and not _is(kind, Conditions):
         head["pipeline_tag"] = "unconditional-image-generation"
@@ -102,12 +105,11 @@ def _front_matter(config: dict[str, Any]) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _what(folder: Path, config: dict[str, Any]) -> str:
-    entry, kind = registry.entry(config["model"]), registry.load_class(config["model"])
+def _what(folder: Path, config: dict[str, Any], kind: type[Model]) -> str:
     facts = config["facts"]
     text = (
         f"# {config['model']} on {code(config['data'].get('spec', 'pictures'))}\n\n"
-        f"{entry.summary} ({entry.paper}), {kind.taxonomy} density, for pictures of "
+        f"{registry.entry_of(config['model'], kind).line}, {kind.taxonomy} density, for pictures of "
         f"{facts['height']} × {facts['width']} pixels {_channels(facts)}. Trained with reverie {config['reverie']}."
     )
     text = text.replace("not probabilistic density", "not probabilistic")
@@ -171,8 +173,7 @@ def _quality(folder: Path) -> list[str]:
     return ["\n".join([*head, "|---|---:|---:|", *rows, "", note])]
 
 
-def _use(folder: Path, config: dict[str, Any]) -> str:
-    kind = registry.load_class(config["model"])
+def _use(folder: Path, config: dict[str, Any], kind: type[Model]) -> str:
     return "\n\n".join(
         [
             "## How to use",

@@ -6,10 +6,12 @@ the annotated type, unknown keys are refused with the nearest match, and nothing
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import math
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -106,9 +108,12 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
 
 
 def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
-    """(name, default, what it means) of each setting; the meaning is the comment beside it in the source."""
+    """(name, default, what it means) of each setting; the meaning is the comment beside it in the source, if any."""
     values = {f.name: f.default for f in dataclasses.fields(typing.cast(Any, kind))} | dict(preset or {})
-    sources = [inspect.getsource(each) for each in reversed(kind.__mro__) if dataclasses.is_dataclass(each)]
+    sources = []
+    for each in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
+        with contextlib.suppress(OSError, TypeError):  # what was typed into a shell has no source
+            sources.append(textwrap.dedent(inspect.getsource(each)))
     meant = dict(re.findall(r"^    (\w+): .*?  # (.+)$", "\n".join(sources), re.MULTILINE))
     return [(name, str(value), meant.get(name, "")) for name, value in values.items()]
 

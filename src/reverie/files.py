@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _TEMPORARY = ".partial"
-_UMASK = os.umask(0)  # can only be read by setting it
-os.umask(_UMASK)
 
 
 class Unwritten(ReverieError):
@@ -45,11 +44,12 @@ def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _usual_mode(temporary)
         yield temporary
         if sync:
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_UMASK)  # some writers make their files private
+        temporary.chmod(mode)  # some writers make their files private
         if noted:
             marks.mark_file(path, temporary)
         os.replace(temporary, path)
@@ -60,6 +60,16 @@ def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(path: Path) -> int:
+    """The permissions of a file that is made there, which the user's umask decides: read off one that is removed."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        path.unlink()
 
 
 def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

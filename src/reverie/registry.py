@@ -1,25 +1,45 @@
-"""Every model by name: where its class is, what the name presets, what it is. Importing this does not import torch."""
+"""Every model by name: where its class is, what the name presets, what it is. Importing this does not import torch.
+
+Models of one's own join by `register_model`, in code that was imported, or as an entry point of an installed package.
+What a file says is looked up here and never imported.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reverie.errors import ReverieError, nearest
 
 if TYPE_CHECKING:
     from reverie.engine.phase import Model
 
+GROUP = "reverie.models"  # of entry points: the name of a model = "module:Class"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+Kind = TypeVar("Kind", bound="type[Model]")
+
 
 @dataclass(frozen=True)
 class Entry:
     """One model of the registry."""
 
-    where: str  # "module:Class" within reverie.models
+    where: str  # "module:Class"; the module of reverie's own within reverie.models
     summary: str  # one line
     paper: str
     preset: dict[str, Any] = field(default_factory=dict)  # the values of the class's Config that the name stands for
+    kind: type[Model] | None = None  # the class of a model from outside
+
+    @property
+    def line(self) -> str:
+        """What the model is, and its paper where there is one."""
+        return f"{self.summary} ({self.paper})" if self.paper else self.summary
 
 
 # What the papers' translators of 256 pixels have in common.
@@ -81,41 +101,153 @@ MODELS: dict[str, Entry] = {
 }
 
 
+def register_model(
+    name: str, *, summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None
+) -> Callable[[Kind], Kind]:
+    """A decorator that gives a class, a `reverie.engine.phase.Model` of anybody's module, a name like those of reverie.
+
+    ``summary`` is one line, by default the first of the class's docstring; ``paper`` is by default the class's;
+    ``preset`` are values of its Config that the name stands for. A class may have several names. Raises ReverieError
+    where the name is another class's, or the class lacks something; the same class, defined anew, replaces itself.
+    """
+    if not NAME.fullmatch(name):
+        raise ReverieError(
+            f"A model cannot be called '{name}'; take small letters, digits, '-' and '_', 64 at most, and a letter or "
+            "digit to begin with."
+        )
+
+    def register(kind: Kind) -> Kind:
+        check(kind, preset)
+        before = MODELS.get(name)
+        if before is not None and (before.kind is None or before.where != _where(kind)):
+            raise ReverieError(
+                f"The name '{name}' is that of the model {before.where}; register {kind.__name__} as another."
+            )
+        MODELS[name] = _entry(kind, summary, paper, preset or {})
+        return kind
+
+    return register
+
+
+def check(kind: type[Model], preset: Mapping[str, Any] | None = None) -> None:
+    """Raise ReverieError unless a class can be built, trained and loaded as a model; ``preset`` are settings of it."""
+    from reverie.config import configure
+    from reverie.engine.phase import TAXONOMY, Model
+
+    if not (isinstance(kind, type) and issubclass(kind, Model)):
+        raise ReverieError(
+            f"{getattr(kind, '__name__', kind)} is no model: it must inherit from reverie.engine.phase.Model."
+        )
+    name, config = kind.__name__, getattr(kind, "Config", None)
+    if missing := [each for each in dir(kind) if getattr(getattr(kind, each, None), "__isabstractmethod__", False)]:
+        raise ReverieError(f"{name} is no whole model: it lacks the methods {', '.join(missing)}.")
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise ReverieError(f"{name}.Config must be a dataclass of its settings.")
+    if kind.taxonomy not in TAXONOMY:
+        raise ReverieError(f"{name}.taxonomy must be one of {', '.join(TAXONOMY)}, not {kind.taxonomy!r}.")
+    if needed := [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]:
+        raise ReverieError(f"Every setting of {name} needs a default; give {needed[0]} one.")
+    try:  # what config.json will hold must be what it is read as
+        configure(config, dataclasses.asdict(configure(config, preset or {}, "model")), "model")
+    except NameError as error:
+        raise ReverieError(f"The types of the settings of {name} cannot be told: {error}.") from error
+
+
 def names() -> list[str]:
-    """The models' names, in the order of this file."""
-    return list(MODELS)
+    """The models' names: reverie's in the order of this file, those registered since, those of installed packages."""
+    return list(dict.fromkeys([*MODELS, *_installed()]))
+
+
+def knows(name: str) -> bool:
+    """Whether there is a model of that name."""
+    return name in MODELS or name in _installed()
 
 
 def entry(name: str) -> Entry:
-    """The line of model ``name``."""
+    """The line of model ``name``; that of an installed package imports it. ReverieError where there is none."""
+    if name not in MODELS and (found := _installed().get(name)):
+        _register_installed(name, found)
     if name not in MODELS:
-        raise ReverieError(f"There is no model '{name}'{nearest(name, MODELS)}")
+        raise ReverieError(f"There is no model '{name}'{nearest(name, names())}")
     return MODELS[name]
+
+
+def entry_of(name: str, kind: type[Model]) -> Entry:
+    """The line of a model of this class, called ``name``: the registered one, or what the class says of itself."""
+    return MODELS[name] if name in MODELS and load_class(name) is kind else _entry(kind)
 
 
 def load_class(name: str) -> type[Model]:
     """The class of model ``name``, importing its module, and so torch, only now."""
-    module, _, attribute = entry(name).where.partition(":")
+    line = entry(name)
+    if line.kind is not None:
+        return line.kind
+    module, _, attribute = line.where.partition(":")
     found: type[Model] = getattr(import_module(f"reverie.models.{module}"), attribute)
     return found
+
+
+def name_of(kind: type[Model]) -> str | None:
+    """The first name of a class; None where it has none."""
+    where = _where(kind)
+    for name, line in MODELS.items():
+        if (line.kind is kind) if line.kind else f"reverie.models.{line.where}" == where:
+            return name
+    return None
+
+
+def name_for(kind: type[Model]) -> str:
+    """What a run of this class calls its model: its first name, else the class's own in small letters."""
+    plain = re.sub("[^a-z0-9_-]", "", kind.__name__.lower()).lstrip("_-")
+    return name_of(kind) or plain[:64] or "model"
 
 
 def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:
     """The models that promise all of these capabilities and none of ``never``: names that share a class by their first.
 
-    Imports every model, and so torch.
+    Imports every model, and so torch; leaves out those of installed packages that cannot be imported.
     """
-    firsts = {load_class(name): name for name in reversed(MODELS)}
+    kinds: dict[type[Model], str] = {}
+    for name in names():
+        with contextlib.suppress(ReverieError):
+            kinds.setdefault(load_class(name), name)
     return [
         name
-        for name in MODELS
-        for kind in [load_class(name)]
-        if firsts[kind] == name
-        and all(issubclass(kind, capability) for capability in capabilities)
-        and not issubclass(kind, never)
+        for kind, name in kinds.items()
+        if all(issubclass(kind, capability) for capability in capabilities) and not issubclass(kind, never)
     ]
 
 
 def preset(name: str) -> dict[str, Any]:
     """The values of the class's Config that the name stands for; a copy."""
     return dict(entry(name).preset)
+
+
+def _where(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _entry(kind: type[Model], summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None) -> Entry:
+    said = (kind.__doc__ or "").strip() or kind.__name__
+    line = " ".join((summary or said.splitlines()[0]).split()).removesuffix(".")
+    return Entry(_where(kind), line, paper or kind.paper, dict(preset or {}), kind)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """The models that installed packages offer, by name; those with a name that is none are nobody's."""
+    return {point.name: point for point in entry_points(group=GROUP) if NAME.fullmatch(point.name)}
+
+
+def _register_installed(name: str, point: EntryPoint) -> None:
+    package = point.dist.name if point.dist else "an installed package"
+    try:
+        kind = point.load()
+        if name not in MODELS:  # else the module has registered it itself
+            register_model(name)(kind)
+    except Exception as error:  # it is anybody's code
+        line = (str(error).splitlines() or [""])[0].rstrip(".")[:200]
+        why = line if isinstance(error, ReverieError) else f"{type(error).__name__}: {line}"
+        raise ReverieError(
+            f"The model '{name}' of {package} cannot be taken from {point.value} ({why}); repair or uninstall that "
+            "package."
+        ) from error

@@ -86,7 +86,8 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
 def _head(
     folder: Path, config: dict[str, Any], metrics: list[dict[str, Any]], rates: list[tuple[int, float]], model: Model
 ) -> str:
-    entry, facts, plan = registry.entry(config["model"]), config["facts"], config["settings"]["train"]
+    facts, plan = config["facts"], config["settings"]["train"]
+    about = registry.entry_of(config["model"], type(model)).line
     steps = metrics[-1]["step"] if metrics else plan.get("steps")
     images = metrics[-1].get("images") if metrics else None
     figures = {
@@ -110,7 +111,7 @@ def _head(
     return (
         f'<header class="head"><div><p class="eyebrow">reverie · training report</p>'
         f"<h1>{escape(config['model'])} <span>on</span> {escape(str(config['data'].get('spec', 'pictures')))}</h1>"
-        f'<p class="lead">{escape(entry.summary)} ({escape(entry.paper)}); {escape(kind)}.</p>'
+        f'<p class="lead">{escape(about)}; {escape(kind)}.</p>'
         f"<dl>{shown}</dl></div>{hero}</header>"
     )
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextvars import copy_context
+from importlib import import_module
 
 from cyclopts import CycloptsError
 
@@ -27,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         # In a context of its own: what one command notes of its results is not the next one's.
-        given = list(sys.argv[1:] if words is None else words)
+        given = _import_modules(list(sys.argv[1:] if words is None else words))
         copy_context().run(app, given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         fail(" ".join(str(error).split()), 2)
@@ -45,6 +46,41 @@ def main(words: Sequence[str] | None = None) -> None:
         if not _out_of_memory(error):
             raise
         fail("The memory is not enough for this; ask for less at a time, say smaller batches or fewer pictures.", 2)
+
+
+def _import_modules(words: list[str]) -> list[str]:
+    """The words without each `--import MODULE` of them, whose module is imported: models of one's own register there.
+
+    Only who calls can name a module; a file that is read never does.
+    """
+    left: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        flag, equals, name = word.partition("=")
+        if word == "--":
+            return [*left, word, *rest]
+        if flag == "--import":
+            _import(name if equals else next(rest, ""))
+        else:
+            left.append(word)
+    return left
+
+
+def _import(name: str) -> None:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ReverieError(f"--import takes the name of a Python module, say my_models for my_models.py, not '{name}'.")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)  # at the end: a file beside the pictures must not stand in for an installed module
+    try:
+        import_module(name)
+    except ReverieError as error:
+        raise ReverieError(f"--import {name}: {error}") from error
+    except (Exception, SystemExit) as error:  # it is anybody's code
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise ReverieError(f"There is no Python module {name}, neither in {here} nor installed.") from error
+        line = (str(error).splitlines() or [""])[0].rstrip(".")[:200]
+        raise ReverieError(f"The module {name} cannot be imported ({type(error).__name__}: {line}).") from error
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -24,6 +24,7 @@ from reverie.cli.shared import (
     png,
     report,
     room,
+    say,
     tell,
     writes,
 )
@@ -196,10 +197,13 @@ def models(name: str | None = None, /) -> None:
     }  # fmt: skip
     wide = max(map(len, registry.names()))
     rows = []
-    for name, entry in registry.MODELS.items():
-        line = f"{name:{wide}}  {entry.summary} ({entry.paper})"
-        print(textwrap.fill(line, 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
-        found = registry.load_class(name)
+    for name in registry.names():
+        try:
+            line, found = registry.entry(name).line, registry.load_class(name)
+        except ReverieError as error:  # a package that is broken hides no other
+            say(str(error))
+            continue
+        print(textwrap.fill(f"{name:{wide}}  {line}", 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
         marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds.values())
         rows.append((name, found.taxonomy, *marks))
     head = ("", "density", *kinds)

@@ -33,7 +33,9 @@ ROOMS = ("Learn", "Draw", "Explore", "Use", "Judge")  # in the order of --help
 
 app = App(
     name="reverie",
-    help="Generative image models from a folder of pictures: train, draw, put to use, judge.",
+    help="Generative image models from a folder of pictures: train, draw, put to use, judge.\n\n"
+    "With --import MODULE, before or after any command, a Python module of this folder or of what is installed is "
+    "imported first; the models that it registers are then known by their names.",
     version_flags=["--version"],
     group_commands=Group("Options", sort_key=len(ROOMS)),  # of --help and --version; a command has its room's
 )

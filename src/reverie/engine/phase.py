@@ -11,14 +11,19 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from reverie.engine.randomness import Draw
+from reverie.errors import ReverieError
 from reverie.scale import Scale
 
 Logs = dict[str, Tensor]
+
+TAXONOMY = ("explicit tractable", "explicit approximate", "implicit", "not probabilistic", "unspecified")
 
 
 @dataclass(frozen=True)
 class Facts:
     """What a model must know of its data: its shape, and the names of its classes (empty without labels).
+
+    They need not be written by hand: every data set has them (``reverie.open_dataset(spec).facts``), and every run.
 
     A pair of pictures is one picture whose first channels are side A and whose last are side B: ``sides`` says how many
     channels each has, and is empty where pictures are single.
@@ -71,6 +76,16 @@ class Phase:
     new_batch: bool = False  # draw fresh data (a WGAN critic's repeats)
 
 
+def known(facts: Facts | None) -> Facts:
+    """The facts, which no model can be built without."""
+    if facts is None:
+        raise ReverieError(
+            "A model must be told the facts of its pictures; give it those of the data set, say "
+            "VAE(facts=reverie.open_dataset(spec).facts)."
+        )
+    return facts
+
+
 def settled(progress: float, over: float) -> float:
     """From 0 to 1 along a half cosine during the first ``over`` of training, then 1."""
     return 0.5 * (1 - math.cos(math.pi * min(1.0, progress / over)))
@@ -113,22 +128,28 @@ class Defaults:
     clip: float = 0.0  # gradient norm above which gradients are scaled down; 0 = never
 
 
+@dataclass(frozen=True)
+class NoSettings:
+    """The Config of a model that has no settings."""
+
+
 class Model(nn.Module):
     """A family of models. One file each, beside its paper; see docs/architecture.md.
 
-    Constructed as ``Model(config, facts)``; ``config`` is an instance of the frozen dataclass ``Config``.
-    All running state (pools, running means, growth level) lives in persistent buffers.
+    Constructed as ``Model(config, facts)``; ``config`` is an instance of the frozen dataclass ``Config``, None for its
+    defaults; without facts ReverieError is raised. What else a constructor takes, such as networks of one's own, has a
+    default. All running state (pools, running means, growth level) lives in persistent buffers.
     """
 
-    Config: ClassVar[type]
-    taxonomy: ClassVar[str]  # explicit tractable | explicit approximate | implicit | not probabilistic
-    paper: ClassVar[str]
+    Config: ClassVar[type] = NoSettings
+    taxonomy: ClassVar[str] = "unspecified"  # what it knows of the density of pictures, one of `TAXONOMY`
+    paper: ClassVar[str] = ""
     defaults: ClassVar[Defaults] = Defaults()
 
-    def __init__(self, config: Any, facts: Facts) -> None:
+    def __init__(self, config: Any = None, facts: Facts | None = None) -> None:
         super().__init__()
-        self.config = config
-        self.facts = facts
+        self.config = self.Config() if config is None else config
+        self.facts = known(facts)
 
     @abstractmethod
     def optimizers(self) -> dict[str, OptimizerSpec]:

@@ -113,8 +113,3 @@ def mixture_mean(outputs: Tensor, channels: int) -> Tensor:
     """The mean picture of `logistic_mixture`, (N, C, H, W) in [-1, 1]: its continuous mean, clipped per component."""
     log_weights, means, _ = mixture_parameters(outputs, channels)
     return (log_weights.exp() * means.clamp(-1, 1)).sum(1)
-
-
-def bits_per_dim(log_likelihood: Tensor, dims: int) -> Tensor:
-    """Nats per picture to bits per dimension; comparable for `logistic_mixture`, a probability and not a density."""
-    return -log_likelihood / (dims * math.log(2))

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reverie.capabilities import Code, Reconstructs
 from reverie.config import check_choices, check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.reconstruction import squared_error
-from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.models.own import fitting
+from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 
 CORRUPTIONS = ("none", "gaussian", "mask", "salt-pepper")
@@ -51,7 +52,12 @@ class AutoencoderConfig:
 
 
 class Autoencoder(Model, Reconstructs):
-    """z = encoder(x), trained so that decoder(z) is near x."""
+    """z = encoder(x), trained so that decoder(z) is near x.
+
+    An ``encoder`` of one's own turns pictures (N, C, H, W) in [-1, 1] into codes (N, latent), a ``decoder`` turns codes
+    into pictures (N, C, H, W), unbounded; the settings of the network that is given (network, width, depth) then do
+    nothing. Another loss: override `loss`.
+    """
 
     Config = AutoencoderConfig
     taxonomy = "not probabilistic"
@@ -60,11 +66,28 @@ class Autoencoder(Model, Reconstructs):
 
     config: AutoencoderConfig
 
-    def __init__(self, config: AutoencoderConfig, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: AutoencoderConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> None:
         super().__init__(config, facts)
-        check_choices(config, "model", network=NETWORKS, corruption=CORRUPTIONS, penalty=PENALTIES)
-        self.encoder = encoder(config.network, facts.shape, config.latent, config.width, config.depth)
-        self.decoder = decoder(config.network, config.latent, facts.shape, config.width, config.depth)
+        config, shape = self.config, self.facts.shape
+        check_choices(config, "model", network=coders.NETWORKS, corruption=CORRUPTIONS, penalty=PENALTIES)
+        built, latent = (config.width, config.depth), config.latent
+        self.encoder = (
+            coders.encoder(config.network, shape, latent, *built)
+            if encoder is None
+            else fitting(encoder, "encoder", lambda e, zeros: e(zeros(*shape)), latent)
+        )
+        self.decoder = (
+            coders.decoder(config.network, latent, shape, *built)
+            if decoder is None
+            else fitting(decoder, "decoder", lambda d, zeros: d(zeros(latent)), *shape)
+        )
         self.mixture = Mixture(config.latent)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:

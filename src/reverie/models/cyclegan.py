@@ -27,7 +27,8 @@ from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES
-from reverie.models.pix2pix import TranslatorConfig
+from reverie.models.own import fitting
+from reverie.models.pix2pix import TranslatorConfig, fitting_translator
 from reverie.networks.patchgan import PatchDiscriminator
 from reverie.networks.pool import Pool
 from reverie.networks.translators import translator
@@ -47,7 +48,13 @@ class CycleGANConfig(TranslatorConfig):
 
 
 class CycleGAN(Model, Translates):
-    """Unpaired translation, both ways."""
+    """Unpaired translation, both ways.
+
+    Networks of one's own are pix2pix's: ``ab`` and ``ba`` are called with pictures (N, a, H, W), or (N, b, H, W), and a
+    Draw or None, give pictures of the other side in (-1, 1), and have ``grain`` and ``dropout``; ``discriminator_a``
+    and ``discriminator_b`` turn pictures of their side into logits, (N,) or (N, ...). The settings of the network that
+    is given then do nothing. Other losses: override `paint` and `tell_apart`, each a turn of the players.
+    """
 
     Config = CycleGANConfig
     config: CycleGANConfig
@@ -57,28 +64,46 @@ class CycleGAN(Model, Translates):
     directions = ("ab", "ba")
     learns_pairs = False
 
-    def __init__(self, config: CycleGANConfig, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: CycleGANConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        ab: nn.Module | None = None,
+        ba: nn.Module | None = None,
+        discriminator_a: nn.Module | None = None,
+        discriminator_b: nn.Module | None = None,
+    ) -> None:
         super().__init__(config, facts)
-        a, b = needed_sides(facts, "cyclegan")
-        self.objective = OBJECTIVES[config.objective]
-        size = facts.height, facts.width
-        self.ab, self.ba = (
-            translator(
-                config.network,
-                before,
-                after,
-                size,
-                width=config.width,
-                depth=config.depth,
-                blocks=config.blocks,
-                kind=config.norm,
-            )
-            for before, after in ((a, b), (b, a))
+        a, b = needed_sides(self.facts, "cyclegan")
+        self.objective = OBJECTIVES[self.config.objective]
+        self.ab = self._translator(ab, "ab", a, b)
+        self.ba = self._translator(ba, "ba", b, a)
+        self.discriminator_a = self._discriminator(discriminator_a, "discriminator_a", a)
+        self.discriminator_b = self._discriminator(discriminator_b, "discriminator_b", b)
+        size, depth = self.facts.shape[1:], self.facts.depth
+        self.pool_a, self.pool_b = (Pool(self.config.pool, (channels, *size), depth) for channels in (a, b))
+
+    def _translator(self, given: nn.Module | None, name: str, before: int, after: int) -> nn.Module:
+        config, size = self.config, (self.facts.height, self.facts.width)
+        if given is not None:
+            return fitting_translator(given, name, (before, *size), (after, *size))
+        return translator(
+            config.network,
+            before,
+            after,
+            size,
+            width=config.width,
+            depth=config.depth,
+            blocks=config.blocks,
+            kind=config.norm,
         )
-        self.discriminator_a, self.discriminator_b = (
-            PatchDiscriminator(channels, config.width_d, config.patches) for channels in (a, b)
-        )
-        self.pool_a, self.pool_b = (Pool(config.pool, (channels, *size), facts.depth) for channels in (a, b))
+
+    def _discriminator(self, given: nn.Module | None, name: str, channels: int) -> nn.Module:
+        config, size = self.config, (self.facts.height, self.facts.width)
+        if given is not None:
+            return fitting(given, name, lambda d, zeros: d(zeros(channels, *size)), ...)
+        return PatchDiscriminator(channels, config.width_d, config.patches)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         return self.config.optimizers(("ab", "ba"), ("discriminator_a", "discriminator_b"))

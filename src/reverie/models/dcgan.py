@@ -47,9 +47,11 @@ class DCGAN(GAN):
     paper = "Radford et al. 2016"
     defaults = Defaults(batch_size=64, lr_schedule="cosine", ema=0.999)
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        config, shape = self.config, self.facts.shape
-        return DCGANGenerator(config.latent, shape, config.width), DCGANDiscriminator(shape, config.width)
+    def default_generator(self) -> nn.Module:
+        return DCGANGenerator(self.config.latent, self.facts.shape, self.config.width, self.told)
+
+    def default_discriminator(self) -> nn.Module:
+        return DCGANDiscriminator(self.facts.shape, self.config.width)
 
     @property
     def least_batch(self) -> int:
@@ -66,19 +68,22 @@ class CGANConfig(DCGANConfig):
 
 
 class CGAN(DCGAN, Conditions):
-    """DCGAN told the class."""
+    """DCGAN told the class; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
 
     Config = CGANConfig
     config: CGANConfig
     paper = "Mirza & Osindero 2014"
 
-    def __init__(self, config: Any, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         self.classes = needed_classes(facts, "cgan", "dcgan")
-        super().__init__(config, facts)
+        super().__init__(config, facts, generator=generator, discriminator=discriminator)
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        config, shape, classes = self.config, self.facts.shape, len(self.classes)
-        return (
-            DCGANGenerator(config.latent, shape, config.width, classes),
-            DCGANDiscriminator(shape, config.width, classes, config.condition),
-        )
+    def default_discriminator(self) -> nn.Module:
+        return DCGANDiscriminator(self.facts.shape, self.config.width, self.told, self.config.condition)

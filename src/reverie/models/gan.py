@@ -33,6 +33,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError, nearest
 from reverie.losses.adversarial import OBJECTIVES
 from reverie.losses.penalties import squared_gradient, unit_gradient
+from reverie.models.own import Zeros, fitting
 from reverie.networks.augmentation import POLICIES, Adaptive, Augmentation
 from reverie.networks.mlp import dense
 
@@ -95,7 +96,13 @@ def leaky() -> nn.Module:
 
 
 class GAN(Model, Samples, Discriminates):
-    """The game, and the multilayer perceptrons that first played it."""
+    """The game, and the multilayer perceptrons that first played it.
+
+    A ``generator`` of one's own turns latents (N, latent) into pictures (N, C, H, W), best in [-1, 1], as samples are
+    clamped to that; a ``discriminator`` turns pictures into logits (N,). Both are called with labels (N,), int64, as a
+    second argument where the model is told the class. The settings of the network that is given (width and the like)
+    then do nothing. Other losses: override `tell_apart` and `fool`, each a player's turn.
+    """
 
     Config = GANConfig
     config: GANConfig
@@ -104,18 +111,55 @@ class GAN(Model, Samples, Discriminates):
     defaults = Defaults(batch_size=64, ema=0.999)
     compares = False  # whether the discriminator sees how the pictures of a batch differ
 
-    def __init__(self, config: Any, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         super().__init__(config, facts)
+        config = self.config
         self.objective = OBJECTIVES[config.objective]
-        self.generator, self.discriminator = self.networks()
+        self.generator = (
+            self.default_generator()
+            if generator is None
+            else fitting(generator, "generator", self.try_generator, *self.facts.shape)
+        )
+        self.discriminator = (
+            self.default_discriminator()
+            if discriminator is None
+            else fitting(discriminator, "discriminator", self.try_discriminator)
+        )
         self.augmentation = Augmentation(config.augment)
         self.adaptive = Adaptive(config.augment_p, config.ada) if config.ada else None
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Generator and discriminator; the former may give any range, `decode` clamps."""
-        config, shape = self.config, self.facts.shape
-        units = UNITS * config.width
-        return MLPGenerator(config.latent, shape, units), MLPDiscriminator(shape, units)
+    def default_generator(self) -> nn.Module:
+        """The family's generator; it may give any range, `decode` clamps."""
+        return MLPGenerator(self.config.latent, self.facts.shape, UNITS * self.config.width)
+
+    def default_discriminator(self) -> nn.Module:
+        """The family's discriminator."""
+        return MLPDiscriminator(self.facts.shape, UNITS * self.config.width)
+
+    @property
+    def told(self) -> int:
+        """How many classes both players are told of: none, unless the model is conditional."""
+        return len(self.classes) if isinstance(self, Conditions) else 0
+
+    def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
+        """What a generator that was given makes of one latent; see `fitting`."""
+        found: Tensor = network(zeros(self.config.latent), *self._try_label(zeros))
+        return found
+
+    def try_discriminator(self, network: Any, zeros: Zeros) -> Tensor:
+        """What a discriminator that was given says of one picture; see `fitting`."""
+        found: Tensor = network(zeros(*self.facts.shape), *self._try_label(zeros))
+        return found
+
+    def _try_label(self, zeros: Zeros) -> list[Tensor]:
+        return [zeros().long()] if self.told else []
 
     # The game
 

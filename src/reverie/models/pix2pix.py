@@ -28,6 +28,7 @@ from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerS
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
+from reverie.models.own import fitting
 from reverie.networks.norm import NORMS
 from reverie.networks.patchgan import PatchDiscriminator
 from reverie.networks.translators import NETWORKS, translator
@@ -78,8 +79,26 @@ class Pix2PixConfig(TranslatorConfig):
             raise ReverieError("model.l1 and model.adversarial can't both be 0: there would be nothing to learn from.")
 
 
+def fitting_translator(network: nn.Module, name: str, shape: tuple[int, ...], gives: tuple[int, ...]) -> nn.Module:
+    """A network of one's own from pictures of one shape (C, H, W) to such of another; see `fitting`."""
+    for attribute in ("grain", "dropout"):
+        if not hasattr(network, attribute):
+            raise ReverieError(
+                f"The {name} that was given has no attribute '{attribute}'; give it grain = 1, or what its sides must "
+                "be multiples of, and dropout = 0.0, or the share that it drops where it is called with a Draw."
+            )
+    return fitting(network, name, lambda g, zeros: g(zeros(*shape), None), *gives)
+
+
 class Pix2Pix(Model, Translates):
-    """Paired translation, from side A to side B."""
+    """Paired translation, from side A to side B.
+
+    A ``generator`` of one's own is called with pictures (N, a, H, W) in [-1, 1] of any size, and a Draw or None, and
+    gives pictures (N, b, H, W) in (-1, 1); its attribute ``grain`` is what sides are padded to multiples of (1: they
+    are not), and ``dropout`` the share that a Draw drops (0: it draws nothing). A ``discriminator`` turns pairs
+    (N, a + b, H, W) into logits, (N,) or (N, ...) with one for each patch. The settings of the network that is given
+    then do nothing. Other losses: override `paint` and `tell_apart`, each a player's turn.
+    """
 
     Config = Pix2PixConfig
     config: Pix2PixConfig
@@ -89,22 +108,39 @@ class Pix2Pix(Model, Translates):
     directions = ("ab",)
     learns_pairs = True
 
-    def __init__(self, config: Pix2PixConfig, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: Pix2PixConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         super().__init__(config, facts)
+        config, facts = self.config, self.facts
         a, b = needed_sides(facts, "pix2pix")
+        size = facts.height, facts.width
         self.objective = OBJECTIVES[config.objective]
-        self.generator = translator(
-            config.network,
-            a,
-            b,
-            (facts.height, facts.width),
-            width=config.width,
-            depth=config.depth,
-            blocks=config.blocks,
-            kind=config.norm,
-            dropout=config.dropout,
+        self.generator = (
+            translator(
+                config.network,
+                a,
+                b,
+                size,
+                width=config.width,
+                depth=config.depth,
+                blocks=config.blocks,
+                kind=config.norm,
+                dropout=config.dropout,
+            )
+            if generator is None
+            else fitting_translator(generator, "generator", (a, *size), (b, *size))
         )
-        self.discriminator = PatchDiscriminator(a + b, config.width_d, config.patches)
+        self.discriminator = (
+            PatchDiscriminator(a + b, config.width_d, config.patches)
+            if discriminator is None
+            else fitting(discriminator, "discriminator", lambda d, zeros: d(zeros(a + b, *size)), ...)
+        )
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         return self.config.optimizers(("generator",), ("discriminator",))

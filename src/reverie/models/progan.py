@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from reverie.config import check_ranges
 from reverie.engine.phase import Batch, Defaults, Facts, Logs
 from reverie.models.gan import GAN, GANConfig
+from reverie.models.own import Zeros
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
 
 GROWING = 0.6  # fraction of the training in which the networks grow, where ``grow`` is 0
@@ -47,7 +48,14 @@ class ProGANConfig(GANConfig):
 
 
 class ProGAN(GAN):
-    """The game, level by level."""
+    """The game, level by level.
+
+    Networks of one's own grow too. A ``generator`` is called with latents (N, latent), the level, from 0, and alpha,
+    how far that has been faded in, and gives pictures of the level's size; a ``discriminator`` is called with those,
+    level and alpha, and gives logits (N,). ``generator.stages``, coarse to fine, are the steps from level to level
+    (`reverie.networks.equalized.stages` makes them, finest first): level i has the outer size of ``stages[i - 1]``,
+    level 0 the inner size of ``stages[0]``, and the last one the pictures' own. Other losses: as of any GAN.
+    """
 
     Config = ProGANConfig
     config: ProGANConfig
@@ -55,21 +63,37 @@ class ProGAN(GAN):
     defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
     compares = True
 
-    generator: ProGANGenerator
-    discriminator: ProGANDiscriminator
+    generator: Any  # a ProGANGenerator, or one's own
     level: Tensor  # the finest level in use, int64
     alpha: Tensor  # how far that level has been faded in, in [0, 1]
     progress: Tensor  # fraction of the training done, as the last phase was told
 
-    def __init__(self, config: Any, facts: Facts) -> None:
-        super().__init__(config, facts)
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config, facts, generator=generator, discriminator=discriminator)
         self.register_buffer("level", torch.zeros((), dtype=torch.int64))
         self.register_buffer("alpha", torch.ones(()))
         self.register_buffer("progress", torch.zeros(()))
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        config, shape = self.config, self.facts.shape
-        return ProGANGenerator(config.latent, shape, config.width), ProGANDiscriminator(shape, config.width)
+    def default_generator(self) -> nn.Module:
+        return ProGANGenerator(self.config.latent, self.facts.shape, self.config.width)
+
+    def default_discriminator(self) -> nn.Module:
+        return ProGANDiscriminator(self.facts.shape, self.config.width)
+
+    def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
+        found: Tensor = network(zeros(self.config.latent), len(network.stages), 1.0)
+        return found
+
+    def try_discriminator(self, network: Any, zeros: Zeros) -> Tensor:
+        found: Tensor = network(zeros(*self.facts.shape), len(self.generator.stages), 1.0)
+        return found
 
     # Growth
 

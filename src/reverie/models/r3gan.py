@@ -78,14 +78,15 @@ class R3GAN(GAN):
     paper = "Huang et al. 2024"
     defaults = Defaults(batch_size=32, ema=0.999)
 
-    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
+    def default_generator(self) -> nn.Module:
         config, shape = self.config, self.facts.shape
-        return (
-            R3GANGenerator(
-                config.latent, shape, config.width, config.depth, config.patch, config.bounded, classes, EMBEDDING
-            ),
-            R3GANDiscriminator(shape, config.width, config.depth, config.patch, classes, EMBEDDING),
+        return R3GANGenerator(
+            config.latent, shape, config.width, config.depth, config.patch, config.bounded, self.told, EMBEDDING
         )
+
+    def default_discriminator(self) -> nn.Module:
+        config = self.config
+        return R3GANDiscriminator(self.facts.shape, config.width, config.depth, config.patch, self.told, EMBEDDING)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
@@ -97,11 +98,15 @@ class R3GAN(GAN):
 
 
 class CR3GAN(R3GAN, Conditions):
-    """R3GAN told the class."""
+    """R3GAN told the class; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
 
-    def __init__(self, config: Any, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         self.classes = needed_classes(facts, "cr3gan", "r3gan")
-        super().__init__(config, facts)
-
-    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
-        return super().networks(len(self.classes))
+        super().__init__(config, facts, generator=generator, discriminator=discriminator)

@@ -35,6 +35,7 @@ from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Ph
 from reverie.engine.randomness import Draw
 from reverie.losses.penalties import path_lengths
 from reverie.models.gan import GAN, GANConfig
+from reverie.models.own import Zeros
 from reverie.networks.stylegan import AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
 from reverie.networks.stylegan2 import SkipSynthesis
 
@@ -93,7 +94,14 @@ class RunningMean(nn.Module):
 
 
 class StyleGAN(GAN, Styles):
-    """The game with styles."""
+    """The game with styles.
+
+    A ``generator`` of one's own has two parts: ``generator.mapping(z, labels)`` turns latents (N, latent) into styles
+    (N, style), ``labels`` being None where the model is not told the class; ``generator.synthesis(w, noise)`` turns
+    styles (N, L, style) into pictures (N, C, H, W), with fresh noise from ``noise.normal(*shape)`` -> (N, *shape), or
+    the same for every picture where that is None; ``generator.synthesis.count`` is L, the number of layers. A
+    ``discriminator`` is that of any GAN, and so are the losses to override; beside them is `even_paths`.
+    """
 
     Config = StyleGANConfig
     config: StyleGANConfig
@@ -101,20 +109,34 @@ class StyleGAN(GAN, Styles):
     defaults = Defaults(batch_size=32, lr_schedule="cosine", ema=0.999)
     compares = True
 
-    generator: StyleGenerator
+    generator: Any  # a StyleGenerator, or one's own
 
-    def __init__(self, config: Any, facts: Facts) -> None:
-        super().__init__(config, facts)
-        self.layers = self.generator.synthesis.count
-        self.w_mean = RunningMean(config.style, horizon=200)
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        self.layers = int(self.generator.synthesis.count)
+        self.w_mean = RunningMean(self.config.style, horizon=200)
         self.path_mean = RunningMean(1, horizon=100)
 
-    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
+    def default_generator(self) -> nn.Module:
         config, shape = self.config, self.facts.shape
         synthesis = (SkipSynthesis if config.version == 2 else AdaINSynthesis)(shape, config.width, config.style)
-        mapping = Mapping(config.latent, config.style, config.depth, classes)
-        discriminator = StyleDiscriminator(shape, config.width, residual=config.version == 2, classes=classes)
-        return StyleGenerator(mapping, synthesis), discriminator
+        return StyleGenerator(Mapping(config.latent, config.style, config.depth, self.told), synthesis)
+
+    def default_discriminator(self) -> nn.Module:
+        config = self.config
+        return StyleDiscriminator(self.facts.shape, config.width, residual=config.version == 2, classes=self.told)
+
+    def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
+        w = network.mapping(zeros(self.config.latent), zeros().long() if self.told else None)
+        found: Tensor = network.synthesis(w.expand(network.synthesis.count, 1, self.config.style).transpose(0, 1), None)
+        return found
 
     # The game
 
@@ -200,12 +222,16 @@ def _corrected(spec: OptimizerSpec, every: int) -> OptimizerSpec:
 class ConditionalStyleGAN(StyleGAN, Conditions):
     """StyleGAN told the class: an embedding beside z, and a projection discriminator."""
 
-    def __init__(self, config: Any, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: Any = None,
+        facts: Facts | None = None,
+        *,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         self.classes = needed_classes(facts, "cstylegan2", "stylegan2")
-        super().__init__(config, facts)
-
-    def networks(self, classes: int = 0) -> tuple[nn.Module, nn.Module]:
-        return super().networks(len(self.classes))
+        super().__init__(config, facts, generator=generator, discriminator=discriminator)
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return super().map(z, self.known(labels))

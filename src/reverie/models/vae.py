@@ -47,7 +47,8 @@ from reverie.losses.reconstruction import (
     mixture_mean,
     optimal_log_sigma,
 )
-from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.models.own import fitting
+from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 
 LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
@@ -81,7 +82,14 @@ class VAEConfig:
 
 
 class VAE(Model, Bounds):
-    """q(z|x) a diagonal Gaussian, p(z) = N(0, I), p(x|z) by ``config.likelihood``."""
+    """q(z|x) a diagonal Gaussian, p(z) = N(0, I), p(x|z) by ``config.likelihood``.
+
+    An ``encoder`` of one's own turns pictures (N, C, H, W) in [-1, 1] into mean and log variance side by side,
+    (N, 2 latent); a ``decoder`` turns latents (N, latent) into the parameters of p(x|z): (N, C, H, W), unbounded, for
+    the Gaussian its mean and for the Bernoulli its logits, or (N, 3 components C, H, W) for the logistic mixture. The
+    settings of the network that is given (network, width, depth) then do nothing. Another loss: override `loss`;
+    another likelihood alone: `log_likelihood` and `decode`.
+    """
 
     Config = VAEConfig
     taxonomy = "explicit approximate"
@@ -92,19 +100,37 @@ class VAE(Model, Bounds):
     log_sigma: Tensor  # scalar; the Gaussian likelihood's: fixed, or the mean optimal one of the last 100 steps or so
     steps: Tensor  # scalar; how many steps that mean has seen
 
-    def __init__(self, config: VAEConfig, facts: Facts, labels: int = 0) -> None:
+    def __init__(
+        self,
+        config: VAEConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        labels: int = 0,
+    ) -> None:
         super().__init__(config, facts)
-        check_choices(config, "model", network=NETWORKS, likelihood=LIKELIHOODS, bound=BOUNDS)
-        if config.likelihood == "logistic" and facts.depth == 32:
+        config = self.config
+        check_choices(config, "model", network=coders.NETWORKS, likelihood=LIKELIHOODS, bound=BOUNDS)
+        if config.likelihood == "logistic" and self.facts.depth == 32:
             raise ReverieError(
                 "model.likelihood=logistic counts levels, and these pictures are floats, which have none; take "
                 "gaussian, or data.depth=16."
             )
-        channels, height, width = facts.shape
+        channels, height, width = self.facts.shape
         shape_in = (channels + bool(labels), height, width)
         shape_out = (channels * (3 * config.components if config.likelihood == "logistic" else 1), height, width)
-        self.encoder = encoder(config.network, shape_in, 2 * config.latent, config.width, config.depth)
-        self.decoder = decoder(config.network, config.latent + labels, shape_out, config.width, config.depth)
+        built, latent = (config.width, config.depth), config.latent
+        self.encoder = (
+            coders.encoder(config.network, shape_in, 2 * latent, *built)
+            if encoder is None
+            else fitting(encoder, "encoder", lambda e, zeros: e(zeros(*shape_in)), 2 * latent)
+        )
+        self.decoder = (
+            coders.decoder(config.network, latent + labels, shape_out, *built)
+            if decoder is None
+            else fitting(decoder, "decoder", lambda d, zeros: d(zeros(latent + labels)), *shape_out)
+        )
         self.mixture = Mixture(config.latent)
         self.binarises = config.likelihood == "bernoulli"
         self.register_buffer("steps", torch.zeros(()))
@@ -244,15 +270,26 @@ def binarise(images: Tensor, draw: Draw) -> Tensor:
 
 
 class CVAE(VAE, Conditions):
-    """A VAE told the class: the encoder by a learned picture of each label as one more channel, the decoder one-hot."""
+    """A VAE told the class: the encoder by a learned picture of each label as one more channel, the decoder one-hot.
+
+    Networks of one's own are a VAE's, with a channel more for the encoder, (N, C + 1, H, W), and as many numbers more
+    for the decoder as there are classes, (N, latent + classes).
+    """
 
     paper = "Sohn et al. 2015"
 
-    def __init__(self, config: VAEConfig, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: VAEConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> None:
         classes = needed_classes(facts, "cvae", "vae")
-        super().__init__(config, facts, labels=len(classes))
+        super().__init__(config, facts, encoder=encoder, decoder=decoder, labels=len(classes))
         self.classes = classes
-        self.label = nn.Embedding(len(facts.classes), facts.height * facts.width)
+        self.label = nn.Embedding(len(classes), self.facts.height * self.facts.width)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         return {"main": OptimizerSpec(("encoder", "decoder", "label"), lr=self.config.lr)}

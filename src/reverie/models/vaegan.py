@@ -32,7 +32,8 @@ from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
 from reverie.losses.divergence import gaussian_kl
 from reverie.losses.reconstruction import laplace
-from reverie.networks.coders import NETWORKS, decoder, encoder
+from reverie.models.own import fitting
+from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 from reverie.networks.patchgan import PatchDiscriminator
 
@@ -56,7 +57,7 @@ class VAEGANConfig:
     lr_d: float = 2e-4  # Adam's, of the discriminator
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", network=NETWORKS, objective=SIMPLE)
+        check_choices(self, "model", network=coders.NETWORKS, objective=SIMPLE)
         check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), patches=(1, 8))
         check_ranges(
             self, "model", beta=(0, 1e9), adversarial=(0, 1e9), alone=(0, 1), lr=(1e-12, 1e3), lr_d=(1e-12, 1e3)
@@ -72,7 +73,14 @@ class Scale(nn.Module):
 
 
 class VAEGAN(Model, Reconstructs, Discriminates):
-    """A VAE whose decoder must also fool a discriminator of patches."""
+    """A VAE whose decoder must also fool a discriminator of patches.
+
+    An ``encoder`` of one's own turns pictures (N, C, H, W) in [-1, 1] into mean and log variance side by side,
+    (N, 2 latent); a ``decoder`` turns latents (N, latent) into pictures (N, C, H, W), unbounded, the tanh of which is
+    taken; a ``discriminator`` turns pictures into logits, (N,) or (N, ...) with one for each patch. The settings of the
+    network that is given (network, width, depth, patches) then do nothing. Other losses: override `rebuild` and
+    `tell_apart`; `last_layer` where the decoder's last weights are not those it names last.
+    """
 
     Config = VAEGANConfig
     config: VAEGANConfig
@@ -80,13 +88,35 @@ class VAEGAN(Model, Reconstructs, Discriminates):
     paper = "Larsen et al. 2016"
     defaults = Defaults(batch_size=64, lr_schedule="cosine", warmup=0.02, ema=0.999)
 
-    def __init__(self, config: VAEGANConfig, facts: Facts) -> None:
+    def __init__(
+        self,
+        config: VAEGANConfig | None = None,
+        facts: Facts | None = None,
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
         super().__init__(config, facts)
+        config, shape = self.config, self.facts.shape
         self.objective = OBJECTIVES[config.objective]
-        self.encoder = encoder(config.network, facts.shape, 2 * config.latent, config.width, config.depth)
-        self.decoder = decoder(config.network, config.latent, facts.shape, config.width, config.depth)
+        built, latent = (config.width, config.depth), config.latent
+        self.encoder = (
+            coders.encoder(config.network, shape, 2 * latent, *built)
+            if encoder is None
+            else fitting(encoder, "encoder", lambda e, zeros: e(zeros(*shape)), 2 * latent)
+        )
+        self.decoder = (
+            coders.decoder(config.network, latent, shape, *built)
+            if decoder is None
+            else fitting(decoder, "decoder", lambda d, zeros: d(zeros(latent)), *shape)
+        )
         self.scale = Scale()
-        self.discriminator = PatchDiscriminator(facts.channels, config.width, config.patches)
+        self.discriminator = (
+            PatchDiscriminator(shape[0], config.width, config.patches)
+            if discriminator is None
+            else fitting(discriminator, "discriminator", lambda d, zeros: d(zeros(*shape)), ...)
+        )
         self.mixture = Mixture(config.latent)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
@@ -147,7 +177,7 @@ class VAEGAN(Model, Reconstructs, Discriminates):
 
     def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         logits: Tensor = self.discriminator(images)
-        return logits.flatten(1).mean(1)  # over the patches
+        return logits.reshape(len(images), -1).mean(1)  # over the patches
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         real, fake = means.get("d_real"), means.get("d_fake")
