@@ -9,18 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from reverie.data import Dataset
-from reverie.data.sources import BUILT_IN_PREFIX, is_built_in
+from reverie.data.sources import BUILT_IN_PREFIX, MEMORY, is_built_in, is_path
 from reverie.errors import ReverieError
 from reverie.files import replacing
 
 LISTING = Path("state") / "pictures.json"  # names and digests of what a run learns from
 NAMED = 3  # files that a sentence names of each kind
-
-
-def is_path(spec: str) -> bool:
-    """Whether a data spec means a place on disk."""
-    named = is_built_in(spec) or spec.startswith((BUILT_IN_PREFIX, "hf:"))
-    return not named and bool(spec.strip()) and "\0" not in spec
 
 
 def place_of(spec: str) -> str | None:
@@ -30,6 +24,8 @@ def place_of(spec: str) -> str | None:
 
 def same_place(a: str, b: str) -> bool:
     """Whether two specs name the same data, however they are written."""
+    if MEMORY in (a[: len(MEMORY)], b[: len(MEMORY)]):  # any two arrays are called the same
+        return False
     if not (is_path(a) and is_path(b)):
         return a.removeprefix(BUILT_IN_PREFIX) == b.removeprefix(BUILT_IN_PREFIX)
     try:
@@ -41,6 +37,8 @@ def same_place(a: str, b: str) -> bool:
 def find_own(data: Mapping[str, Any]) -> str | None:
     """The spec under which a run's own data is found from here; None where it is gone. ``data`` as in config.json."""
     spec, place = str(data["spec"]), data.get("place")
+    if spec.startswith(MEMORY):
+        return None
     if is_built_in(spec) and _exists(spec):  # something else has the same name here
         return BUILT_IN_PREFIX + spec
     if not is_path(spec) or (_exists(spec) and (place is None or same_place(spec, place))):
@@ -51,6 +49,9 @@ def find_own(data: Mapping[str, Any]) -> str | None:
 def own(run: object, data: Mapping[str, Any], remedy: str) -> str:
     """As `find_own`; where the data is gone, a sentence that says so and what to do."""
     found = find_own(data)
+    if found is None and str(data["spec"]).startswith(MEMORY):
+        what = remedy if remedy.startswith(("give", "say")) else "do this in Python, where that data is at hand"
+        raise ReverieError(f"{run} was trained on data in memory ('{data['spec']}'); {what}.")
     if found is None:
         at = f" (at {data['place']})" if data.get("place") not in (None, data["spec"]) else ""
         raise ReverieError(f"{run} was trained on '{data['spec']}'{at}, which is not there; {remedy}.")

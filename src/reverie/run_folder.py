@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reverie import artifact, marks
+from reverie.data.sources import MEMORY
 from reverie.errors import ReverieError
 from reverie.files import reason
 
@@ -28,7 +29,7 @@ BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 def default_folders(model: str, data: str) -> Iterator[Path]:
     """runs/MODEL-DATA, and then the same with numbers from 2."""
-    stem = Path(data.rstrip("/")).name.split(".")[0].replace(":", "-") or "data"
+    stem = Path(data.removeprefix(MEMORY).rstrip("/")).name.split(".")[0].replace(":", "-") or "data"
     base = Path("runs") / f"{model}-{stem}"
     yield base
     yield from (base.with_name(f"{base.name}-{number}") for number in itertools.count(2))

@@ -25,6 +25,8 @@ FULL: dict[Kind, float] = {"byte": 255.0, "integer": 65535.0, "float": 1.0}  # w
 KINDS = tuple(FULL)  # the later ones keep more
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 DEPTHS = ("auto", "8", "16", "float")
+UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # what floats in memory usually mean
+ROUNDING = 1e-6  # by so much floats may lie outside of that
 SMALL_BYTES = 31  # bytes up to here are masks or few levels; a photograph may be dark, but not so dark as a whole set
 _NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 
@@ -124,6 +126,32 @@ def choose_scale(found: Mapping[Kind, Span | None], depth: str, wanted: str, giv
     if depth != "auto":
         return Scale(32 if depth == "float" else int(depth), kind, *fixed)
     return Scale(_enough(kind, *fixed), kind, *fixed)
+
+
+def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = None) -> Span:
+    """What is black and white in an array of floats that lie within ``found``; the rest as for `choose_scale`.
+
+    They are 0 to 1 or -1 to 1, told apart by themselves; or what was asked for; or as those of the run that the array
+    is read for. Raises ReverieError where they could mean several things.
+    """
+    low, high = found
+    said = parse_range(wanted) or ((0.0, 1.0) if wanted == "full" and given is None else None)
+    own = (given.low, given.high) if given is not None else None  # of the run
+    floats = given is not None and given.kind == "float"
+    if said is not None and (floats or said != own):  # else it was said of the run's files, which are no floats
+        return said
+    if own is not None and floats and own not in (UNIT, SIGNED):
+        return own
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        return UNIT
+    if low >= -1 - ROUNDING and high <= 1 + ROUNDING and (low <= -0.5 or (floats and own == SIGNED)):
+        return SIGNED
+    if said is not None and said[0] <= low and high <= said[1]:
+        return said
+    raise ReverieError(
+        f"{what} holds floats from {low:g} to {high:g}, and only those from 0 to 1, or from -1 to 1, speak for "
+        "themselves; say what is black and white by data.range=LOW-HIGH, as 0-255 or -1-1, or give uint8."
+    )
 
 
 def _enough(kind: Kind, low: float, high: float) -> int:

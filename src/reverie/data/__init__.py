@@ -1,12 +1,14 @@
 """Pictures from anywhere: `open_dataset`. Importing this imports neither torch nor Pillow nor scikit-learn."""
 
 from reverie.data.augment import augment
-from reverie.data.dataset import Dataset, open_dataset
+from reverie.data.dataset import Dataset
+from reverie.data.open import Data, open_dataset
 from reverie.data.options import DataOptions
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import contact_sheet, save_grid, to_tensor, to_uint8
 
 __all__ = [
+    "Data",
     "DataOptions",
     "Dataset",
     "Pairs",

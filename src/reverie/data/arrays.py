@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from reverie.data.decode import BYTES, Half, Pixels
 from reverie.data.formats import plain
-from reverie.data.options import MOST_CHANNELS, DataOptions
+from reverie.data.identity import digest_of, hash_of
+from reverie.data.options import ARRAY_LAYOUTS, MOST_CHANNELS, DataOptions
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Kind, Span, kind_of
 
@@ -31,10 +33,10 @@ LAYOUTS = "a single array; images and labels; or train_images, train_labels, tes
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pictures of one shape, produced in slices so that the built-in faces need not lie in memory."""
+    """Pictures of one shape, taken some at a time so that the built-in faces need not lie in memory."""
 
     shape: tuple[int, int, int]  # (C, H, W)
-    rows: Callable[[int, int], Pixels]  # rows(start, stop) -> (stop - start, C, H, W), the values of the source
+    take: Callable[[NDArray[np.int64]], Pixels]  # of pictures (n,) the values of the source, (n, C, H, W), a copy
     content: Callable[[int], bytes]  # what decides the split of picture i
     splits: NDArray[np.int8]  # (N,): 0, 1, 2 for train, validation, test; -1 where nothing says
     labels: NDArray[np.int64] | None
@@ -44,6 +46,8 @@ class Arrays:
     said: str = ""  # how they were read, in words
     kind: Kind = "byte"  # of the values
     span: Span = BYTES  # the least and the greatest; of bytes only what matters of them
+    in_memory: bool = False  # given by a program: what its floats mean is told apart, see `scale.span_in_memory`
+    streamed: bool = False  # taken anew each time, so that nothing is known of what they hold
 
     def half(self, which: Half) -> Arrays:
         """The left or the right half of every picture; their width must be even."""
@@ -52,7 +56,7 @@ class Arrays:
         return replace(
             self,
             shape=(channels, height, width // 2),
-            rows=lambda start, stop: self.rows(start, stop)[..., columns],
+            take=partial(_columns_of, self.take, columns),
             content=lambda i: self.content(i) + which.encode(),
         )
 
@@ -70,26 +74,51 @@ class Arrays:
         return replace(self.chosen(kept), labels=labels[kept], classes=tuple(classes))
 
     def chosen(self, rows: NDArray[np.int64]) -> Arrays:
-        """The pictures of these rows, ascending; their labels are left to the caller."""
-
-        def some(start: int, stop: int) -> Pixels:
-            wanted = rows[start:stop]
-            between = self.rows(wanted[0], wanted[-1] + 1)
-            return np.asarray(between[wanted - wanted[0]])
-
+        """The pictures of these rows, with their labels."""
         return replace(
             self,
-            rows=some,
+            take=partial(_rows_of, self.take, rows),
             content=lambda i: self.content(rows[i]),
             splits=self.splits[rows],
+            labels=None if self.labels is None else self.labels[rows],
             names=[self.names[i] for i in rows.tolist()],
         )
+
+    def digest(self) -> str:
+        """Changes with the values, the labels and the splits."""
+        labels = None if self.labels is None else self.labels.tolist()
+        pictures = [digest_of(self.content(i)) for i in range(len(self.splits))]
+        values = self.shape, self.kind, self.depth, self.span, pictures
+        return hash_of((values, self.splits.tolist(), labels, self.classes))
+
+
+# Functions and not closures, so that a set in memory can be sent to the workers of a DataLoader
+
+
+def _columns_of(take: Callable[[NDArray[np.int64]], Pixels], columns: slice, wanted: NDArray[np.int64]) -> Pixels:
+    return take(wanted)[..., columns]
+
+
+def _rows_of(take: Callable[[NDArray[np.int64]], Pixels], rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
+    return take(rows[wanted])
+
+
+def _from_parts(images: Sequence[Array], starts: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
+    """Pictures of the splits ``images``, the first of each having the number in ``starts``."""
+    if len(images) == 1:
+        return plain(images[0][wanted])
+    part_of = np.searchsorted(starts, wanted, "right") - 1
+    pixels = np.empty((len(wanted), *images[0].shape[1:]), plain(images[0][:0]).dtype)
+    for number, (part, start) in enumerate(zip(images, starts, strict=True)):
+        chosen = part_of == number
+        pixels[chosen] = plain(part[wanted[chosen] - start])
+    return pixels
 
 
 def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
     """The pictures of the classes that are asked for. Raises ReverieError for what only files can have."""
     for name, value, usual in (
-        ("layout", options.layout, "auto"),
+        ("layout", options.layout, options.layout if options.layout in ARRAY_LAYOUTS else "auto"),
         ("labels", options.labels, ""),
         ("split", options.split, ""),
     ):
@@ -103,12 +132,12 @@ def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
     return given.of_classes(options.class_names())
 
 
-def from_npz(path: Path) -> Arrays:
+def from_npz(path: Path, layout: str = "auto") -> Arrays:
     """See the design page for the layouts; anything ambiguous is refused."""
     try:
         if path.suffix.lower() == ".npy":
             # Mapped, so that no more of it is in memory than is looked at.
-            return from_parts(str(path), [(-1, np.load(path, mmap_mode="r", allow_pickle=False), None)])
+            return from_parts(str(path), [(-1, np.load(path, mmap_mode="r", allow_pickle=False), None)], layout)
         with np.load(path, allow_pickle=False) as archive:
             known = [name for name in archive.files if name in IMAGE_KEYS or name in LABEL_KEYS]
             if not known:
@@ -125,24 +154,24 @@ def from_npz(path: Path) -> Arrays:
         )
         raise ReverieError(f"Cannot read {path} ({' '.join(str(why).split())}); {hint}.") from why
     if len(arrays) == 1 and not set(arrays) & {*IMAGE_KEYS, *LABEL_KEYS, "labels"}:
-        return from_parts(str(path), [(-1, next(iter(arrays.values())), None)])
+        return from_parts(str(path), [(-1, next(iter(arrays.values())), None)], layout)
     if "images" in arrays:
-        return from_parts(str(path), [(-1, arrays["images"], arrays.get("labels"))])
+        return from_parts(str(path), [(-1, arrays["images"], arrays.get("labels"))], layout)
     images = {IMAGE_KEYS[name]: array for name, array in arrays.items() if name in IMAGE_KEYS}
     labels = {LABEL_KEYS[name]: array for name, array in arrays.items() if name in LABEL_KEYS}
     if 0 not in images:
         raise ReverieError(f"{path} holds {names}; expected is {LAYOUTS}.")
-    return from_parts(str(path), [(split, images[split], labels.get(split)) for split in sorted(images)])
+    return from_parts(str(path), [(split, images[split], labels.get(split)) for split in sorted(images)], layout)
 
 
-def from_idx(path: Path) -> Arrays:
+def from_idx(path: Path, layout: str = "auto") -> Arrays:
     """An idx file of pictures, with its labels and the test files beside it where they are there."""
     images = read_idx(path)
     parts = [(0 if path_of_test(path) else -1, images, _beside(path))]
     test = path_of_test(path)
     if test is not None:
         parts.append((2, read_idx(test), _beside(test)))
-    return from_parts(str(path), parts)
+    return from_parts(str(path), parts, layout)
 
 
 def idx_files(path: Path) -> list[Path]:
@@ -239,7 +268,7 @@ def from_faces(count: int, height: int, width: int) -> Arrays:
     factors = faces.draw_factors(np.arange(count))
     return Arrays(
         shape=(3, height, width),
-        rows=lambda start, stop: faces.render(factors[start:stop], height, width),
+        take=lambda wanted: faces.render(factors[wanted], height, width),
         content=lambda i: factors[i].tobytes(),
         splits=np.full(count, -1, np.int8),
         labels=np.asarray(faces.labels(factors), np.int64),
@@ -257,36 +286,31 @@ def face_factors(numbers: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]
     return {factor.name: factors[:, i] for i, factor in enumerate(faces.FACTORS)}
 
 
-def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Arrays:
-    """Arrays from (split, images, labels) of each split; ``what`` names the source in errors."""
-    last = _channels_last(what, parts[0][1])
+def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: str = "auto") -> Arrays:
+    """Arrays from (split, images, labels) of each split; ``what`` names the source in errors.
+
+    ``layout`` says how the axes lie, as data.layout does.
+    """
+    last = channels_last(what, parts[0][1], layout)
     images, depths = [], set()
     for _, array, _ in parts:
         if array.ndim != parts[0][1].ndim:
             raise ReverieError(f"{what} holds splits of different shapes, {parts[0][1].shape} and {array.shape}.")
-        images.append(_to_pictures(what, array, last))
-        depths.add(
-            "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{KINDS.get(array.dtype.kind, '')}"
-        )
+        images.append(as_pictures(array, last))
+        depths.add(bits_of(array))
     if 0 in images[0].shape[1:]:
         raise ReverieError(f"{what} holds an array of shape {parts[0][1].shape}, in which pictures have no pixels.")
     if len({part.shape[1:] for part in images}) > 1:
         raise ReverieError(f"{what} holds splits of different shapes, {images[0].shape[1:]} and {images[1].shape[1:]}.")
-    if len({part.dtype for part in images}) > 1:
+    if len({plain(part[:0]).dtype for part in images}) > 1:
         raise ReverieError(f"{what} holds splits of different types, {images[0].dtype} and {images[1].dtype}.")
     starts = np.cumsum([0, *(len(part) for part in images)])
-
-    def rows(start: int, stop: int) -> Pixels:
-        pieces = [
-            part[max(start - first, 0) : max(stop - first, 0)] for part, first in zip(images, starts[:-1], strict=True)
-        ]
-        return np.concatenate(pieces)
-
-    labels, classes = _labels(what, [(len(array), given) for _, array, given in parts])
+    take = partial(_from_parts, images, starts[:-1])
+    labels, classes = labels_of(what, [(len(array), given) for _, array, given in parts])
     return Arrays(
         shape=images[0].shape[1:],
-        rows=rows,
-        content=lambda i: rows(i, i + 1).tobytes(),
+        take=take,
+        content=lambda i: take(np.array([i])).tobytes(),
         splits=np.concatenate([np.full(len(array), split, np.int8) for split, array, _ in parts]),
         labels=labels,
         classes=classes,
@@ -297,19 +321,35 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]]) -> Array
     )
 
 
+def bits_of(array: Array) -> str:
+    """The depth of an array in words."""
+    return "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{KINDS.get(array.dtype.kind, '')}"
+
+
 def _span(what: str, images: Sequence[Array]) -> Span:
     """The least and the greatest value."""
     filled = [part for part in images if part.size]
     if not filled:
         return BYTES
-    low, high = float(min(part.min() for part in filled)), float(max(part.max() for part in filled))
+    ends = [float(plain(np.asarray(end))) for part in filled for end in (part.min(), part.max())]
+    low, high = float(np.min(ends)), float(np.max(ends))
     if not (abs(low) < np.inf and abs(high) < np.inf):
         raise ReverieError(f"{what} holds values from {low:g} to {high:g}; only finite numbers are understood.")
     return low, high
 
 
-def _channels_last(what: str, array: Array) -> bool | None:
-    """Whether (N, H, W, C) rather than (N, C, H, W); None for (N, H, W)."""
+def channels_last(what: str, array: Array, layout: str = "auto") -> bool | None:
+    """Whether (N, H, W, C) rather than (N, C, H, W); None for (N, H, W). Raises ReverieError where it may be either."""
+    if array.dtype.kind not in "buif":
+        raise ReverieError(f"{what} holds values of type {array.dtype}; only numbers make pictures.")
+    if layout in ARRAY_LAYOUTS:
+        axes = ARRAY_LAYOUTS[layout]
+        if array.ndim != len(axes) or dict(zip(axes, array.shape, strict=True)).get("C", 1) > MOST_CHANNELS:
+            raise ReverieError(
+                f"{what} holds an array of shape {array.shape}, which is not ({', '.join(axes)}) with at most "
+                f"{MOST_CHANNELS} channels, as data.layout={layout} says."
+            )
+        return None if layout == "nhw" else layout == "nhwc"
     if array.ndim == 3:
         return None
     if array.ndim != 4:
@@ -322,21 +362,18 @@ def _channels_last(what: str, array: Array) -> bool | None:
             return last in usual
     raise ReverieError(
         f"{what} holds an array of shape {array.shape}, where it is unclear which axis holds the channels (1 to "
-        f"{MOST_CHANNELS}); save it as (N, H, W, C) with pictures larger than {MOST_CHANNELS} pixels."
+        f"{MOST_CHANNELS}); say data.layout=nhwc or nchw."
     )
 
 
-def _to_pictures(what: str, array: Array, last: bool | None) -> Array:
-    """(N, C, H, W) with the values of the array; True and False become 255 and 0."""
-    if array.dtype.kind not in "buif":
-        raise ReverieError(f"{what} holds values of type {array.dtype}; only numbers make pictures.")
-    values = plain(array)
+def as_pictures(array: Array, last: bool | None) -> Array:
+    """(N, C, H, W), a view, of an array whose axes lie as `channels_last` says."""
     if last is None:
-        return values[:, None]
-    return values.transpose(0, 3, 1, 2) if last else values
+        return array[:, None]
+    return array.transpose(0, 3, 1, 2) if last else array
 
 
-def _labels(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def labels_of(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     given = [(count, labels) for count, labels in parts if labels is not None]
     if len(given) != len(parts):
         return None, ()

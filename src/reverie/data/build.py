@@ -18,20 +18,21 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Plan, Seen, decode, look, packed, refit
+from reverie.data.decode import MODES, Plan, Seen, Source, decode, fitted, look, packed
 from reverie.data.files import Entry, Files
 from reverie.data.formats import Unreadable
 from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.data.reading import natural
 from reverie.errors import ReverieError
-from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale
+from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, span_in_memory
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
 
 KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
 AUTO_SIZES = (32, 64, 128)
+STREAMED = "streamed"  # how the contents, and so the fingerprint, of what is not known begin
 CHUNK = 256  # rows of an array at a time
 PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
 
@@ -115,39 +116,55 @@ def readable(files: Files, names: Collection[str], plan: Plan) -> bool:
     )
 
 
-def build_arrays(
-    what: str,
-    arrays: Arrays,
-    options: DataOptions,
-    writer: pack.PackWriter,
-    progress: Progress | None,
-    scale: Scale | None = None,
-) -> dict[str, Any]:
-    """Write the pixels of every row; returns the index. ``scale`` as for `build_files`."""
+def limited(arrays: Arrays, options: DataOptions) -> Arrays:
+    """As many of the pictures as the options ask for."""
     numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
-    if not numbers:
+    return arrays if len(numbers) == len(arrays.splits) else arrays.chosen(np.array(numbers, np.int64))
+
+
+def plan_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> Plan:
+    """As `choose_plan`. Raises ReverieError where there is nothing, or what there is can't become what is asked for."""
+    if not len(arrays.splits):
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape
-    seen = Seen("", channels, height, width, 8, arrays.kind, arrays.span)
-    plan = choose_plan([seen], options, scale)
+    span = arrays.span
+    if arrays.in_memory and arrays.kind == "float":
+        span = span_in_memory(what, span, options.range, scale)
+        scale = None if scale is None else Scale(scale.depth, "float", *span)
+    plan = choose_plan([Seen("", channels, height, width, 8, arrays.kind, span)], options, scale)
     if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
         raise ReverieError(
             f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
         )
+    return plan
+
+
+def build_arrays(
+    arrays: Arrays, plan: Plan, writer: pack.PackWriter | None, progress: Progress | None
+) -> dict[str, Any]:
+    """Write the pixels of every picture, where there is a writer; returns the index."""
+    count = len(arrays.splits)
     digests, pixels = [], []
-    for group in _groups(numbers):
-        chunk = arrays.rows(group[0], group[-1] + 1)
-        digests += [digest_of(arrays.content(i)) for i in group]
-        if plan.shape != arrays.shape or chunk.dtype != np.uint8 or plan.scale != PLAIN:
-            chunk = np.stack([refit(picture, plan) for picture in chunk])
-        pixels += [digest_of(picture.tobytes()) for picture in chunk]
-        writer.write(np.ascontiguousarray(chunk).data)
+    for start in range(0, count, CHUNK):
+        group = np.arange(start, min(start + CHUNK, count))
+        digests += [digest_of(arrays.content(i)) for i in group.tolist()]
+        if arrays.streamed:
+            pixels = digests  # nothing is known of the others
+        else:
+            chunk = fitted(arrays.take(group), plan)
+            pixels += [digest_of(picture.tobytes()) for picture in chunk]
+            if writer is not None:
+                writer.write(np.ascontiguousarray(chunk).data)
         if progress is not None:
-            progress(len(digests), len(numbers))
-    labels = None if arrays.labels is None else arrays.labels[numbers].tolist()
-    names = [arrays.names[i] for i in numbers]
+            progress(len(digests), count)
+    labels = None if arrays.labels is None else arrays.labels.tolist()
+    channels, height, width = arrays.shape
+    seen = Seen("", channels, height, width, 8, arrays.kind, arrays.span)
+    index = _index(plan, arrays.names, arrays.splits.tolist(), digests, pixels, labels, arrays.classes)
+    if arrays.streamed:
+        index["content"] = f"{STREAMED} {count} of {'x'.join(map(str, plan.shape))}"
     return {
-        **_index(plan, names, arrays.splits[numbers].tolist(), digests, pixels, labels, arrays.classes),
+        **index,
         "offsets": None,
         "sizes": None,
         "factors": {},
@@ -156,9 +173,9 @@ def build_arrays(
         "notes": [],
         "found": {
             "read as": arrays.said or (f"{len(arrays.classes)} classes from labels" if labels else "no classes"),
-            "sizes": {f"{height}x{width}": len(numbers)},
-            "modes": {KINDS.get(channels, f"{channels} channels"): len(numbers)},
-            "bits": {arrays.depth: len(numbers)},
+            "sizes": {f"{height}x{width}": count},
+            "modes": {KINDS.get(channels, f"{channels} channels"): count},
+            "bits": {arrays.depth: count},
             "not pictures": {},
             "notes": _notes([seen], plan.scale),
         },
@@ -224,18 +241,7 @@ def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
     return [items[i] for i in sorted(ranks[:limit])]
 
 
-def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
-    """Runs of successive numbers, none longer than a chunk."""
-    run: list[int] = []
-    for number in numbers:
-        if run and (number != run[-1] + 1 or len(run) == CHUNK):
-            yield run
-            run = []
-        run.append(number)
-    yield run
-
-
-def _read(entry: Entry) -> bytes | Unreadable:
+def _read(entry: Entry) -> Source | Unreadable:
     try:
         return entry.read()
     except (
@@ -244,13 +250,13 @@ def _read(entry: Entry) -> bytes | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[bytes, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+def _parallel(work: Callable[[Source, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
     """``work`` on the bytes of each entry, and the entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
 
-    def attempt(portion: list[tuple[Entry, bytes | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
+    def attempt(portion: list[tuple[Entry, Source | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
         results: list[tuple[Entry, T | Unreadable]] = []
         for entry, data in portion:
             try:
@@ -270,16 +276,16 @@ def _parallel(work: Callable[[bytes, Entry], T], entries: Sequence[Entry]) -> It
             yield from waiting.popleft().result()
 
 
-def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes | Unreadable]]]:
+def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Source | Unreadable]]]:
     """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
-    portion: list[tuple[Entry, bytes | Unreadable]] = []
+    portion: list[tuple[Entry, Source | Unreadable]] = []
     size = 0
     before: Entry | None = None
     for entry in entries:
         if before is None or entry.read is not before.read:  # the pages of a file are read once
             data, before = _read(entry), entry
         portion.append((entry, data))
-        size += 0 if isinstance(data, Unreadable) else len(data)
+        size += len(data) if isinstance(data, bytes) else 0
         if len(portion) == PORTION or size > PORTION_BYTES:
             yield portion
             portion, size = [], 0
@@ -314,8 +320,11 @@ def _decode(
 ) -> tuple[list[Kept], list[tuple[str, str]]]:
     """Writes each picture; returns what is known of them, and what failed."""
 
-    def work(data: bytes, entry: Entry) -> tuple[Kept, bytes]:
-        digest = digest_of_pages(data) if entry.page else digest_of(data)
+    def work(data: Source, entry: Entry) -> tuple[Kept, bytes]:
+        if not isinstance(data, bytes):  # a picture in memory, known by what it holds
+            digest = bytes.fromhex(entry.digest)
+        else:
+            digest = digest_of_pages(data) if entry.page else digest_of(data)
         if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
             raise Unreadable("changed while it was read; look again")
         picture, seen = decode(data, plan, entry.half, entry.page)
@@ -323,7 +332,7 @@ def _decode(
         if entry.page:
             digest = digest_of(digest + part.encode())
         elif part:
-            digest = digest_of(data + part.encode())
+            digest = digest_of((data if isinstance(data, bytes) else digest) + part.encode())
         pixels = picture.tobytes()
         stored = pixels if raw else bytes(packed(picture, data, plan, whole=not part))
         return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored

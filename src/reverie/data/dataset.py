@@ -1,4 +1,4 @@
-"""`open_dataset`: from a path or a name to pictures that a training loop can index."""
+"""Pictures that a training loop can index: of a pack, or where they lie in memory; and how a source is opened."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import index as whole
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,11 +25,12 @@ from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from reverie.engine.phase import Facts
 
 Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-DEFAULTS = DataOptions()
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class Division:
 
 
 class Dataset(ABC):
-    """Pictures of one shape, with labels where the source has them: of a pack, or the pairs of `reverie.data.pairs`."""
+    """Pictures of one shape, with labels where the source has them: of a pack, or the pairs of `reverie.data.pairs`.
+
+    It is a map-style data set of torch, too: a `torch.utils.data.DataLoader` takes it as it is.
+    """
 
     def __init__(
         self, spec: str, options: DataOptions, found: dict[str, Any], unreadable: list[tuple[str, str]]
@@ -60,6 +65,27 @@ class Dataset(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Tensor | tuple[Tensor, int]:
+        """(picture, label) where there are labels, else the picture: float32, (C, H, W), in [-1, 1].
+
+        Negative numbers count from the end. Raises IndexError beyond the ends, TypeError for what is no whole number.
+        """
+        found: Tensor | tuple[Tensor, int] = self.__getitems__([number])[0]
+        return found
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """Several at once, which is how a DataLoader asks for a batch."""
+        from reverie.data.pictures import to_tensor
+
+        count = len(self)
+        rows = np.array([whole(number) for number in numbers], np.int64)
+        if ((rows < -count) | (rows >= count)).any():
+            raise IndexError(f"there are {count} pictures")
+        rows %= max(count, 1)
+        pictures = list(to_tensor(self.batch(rows)))
+        labels = self.labels
+        return pictures if labels is None else list(zip(pictures, labels[rows].tolist(), strict=True))
 
     @property
     @abstractmethod
@@ -89,7 +115,15 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes with the pictures, labels, shape and split; not with names or the place on disk."""
+        """Changes with the pictures, labels, shape and split; not with names or the place on disk.
+
+        Of what is `streamed` it says so, the number of pictures and their shape, and no more.
+        """
+
+    @property
+    def streamed(self) -> bool:
+        """Whether pictures are read anew each time, so that nothing is known of what they hold."""
+        return self.fingerprint.startswith(build.STREAMED)
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
@@ -107,7 +141,7 @@ class Packed(Dataset):
         self,
         spec: str,
         options: DataOptions,
-        opened: pack.Pack,
+        opened: pack.Pack | pack.InPlace,
         division: Division,
         notes: Sequence[str] = (),
         which: Split = "all",
@@ -160,8 +194,10 @@ class Packed(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        parts = (self._division.content, self.options.validation, self.options.test, self._which)
-        return hash_of(parts)
+        content = self._division.content
+        if content.startswith(build.STREAMED):
+            return f"{content}, {self._which}"
+        return hash_of((content, self.options.validation, self.options.test, self._which))
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.pack.read(self.rows[indices])
@@ -176,33 +212,6 @@ class Packed(Dataset):
         return Packed(self.spec, self.options, self.pack, division, self._notes)
 
 
-def open_dataset(
-    spec: str,
-    options: DataOptions = DEFAULTS,
-    *,
-    cache: Path | None = None,
-    progress: build.Progress | None = None,
-    scales: Sequence[Scale] | None = None,
-    check: bool = False,
-) -> Dataset:
-    """All pictures of a source; `Dataset.split` then takes the training ones.
-
-    A spec is a folder, a zip or tar of one, an .npz, an idx file, ``hf:owner/name``, ``digits`` or ``faces``. The first
-    use decodes into a pack in the cache (`pack.cache_folder`), calling ``progress(done, total)``; later ones map it.
-    The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with ``check`` every file is
-    read and decoded again, and what differed is told in the notes of ``found``.
-    With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
-    ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
-    Raises ReverieError where there is nothing to read, or what is there could mean two things.
-    """
-    opener = Opener(spec, options, cache or pack.cache_folder(), progress, scales, check)
-    if options.pair:
-        from reverie.data import pairs
-
-        return pairs.open_pairs(opener)
-    return opener.open(opener.find(), options, scales[0] if scales else None)
-
-
 @dataclass(frozen=True)
 class Opener:
     """How the pictures of one source are opened."""
@@ -213,25 +222,34 @@ class Opener:
     progress: build.Progress | None = None
     scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
     check: bool = False
+    given: Source | None = None  # what a program has given, where the spec is no more than a word for it
 
     def find(self) -> Source:
         """What the spec means. Raises ReverieError where that is nothing."""
-        return find(self.spec, self.options, self.cache, not self.check)
+        return self.given or find(self.spec, self.options, self.cache, not self.check)
 
     def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
-        """All pictures of a source, out of its pack, which is made where there is none.
+        """All pictures of a source, out of its pack, which is made where there is none; arrays in memory need none.
 
         ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
         classes already.
         """
+        known = source.key
+        if source.in_memory:
+            with source.read() as content:
+                assert isinstance(content, arrays.Arrays)
+                content = arrays.arranged(self.spec, content, options) if arrange else content
+                held = self._in_place(content, options, scale)
+                if held is not None:
+                    return self._packed(held, options, source.notes)
+                known = content.digest()
         key = (
-            *(pack.MAGIC.hex(), source.key, options.size, options.fit, options.channels, options.limit),
+            *(pack.MAGIC.hex(), known, options.size, options.fit, options.channels, options.limit),
             *(options.layout, options.classes, options.labels, options.split, outside(options)),
             scale or (options.depth, options.range),
         )
         path = self.cache / f"{hash_of(key)}.pack"
         write = partial(self._write, path, source, options, scale, arrange)
-        opened = pack.open_pack(path)
         opened = pack.open_pack(path)
         notes = list(source.notes)
         if opened is not None and self.check:
@@ -251,9 +269,20 @@ class Opener:
             raise ReverieError(
                 f"The cache at {path.parent} does not keep what is written; set REVERIE_CACHE to another folder."
             )
+        return self._packed(opened, options, notes)
+
+    def _packed(self, opened: pack.Pack | pack.InPlace, options: DataOptions, notes: Sequence[str]) -> Packed:
         rows, more = divide(opened.index, options)
         division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, more, opened.index["content"])
         return Packed(self.spec, options, opened, division, notes)
+
+    def _in_place(self, given: arrays.Arrays, options: DataOptions, scale: Scale | None) -> pack.InPlace | None:
+        """Arrays in memory as a pack would hold them; None where they must be made smaller or otherwise fitted once."""
+        given = build.limited(given, options)
+        plan = build.plan_arrays(self.spec, given, options, scale)
+        if plan.shape != given.shape and not given.streamed:
+            return None
+        return pack.InPlace(build.build_arrays(given, plan, None, self.progress), given.take)
 
     def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
         with pack.writing(path) as writer, source.read() as content:
@@ -262,7 +291,9 @@ class Opener:
                 index = build.build_files(self.spec, content, options, writer, self.progress, scale)
             else:
                 content = arrays.arranged(self.spec, content, options) if arrange else content
-                index = build.build_arrays(self.spec, content, options, writer, self.progress, scale)
+                content = build.limited(content, options)
+                plan = build.plan_arrays(self.spec, content, options, scale)
+                index = build.build_arrays(content, plan, writer, self.progress)
             writer.finish(index)
 
     def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from reverie.data.formats import (
     Unreadable,
     damage,
     deep_colour,
+    deep_values,
     depth,
     is_deep,
     opened,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]: see `reverie.scale`
 Unit = NDArray[np.float32]  # in [0, 1]
+Source = Union[bytes, "Image.Image"]  # of a picture: its file, or where it is in memory the picture itself, only read
 Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -68,15 +70,15 @@ class Plan:
         return self.channels, self.height, self.width
 
 
-def look(data: bytes, half: Half = "") -> Seen:
+def look(data: Source, half: Half = "") -> Seen:
     """Reads the header only, where that says enough. Raises Unreadable."""
     try:
-        raw = read_foreign(data)
+        raw = read_foreign(data) if isinstance(data, bytes) else None
         if raw is not None:
             _check_size(raw)
             seen = _seen_raw(raw)
             return replace(seen, width=len(_columns(seen.width, half)), pages=tuple(range(raw.pages)))
-        image = opened(data)
+        image = _opened(data)
         # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         turned = asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
@@ -92,27 +94,39 @@ def look(data: bytes, half: Half = "") -> Seen:
         raise Unreadable(damage(why)) from why
 
 
-def decode(data: bytes, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
+def decode(data: Source, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
     """The upright picture or a half of it, fitted to the plan, (C, H, W) as its scale stores it. Raises Unreadable.
 
     A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
     file's pictures.
     """
     try:
-        raw = read_foreign(data, page)
+        raw = read_foreign(data, page) if isinstance(data, bytes) else None
         if raw is not None:
             _check_size(raw)
             return _from_raw(raw, plan, half)
-        image = opened(data)
+        image = _opened(data)
         if page:
             image.seek(page)
         if is_deep(image) or deep_colour(image):
-            return _from_raw(read_deep(image, data), plan, half)
+            return _from_raw(read_deep(image, data if isinstance(data, bytes) else b""), plan, half)
         return _from_bytes(image, plan, half)
     except Unreadable:
         raise
     except Exception as why:  # as above
         raise Unreadable(damage(why)) from why
+
+
+def of_picture(image: Image.Image) -> Pixels:
+    """(C, H, W), the values of a picture in memory, upright."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    return deep_values(image)[None] if is_deep(image) else pixels(_to_channels(image, _channels(image)))
+
+
+def _opened(data: Source) -> Image.Image:
+    return opened(data) if isinstance(data, bytes) else data.copy()
 
 
 def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
@@ -244,6 +258,24 @@ def refit(picture: Pixels, plan: Plan) -> Pixels:
     return np.concatenate([refit(channel[None], single) for channel in picture])
 
 
+def resized(picture: Pixels, plan: Plan) -> Pixels:
+    """(C, H, W) of any type as large as the plan says; its values stay between the least and the greatest."""
+    if picture.shape[1:] == plan.shape[1:]:
+        return picture
+    made = np.stack([_fitted(channel.astype(np.float32), plan) for channel in picture])
+    made = made.astype(np.float64).clip(picture.min(), picture.max())
+    return np.asarray(made if picture.dtype.kind == "f" else np.rint(made), picture.dtype)
+
+
+def fitted(pictures: Pixels, plan: Plan) -> Pixels:
+    """`refit` of (n, C, H, W)."""
+    if pictures.shape[1:] != plan.shape and len(pictures):
+        return np.stack([refit(picture, plan) for picture in pictures])
+    if pictures.dtype == np.uint8 and plan.scale == PLAIN:
+        return pictures
+    return plan.scale.stored(plan.scale.unit(pictures))
+
+
 def _check_size(raw: Raw) -> None:
     from PIL import Image
 
@@ -270,13 +302,15 @@ def encode(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def packed(picture: Pixels, data: bytes, plan: Plan, whole: bool) -> bytes:
+def packed(picture: Pixels, data: Source, plan: Plan, whole: bool) -> bytes:
     """What is kept of a picture where raw pixels are too many: see `unpacked`.
 
     ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
     """
     encoded = encode(picture)
-    return min(data, encoded, key=len) if whole and plan.scale == PLAIN and plan.channels in MODES else encoded
+    if isinstance(data, bytes) and whole and plan.scale == PLAIN and plan.channels in MODES:
+        return min(data, encoded, key=len)
+    return encoded
 
 
 def unpacked(data: bytes, plan: Plan) -> Pixels:

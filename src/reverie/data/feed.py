@@ -35,7 +35,7 @@ class Feed:
         self._ahead: dict[tuple[int, int], Future[Pictures]] = {}
         self._resident: Tensor | None = None
         size = len(dataset) * int(np.prod(dataset.facts.shape)) * dataset.facts.depth // 8
-        if device.type == "cuda" and size <= RESIDENT_BYTES:
+        if device.type == "cuda" and size <= RESIDENT_BYTES and not dataset.streamed:
             self._resident = torch.from_numpy(dataset.batch(np.arange(len(dataset)))).to(device)
 
     def take(self, start: int, total: int) -> Pictures:

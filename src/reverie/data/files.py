@@ -16,7 +16,8 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from reverie.data.decode import Half
+from reverie.data.decode import Half, Source
+from reverie.data.identity import hash_of
 from reverie.errors import ReverieError
 from reverie.marks import MARK, Written, written_in
 
@@ -39,12 +40,12 @@ class Entry:
     """One file that should be a picture. ``split`` is 0, 1, 2 for train, validation, test, or -1 where nothing says."""
 
     name: str
-    read: Callable[[], bytes]
+    read: Callable[[], Source]
     split: int = -1
     label: str | None = None
     half: Half = ""
     page: int = 0  # of the pictures in the file
-    digest: str = ""  # of the bytes by which the source is known; "" where it is an archive, known as a whole
+    digest: str = ""  # of what the source is known by, bytes or a picture in memory; "" where it is an archive
 
 
 @dataclass
@@ -76,6 +77,10 @@ class Files:
             )
         else:
             self.entries.append(Entry(name, read, digest=digest))
+
+    def key(self) -> str:
+        """Changes with what the files hold, their classes and splits, where the digests of all are known."""
+        return hash_of((self.classes, [(each.name, each.digest, each.label, each.split) for each in self.entries]))
 
     def leave_out_runs(self, names: Sequence[str]) -> None:
         """Of an archive, whose files have these names: a run's samples are results and no data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,24 @@ def load(spec: str) -> Loaded:
             f"Cannot load {spec} ({first}); check the name, the network, and that you may read it."
         ) from why
     return {split: (part, *_columns(spec, datasets, part)) for split, part in loaded.items()}
+
+
+def is_given(data: object) -> bool:
+    """Whether data is a data set of the library's own, whose pictures no transform changes: then it is an item's."""
+    datasets = sys.modules.get("datasets")  # who has one has imported it
+    if datasets is None or not isinstance(data, (datasets.Dataset, datasets.DatasetDict)):
+        return False
+    parts = data.values() if isinstance(data, datasets.DatasetDict) else [data]
+    return not any(part.format["type"] == "custom" for part in parts)
+
+
+def given(spec: str, data: Any) -> Loaded:
+    """The splits of a data set that a program holds."""
+    import datasets
+
+    parts = dict(data) if isinstance(data, datasets.DatasetDict) else {"train": data}
+    plain = {split: part.with_format(None) for split, part in parts.items()}
+    return {split: (part, *_columns(spec, datasets, part)) for split, part in plain.items()}
 
 
 def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:

@@ -13,6 +13,7 @@ FITS = ("crop", "pad", "stretch")
 SOURCES = ("halves", "folders", "unpaired")  # pairs that the source has; the others are made from single pictures
 OPERATORS = ("edges", "grey", "blur", "mask", "downscale", "night", "invert", "colour", "labels")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
+ARRAY_LAYOUTS = {"nhw": "NHW", "nhwc": "NHWC", "nchw": "NCHW"}  # the axes of an array: number, height, width, channels
 LARGEST_SIDE = 16384
 MOST_CHANNELS = 16
 
@@ -37,18 +38,28 @@ class DataOptions:
     )
     swap: bool = False  # exchange the sides A and B
     sides: str = ""  # the folders or classes of pairs, A,B; else A is the first by the alphabet
-    layout: str = "auto"  # what folders say: auto | flat | classes | splits | splits-classes | sides | defects
+    layout: str = (
+        "auto"  # auto | flat | classes | splits | splits-classes | sides | defects; of arrays nhw | nhwc | nchw
+    )
     classes: str = ""  # only these classes, in this order: cat,dog
     labels: str = ""  # a table of classes or attributes: a .csv (file, class ...) or StyleGAN's dataset.json
     split: str = ""  # a table of splits: a .csv (file, train | validation | test)
+    stream: bool = False  # a torch data set only: read its items anew each time, and not once
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}")
         if self.pair and self.pair not in (*SOURCES, *OPERATORS):
             raise ReverieError(f"data.pair={self.pair} is unknown{nearest(self.pair, (*SOURCES, *OPERATORS))}")
-        if self.layout not in ("auto", *LAYOUTS):
-            raise ReverieError(f"data.layout={self.layout} is unknown{nearest(self.layout, ('auto', *LAYOUTS))}")
+        if self.layout.lower() in ARRAY_LAYOUTS:  # people write NHWC
+            object.__setattr__(self, "layout", self.layout.lower())
+        if self.layout not in (layouts := ("auto", *LAYOUTS, *ARRAY_LAYOUTS)):
+            raise ReverieError(f"data.layout={self.layout} is unknown{nearest(self.layout, layouts)}")
+        if self.stream and self.pair not in ("", "unpaired"):
+            raise ReverieError(
+                f"data.stream reads a picture anew for each side of a pair, and they would not match; leave out "
+                f"data.pair={self.pair} or data.stream."
+            )
         if self.sides and self.pair not in ("folders", "unpaired"):
             raise ReverieError("data.sides names the two folders of data.pair=folders, or the sides of unpaired.")
         if self.sides and (len(self.side_names()) != 2 or len(set(self.side_names())) != 2):

@@ -15,7 +15,7 @@ import struct
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Pixels, Plan, unpacked
+from reverie.data.decode import Pixels, Plan, fitted, unpacked
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 
@@ -42,9 +42,8 @@ class Pack:
     """An open pack. ``index`` is the JSON as it was written."""
 
     def __init__(self, path: Path, index: dict[str, Any], size: int) -> None:
-        self.index = index
-        channels, height, width = index["shape"]
-        self.plan = Plan(channels, height, width, index["fit"], Scale(**index["scale"]))
+        self.index, self.plan = index, _plan(index)
+        self._path = path
         shape: tuple[int, ...] = (len(index["names"]), *self.plan.shape)
         self._offsets: NDArray[np.int64] | None = None
         if index["offsets"] is not None:
@@ -52,6 +51,10 @@ class Pack:
             shape = (size,)
         kind = np.uint8 if self._offsets is not None else self.plan.scale.dtype
         self._pixels: Pixels = np.memmap(path, kind, "r", shape=shape)
+
+    def __reduce__(self) -> tuple[Callable[[Path], Pack | None], tuple[Path]]:
+        """A worker of a DataLoader maps it anew."""
+        return open_pack, (self._path,)
 
     def pixels_digest(self) -> str:
         """Of the pixels as they are stored."""
@@ -69,6 +72,22 @@ class Pack:
         for i, row in enumerate(rows):
             out[i] = unpacked(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
         return out
+
+
+class InPlace:
+    """Pictures in memory, read as those of a pack are; ``take`` gives the values of some, (n, C, H, W)."""
+
+    def __init__(self, index: dict[str, Any], take: Callable[[NDArray[np.int64]], Pixels]) -> None:
+        self.index, self.plan, self._take = index, _plan(index), take
+
+    def read(self, rows: NDArray[np.int64]) -> Pixels:
+        """(n, C, H, W) as the scale stores it, a copy."""
+        return np.ascontiguousarray(fitted(self._take(rows), self.plan))
+
+
+def _plan(index: dict[str, Any]) -> Plan:
+    channels, height, width = index["shape"]
+    return Plan(channels, height, width, index["fit"], Scale(**index["scale"]))
 
 
 def checksums(opened: Pack) -> tuple[str, int]:

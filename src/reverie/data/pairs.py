@@ -96,7 +96,8 @@ class Pairs(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        return hash_of((self._a.fingerprint, self._b.fingerprint))
+        fingerprints = self._a.fingerprint, self._b.fingerprint
+        return "; ".join(fingerprints) if self._a.streamed or self._b.streamed else hash_of(fingerprints)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """(n, channels of A + channels of B, H, W), of one type, a copy."""
@@ -242,7 +243,11 @@ def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     """Sides A and B of the source, and what is unreadable."""
     options, source, single = opener.options, opener.find(), _single(opener.options)
     first, second = (
-        Source((source.key, options.pair, options.sides, number), partial(_side, opener, source, number), source.notes)
+        replace(
+            source,
+            key=(source.key, options.pair, options.sides, number),
+            read=partial(_side, opener, source, number),
+        )
         for number in (0, 1)
     )
     scale_a, scale_b = opener.scales or (None, None)

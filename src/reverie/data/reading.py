@@ -9,7 +9,7 @@ from pathlib import Path
 from reverie.data.files import Entry, Files
 from reverie.data.identity import digest_of
 from reverie.data.layouts import Reading, arrange
-from reverie.data.options import DataOptions
+from reverie.data.options import ARRAY_LAYOUTS, DataOptions
 from reverie.data.tables import DATASET_JSON, Table, read_labels, read_splits
 from reverie.errors import ReverieError, nearest
 
@@ -21,6 +21,10 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
     """
     if not files.entries:
         return files
+    if options.layout in ARRAY_LAYOUTS:
+        raise ReverieError(
+            f"data.layout={options.layout} says how the axes of an array lie, and {what} holds pictures; leave it out."
+        )
     entries, names, notes = files.entries, [entry.name for entry in files.entries], list(files.notes)
     if files.said:  # a data set that says by itself what is what
         if options.labels or options.layout != "auto":

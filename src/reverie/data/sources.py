@@ -14,10 +14,11 @@ from pathlib import Path
 from reverie.data import arrays
 from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
 from reverie.data.identity import identify
-from reverie.data.options import DataOptions, parse_size
+from reverie.data.options import ARRAY_LAYOUTS, DataOptions, parse_size
 from reverie.errors import ReverieError, nearest
 
 BUILT_IN = ("digits", "faces")
+MEMORY = "memory:"  # how the spec of data in memory begins: nothing that could be opened again
 BUILT_IN_PREFIX = "builtin:"  # says that a built-in set is meant where a folder of that name is there too
 FACES_SIZE = "64"
 
@@ -29,6 +30,8 @@ class Source:
     key: object
     read: Callable[[], AbstractContextManager[Files | arrays.Arrays]]
     notes: Sequence[str] = ()  # what is to be said of it each time
+    in_memory: bool = False  # arrays that are used where they are, and known by what they hold
+    streamed: bool = False  # whose pictures are taken anew each time
 
 
 def is_faces(spec: str) -> bool:
@@ -42,12 +45,22 @@ def is_built_in(spec: str) -> bool:
     return spec.removeprefix(BUILT_IN_PREFIX) == "digits" or is_faces(spec)
 
 
+def is_path(spec: str) -> bool:
+    """Whether a spec means a place on disk."""
+    named = is_built_in(spec) or spec.startswith((BUILT_IN_PREFIX, "hf:", MEMORY))
+    return not named and bool(spec.strip()) and "\0" not in spec
+
+
 def find(spec: str, options: DataOptions, cache: Path, trust: bool = True) -> Source:
     """What a spec means. Raises ReverieError where that is nothing, or two things.
 
     Without ``trust`` every file is read again, whatever is known of it.
     """
+    if spec.startswith(MEMORY):
+        raise ReverieError(f"'{spec}' names data in memory, which can't be opened by its name; give the data itself.")
     if is_built_in(spec):
+        if options.layout in ARRAY_LAYOUTS:
+            raise ReverieError(f"data.layout={options.layout} is of arrays, and {spec} is built-in data; leave it out.")
         if os.path.lexists(spec):
             raise ReverieError(
                 f"'{spec}' is both built-in data and a {'folder' if os.path.isdir(spec) else 'file'} here; say "
@@ -75,12 +88,12 @@ def find(spec: str, options: DataOptions, cache: Path, trust: bool = True) -> So
     if not exists:
         raise ReverieError(_unknown(spec, path))
     try:
-        return _at(path, cache, trust)
+        return _at(path, options, cache, trust)
     except OSError as why:
         raise ReverieError(f"Cannot read {spec} ({why.strerror}); check its permissions.") from why
 
 
-def _at(path: Path, cache: Path, trust: bool) -> Source:
+def _at(path: Path, options: DataOptions, cache: Path, trust: bool) -> Source:
     if path.is_dir():
         return _folder(path, cache, trust)
     if not path.is_file():
@@ -94,14 +107,14 @@ def _at(path: Path, cache: Path, trust: bool) -> Source:
 
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy"):
-        return Source(known(path), lambda: nullcontext(arrays.from_npz(path)))
+        return Source(known(path), lambda: nullcontext(arrays.from_npz(path, options.layout)))
     if suffix in PICTURES:
         listed = [(path.name, path.stat())]
         return Source((path.name, known(path)), lambda: nullcontext(files_in_folder(path.parent, listed, {})))
     if suffix == ".zip" or zipfile.is_zipfile(path):
         return Source(known(path), lambda: files_in_zip(path))
     if arrays.is_idx(path):
-        return Source(known(*arrays.idx_files(path)), lambda: nullcontext(arrays.from_idx(path)))
+        return Source(known(*arrays.idx_files(path)), lambda: nullcontext(arrays.from_idx(path, options.layout)))
     if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or is_tar(path):
         return Source(known(path), lambda: files_in_tar(path))
     raise ReverieError(

@@ -70,7 +70,7 @@ def ruler(
 
 def fingerprint(dataset: Pictures) -> str:
     """Changes with the pictures and their labels."""
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, Dataset) and not dataset.streamed:
         return dataset.fingerprint
     content = hashlib.blake2b(digest_size=16)
     for start in range(0, len(dataset), 1024):

@@ -1,0 +1,284 @@
+"""Map-style data sets of torch, or anything else with items by number: read once and held, or anew each time.
+
+An item is a picture, ``(picture, label)``, or a dict with a picture under one of `PICTURE_KEYS` and perhaps a label
+under one of `LABEL_KEYS`. A picture is of PIL, a tensor (C, H, W) or (H, W), or an array (H, W), (H, W, C) or
+(C, H, W).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverie.data import memory
+from reverie.data.arrays import Array, Arrays, as_pictures, bits_of, channels_last, from_parts, labels_of
+from reverie.data.build import Progress, spread
+from reverie.data.decode import MODES, Pixels, Plan, of_picture, refit, resized
+from reverie.data.formats import plain
+from reverie.data.options import DataOptions
+from reverie.errors import ReverieError
+from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of
+
+PICTURE_KEYS = ("image", "img", "pixel_values")
+LABEL_KEYS = ("label", "labels")
+PROBES = 16  # items that are read a second time, or looked at before a stream
+HELD_BYTES = 2**30  # pictures up to this size are held in memory, others in a file without a name
+ONCE = "items differ from one read to the next: each is used as it was read first (data.stream=true reads them anew)"
+ANEW = "items are read anew each time: what they hold is not known, and a resumed training cannot be exact"
+_reading = threading.RLock()  # a data set for DataLoader is used by one thread of a process, and may rely on it
+
+
+class Item(NamedTuple):
+    """What an item holds."""
+
+    picture: Array  # (C, H, W)
+    label: int | str | None
+
+
+def check(data: object) -> None:
+    """Raise ReverieError where data has no items by number, or what they are is not understood."""
+    kind = type(data).__name__
+    utils = sys.modules.get("torch.utils.data")
+    endless = utils is not None and isinstance(data, utils.IterableDataset)
+    if isinstance(data, Mapping | bytes | bytearray | int | float | None):
+        raise ReverieError(f"Data can't be given as {kind}; give an array, (pictures, labels), or a torch data set.")
+    if endless or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        raise ReverieError(
+            f"Data of type {kind} has no items by number; give a map-style data set, which has __len__ and __getitem__."
+        )
+    if isinstance(data, list | tuple) and data and isinstance(data[0], str | Path):
+        raise ReverieError("Data can't be given as a list of paths; give the folder of the pictures.")
+
+
+def from_items(
+    what: str, data: Any, options: DataOptions, cache: Path, progress: Progress | None
+) -> tuple[Arrays, list[str]]:
+    """The pictures of a map-style data set, and notes.
+
+    They are read once and held, or with data.stream taken anew each time. data.size is applied to each as it is read.
+    """
+    count = len(data)
+    if not count:
+        raise ReverieError(f"{what} holds no pictures.")
+    source = _Items(what, data, options)
+    if options.stream:
+        return _streamed(source, count, options, progress), [ANEW]
+    limit = 0 if options.pair else options.limit  # of pairs it bounds each side
+    numbers = spread(range(count), [str(i) for i in range(count)], limit)
+    first = source.read(numbers[0])
+    pictures = _room((len(numbers), *first.picture.shape), first.picture.dtype, cache)
+    labels = []
+    for i, number in enumerate(numbers):
+        item = source.read(number) if i else first
+        source.check(number, item.picture, first.picture)
+        pictures[i] = item.picture
+        labels.append(item.label)
+        if progress is not None:
+            progress(i + 1, len(numbers))
+    again = [(i, source.read(numbers[i])) for i in _probes(len(numbers))]
+    same = all(np.array_equal(pictures[i], item.picture) and labels[i] == item.label for i, item in again)
+    made = from_parts(what, [(-1, pictures, source.column(labels))], "nchw")
+    named = replace(made, classes=source.class_names(made.classes), names=[str(number) for number in numbers])
+    return replace(named, in_memory=True), [] if same else [ONCE]
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any], cache: Path) -> Array:
+    """An array to be filled, in memory, or where it is large in a file that is gone when the program ends."""
+    if np.prod(shape, dtype=np.int64) * dtype.itemsize <= HELD_BYTES:
+        return np.empty(shape, dtype)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as file:
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError as why:
+        raise ReverieError(
+            f"Cannot write the cache {cache} ({why.strerror}); make room, set REVERIE_CACHE to another folder, or say "
+            "data.stream=true."
+        ) from why
+
+
+def _probes(count: int) -> list[int]:
+    return sorted({round(place) for place in np.linspace(0, count - 1, PROBES).tolist()})
+
+
+@dataclass(frozen=True)
+class _Items:
+    """The items of a data set as pictures."""
+
+    what: str
+    data: Any
+    options: DataOptions
+
+    def read(self, number: int) -> Item:
+        """Raises ReverieError where it holds no picture."""
+        try:
+            given = self.data[number]
+        except IndexError as why:
+            raise ReverieError(f"{self.what} says that it holds {len(self.data)} items, and has no {number}.") from why
+        what = f"Item {number} of {self.what}"
+        picture, label = _parts(what, given)
+        return Item(self._brought(_picture(what, picture, self.options.layout)), _label(what, label))
+
+    def check(self, number: int, picture: Array, first: Array) -> None:
+        """Raise ReverieError where a picture is of another shape or type than the first."""
+        if picture.shape != first.shape:
+            raise ReverieError(
+                f"{self.what} holds pictures of different shapes (channels, height, width), {first.shape} and "
+                f"{picture.shape} (item {number}); say what they shall become by data.size and data.channels."
+            )
+        if picture.dtype != first.dtype:
+            raise ReverieError(
+                f"{self.what} holds pictures of different types, {first.dtype} and {picture.dtype} (item {number}); "
+                "give them in one."
+            )
+
+    def column(self, labels: Sequence[int | str | None]) -> Array | None:
+        """The labels of all items, or None where they have none."""
+        if all(label is None for label in labels):
+            return None
+        if None in labels:
+            raise ReverieError(f"{self.what} has labels for some items alone; give one to each, or none.")
+        return np.asarray(labels)
+
+    def class_names(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes under the names that the data set's ``classes`` give to their numbers, where it has such."""
+        names = getattr(self.data, "classes", None)
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return found
+        known = {str(number): name for number, name in enumerate(names)}
+        return tuple(known[one] for one in found) if known.keys() >= set(found) else found
+
+    def _brought(self, picture: Array) -> Array:
+        """Of the size and the channels that are asked for, as far as that can be done before all are known."""
+        height, width = self.options.fixed_size() or picture.shape[1:]
+        channels = self.options.fixed_channels() or len(picture)
+        if picture.dtype == np.uint8:
+            able = len(picture) in MODES and channels in MODES
+            return refit(picture, Plan(channels if able else len(picture), height, width, self.options.fit))
+        if self.options.fit == "pad":  # with what is black, which is not known yet
+            return picture
+        return resized(picture, Plan(len(picture), height, width, self.options.fit))
+
+
+def _parts(what: str, given: Any) -> tuple[Any, Any]:
+    """The picture and the label of an item, None where it has none."""
+    if isinstance(given, Mapping):
+        pictures = [name for name in PICTURE_KEYS if name in given]
+        if len(pictures) != 1:
+            raise ReverieError(f"{what} holds {', '.join(map(str, given))}, and not one of {', '.join(PICTURE_KEYS)}.")
+        return given[pictures[0]], next((given[name] for name in LABEL_KEYS if name in given), None)
+    if isinstance(given, tuple | list):
+        if len(given) not in (1, 2):
+            raise ReverieError(f"{what} is of {len(given)} parts; expected is a picture, or (picture, label).")
+        return given[0], given[1] if len(given) == 2 else None
+    return given, None
+
+
+def _picture(what: str, given: Any, layout: str) -> Array:
+    """(C, H, W), of its own type."""
+    if memory.is_picture(given):
+        return of_picture(given)
+    if not memory.is_array(given):
+        raise ReverieError(f"{what} is of type {type(given).__name__}, which is no picture: tensor, array or PIL.")
+    array = memory.as_array(given)
+    if array.ndim == 2:
+        layout = "nhw"
+    elif layout == "auto" and memory.is_tensor(given):
+        layout = "nchw"
+    return plain(as_pictures(array[None], channels_last(what, array[None], layout))[0])
+
+
+def _label(what: str, given: Any) -> int | str | None:
+    if memory.is_array(given) and memory.as_array(given).size == 1:
+        given = memory.as_array(given).item()
+    if given is None or isinstance(given, str):
+        return given
+    if not isinstance(given, Integral):
+        raise ReverieError(f"{what} has a label of type {type(given).__name__}; a label is a whole number or a name.")
+    return int(given)
+
+
+# Streams
+
+
+@dataclass(frozen=True)
+class _Anew:
+    """Reads items each time they are asked for; they must be as ``first``, and floats within ``span``."""
+
+    items: _Items
+    first: Array
+    span: Span | None
+
+    def __call__(self, rows: NDArray[np.int64]) -> Pixels:
+        pictures = np.empty((len(rows), *self.first.shape), self.first.dtype)
+        with _reading:
+            for i, row in enumerate(rows.tolist()):
+                picture = self.items.read(row).picture
+                self.items.check(row, picture, self.first)
+                if self.span is not None and not _within(picture, self.span):
+                    raise ReverieError(
+                        f"Item {row} of {self.items.what} holds floats from {picture.min():g} to {picture.max():g}, "
+                        f"and others lie from {self.span[0]:g} to {self.span[1]:g}; say data.range."
+                    )
+                pictures[i] = picture
+        return pictures
+
+
+def _within(picture: Array, span: Span) -> bool:
+    return bool(span[0] - ROUNDING <= picture.min() and picture.max() <= span[1] + ROUNDING)
+
+
+def _streamed(source: _Items, count: int, options: DataOptions, progress: Progress | None) -> Arrays:
+    """The pictures as they are each time: a few are looked at, and all where nothing else says their labels."""
+    looked = [source.read(number) for number in _probes(count)]
+    first = looked[0].picture
+    low = float(min(item.picture.min() for item in looked))
+    high = float(max(item.picture.max() for item in looked))
+    kind = kind_of(first)
+    span = None
+    if kind == "float" and options.range == "auto":
+        span = next((one for one in (UNIT, SIGNED) if all(_within(item.picture, one) for item in looked)), None)
+    column = None if looked[0].label is None else _listed(source.data, count)
+    if column is None and looked[0].label is not None:
+        labels = []
+        for number in range(count):
+            labels.append(source.read(number).label)
+            if progress is not None:
+                progress(number + 1, count)
+        column = source.column(labels)
+    numbers, classes = labels_of(source.what, [(count, column)])
+    return Arrays(
+        shape=(first.shape[0], first.shape[1], first.shape[2]),
+        take=_Anew(source, first, span),
+        content=lambda i: str(i).encode(),
+        splits=np.full(count, -1, np.int8),
+        labels=numbers,
+        classes=source.class_names(classes),
+        depth=bits_of(first),
+        names=[str(i) for i in range(count)],
+        kind=kind,
+        span=(low, high),
+        in_memory=True,
+        streamed=True,
+    )
+
+
+def _listed(data: Any, count: int) -> Array | None:
+    """The labels that a data set lists, so that its pictures need not be read for them."""
+    for name in ("targets", "labels"):
+        given = getattr(data, name, None)
+        column = memory.as_array(given) if memory.is_array(given) else None
+        if isinstance(given, list | tuple) and all(isinstance(label, int | str) for label in given):
+            column = np.asarray(given)
+        if column is not None and column.shape == (count,) and column.dtype.kind in "iuUS":
+            return column
+    return None

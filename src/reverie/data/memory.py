@@ -1,0 +1,123 @@
+"""Pictures that a program holds: arrays, tensors, and lists of PIL pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverie.data.arrays import Array, Arrays, from_parts, labels_of
+from reverie.data.files import Entry, Files
+from reverie.data.formats import damage
+from reverie.data.identity import digest_of
+from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FEW = (3, 4)  # so narrow no picture is, but so many channels it has
+
+
+def is_array(data: object) -> bool:
+    """Whether data is a NumPy array or a torch tensor."""
+    return isinstance(data, np.ndarray) or is_tensor(data)
+
+
+def is_tensor(data: object) -> bool:
+    """Whether data is a torch tensor; who holds one has imported torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(data, torch.Tensor)
+
+
+def is_picture(data: object) -> TypeGuard[Image.Image]:
+    """Whether data is a PIL picture."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(data, module.Image)
+
+
+def are_pictures(data: object) -> bool:
+    """Whether data is an array, a tensor, or a list of PIL pictures."""
+    return is_array(data) or (isinstance(data, list | tuple) and len(data) > 0 and is_picture(data[0]))
+
+
+def as_array(data: Any) -> Array:
+    """The array of a NumPy array or torch tensor: where that is possible the same memory."""
+    if isinstance(data, np.ndarray):
+        return np.asarray(data)
+    import torch
+
+    tensor = data.detach()
+    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no word for the first
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.cpu().resolve_conj().resolve_neg().numpy()
+    return array
+
+
+def from_array(what: str, images: Any, labels: Any, layout: str) -> Arrays:
+    """An array or tensor, used where it is; ``labels`` are (N,) integers or names, or None."""
+    array = as_array(images)
+    if array.ndim == 3 and len(array) and array.shape[2] in FEW and layout == "auto":
+        raise ReverieError(
+            f"{what} has the shape {array.shape}, which may be one picture, (H, W, C), or many, (N, H, W); give "
+            "pictures[None], or say data.layout=nhw."
+        )
+    made = from_parts(what, [(-1, array, None if labels is None else _column(labels))], layout)
+    return replace(made, in_memory=True)
+
+
+def from_pictures(what: str, images: Sequence[Any], labels: Any) -> Files:
+    """A list of PIL pictures, which are read as files are: of any sizes and modes, upright as their EXIF asks."""
+    if odd := [type(image).__name__ for image in images if not is_picture(image)]:
+        raise ReverieError(f"{what} holds PIL pictures, and also a {odd[0]}; give pictures alone.")
+    names: list[str] | list[None] = [None] * len(images)
+    if labels is not None:
+        numbers, classes = labels_of(what, [(len(images), _column(labels))])
+        names = names if numbers is None else [classes[number] for number in numbers]
+    files = Files(said="no classes" if names[0] is None else f"{len(set(names))} classes from labels")
+    for i, (image, name) in enumerate(zip(images, names, strict=True)):
+        try:
+            digest = _digest(image)
+        except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
+            files.unreadable.append((str(i), damage(why)))
+        else:
+            files.entries.append(Entry(str(i), partial(_same, image), label=name, digest=digest))
+    return files
+
+
+def digested(files: Files) -> Files:
+    """The files with the digests of their bytes."""
+    found = [replace(entry, digest=_digest_of_bytes(entry)) for entry in files.entries]
+    return replace(files, entries=found)
+
+
+def _column(labels: Any) -> Array:
+    return as_array(labels) if is_array(labels) else np.asarray(labels)
+
+
+def _same(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _digest(image: Image.Image) -> str:
+    """Of what a picture shows, and not of an encoding of it, which a newer library may make otherwise."""
+    from PIL import ImageOps
+
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    palette = upright.getpalette(None) if upright.mode in ("P", "PA") else None
+    clear = upright.info.get("transparency")
+    head = repr((upright.mode, upright.size, palette, clear)).encode()
+    return digest_of(head + upright.tobytes()).hex()
+
+
+def _digest_of_bytes(entry: Entry) -> str:
+    try:
+        content = entry.read()
+    except OSError:  # it will be named as unreadable
+        return ""
+    return digest_of(content).hex() if isinstance(content, bytes) else ""

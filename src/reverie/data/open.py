@@ -1,0 +1,125 @@
+"""`open_dataset`: from whatever holds pictures to a `Dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, Union
+
+import numpy as np
+
+from reverie.data import build, pack
+from reverie.data.arrays import Arrays
+from reverie.data.dataset import Dataset, Opener
+from reverie.data.files import Files
+from reverie.data.options import DataOptions
+from reverie.data.sources import MEMORY, Source, is_path
+from reverie.errors import ReverieError
+from reverie.scale import Scale
+
+DEFAULTS = DataOptions()
+
+
+class Items(Protocol):
+    """An array, a tensor, a list, or a map-style data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+Data = Union[str, "os.PathLike[str]", Items, Dataset]
+
+
+def open_dataset(
+    data: Data,
+    options: DataOptions = DEFAULTS,
+    *,
+    cache: Path | None = None,
+    progress: build.Progress | None = None,
+    scales: Sequence[Scale] | None = None,
+    check: bool = False,
+    layout: str | None = None,
+) -> Dataset:
+    """All pictures of a source; `Dataset.split` then takes the training ones.
+
+    ``data`` is one of
+
+    - a spec: a folder, a zip or tar of one, an .npz, an idx file, ``hf:owner/name``, ``digits``, ``faces``; or a path;
+    - a NumPy array or torch tensor, (N, H, W), (N, H, W, C) or (N, C, H, W), told apart by its shape or by ``layout``
+      (over ``options.layout``: "NHW", "NHWC" or "NCHW"): bytes, or floats in [0, 1] or [-1, 1], or others where
+      ``options.range`` says their range. It is used where it is, and must not change meanwhile;
+    - a list of PIL pictures;
+    - ``(pictures, labels)`` of these, with labels (N,), whole numbers or names;
+    - a map-style torch data set, or anything with ``__len__`` and ``__getitem__``: see `reverie.data.items`;
+    - a `Dataset` or `DatasetDict` of Hugging Face's `datasets`;
+    - a `Dataset` of reverie, which is handed through.
+
+    The first use of files decodes them into a pack in the cache (`pack.cache_folder`), with ``progress(done, total)``;
+    later ones map it. The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with
+    ``check`` every file is read and decoded again, and what differed is told in the notes of ``found``.
+    With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
+    ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
+    Raises ReverieError where there is nothing to read, or what is there could mean two things.
+    """
+    if layout is not None:
+        options = replace(options, layout=layout)
+    if isinstance(data, Dataset):
+        if options not in (DEFAULTS, data.options):
+            raise ReverieError(f"{data.spec} is opened already, with options of its own; leave these out.")
+        return data
+    cache = cache or pack.cache_folder()
+    spec, given = _given(data, options, cache, progress)
+    if options.stream and (given is None or not given.streamed):
+        if scales is None:
+            raise ReverieError(
+                f"data.stream reads the items of a torch data set anew, and {spec} is none; leave it out."
+            )
+        options = replace(options, stream=False)  # it was said of the pictures that the run has learned from
+    opener = Opener(spec, options, cache, progress, scales, check, given)
+    if options.pair:
+        from reverie.data import pairs
+
+        return pairs.open_pairs(opener)
+    return opener.open(opener.find(), options, scales[0] if scales else None)
+
+
+def _given(data: Data, options: DataOptions, cache: Path, progress: build.Progress | None) -> tuple[str, Source | None]:
+    """The spec of data, and its source where the spec is no more than a word for what is in memory."""
+    if isinstance(data, str):
+        return data, None
+    if isinstance(data, os.PathLike):
+        path = os.fspath(data)
+        return path if is_path(path) else os.path.join(".", path), None  # a path is none of the words of a spec
+    from reverie.data import hub, items, memory
+
+    pictures: Any = data
+    labels = None
+    if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):
+        pictures, labels = data
+    if memory.is_array(pictures):
+        spec = MEMORY + ("array" if isinstance(pictures, np.ndarray) else "tensor")
+        return spec, _source(memory.from_array(spec, pictures, labels, options.layout))
+    if memory.are_pictures(pictures):
+        spec = f"{MEMORY}pictures"
+        return spec, _source(memory.from_pictures(spec, pictures, labels))
+    if hub.is_given(data):
+        spec = f"{MEMORY}huggingface"
+        return spec, _source(memory.digested(hub.files(hub.given(spec, data))))
+    items.check(data)
+    spec = f"{MEMORY}{type(data).__name__}"
+    return spec, _source(*items.from_items(spec, data, options, cache, progress))
+
+
+def _source(content: Files | Arrays, notes: Sequence[str] = ()) -> Source:
+    """What is in memory as a source: arrays are used where they are, pictures are packed by what they show."""
+
+    def read() -> AbstractContextManager[Files | Arrays]:
+        return nullcontext(content)
+
+    if isinstance(content, Files):
+        return Source(content.key(), read, notes)
+    return Source(None, read, notes, in_memory=True, streamed=content.streamed)
