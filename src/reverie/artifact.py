@@ -36,9 +36,9 @@ LARGEST_MODEL = 2**32  # numbers in a model's state; more is a mistake in the se
 MIGRATIONS: dict[int, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained model and what is known of it."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A trained model and what is known of it; `reverie.run.Run` is this with what can be done with it."""
 
     path: Path
     name: str  # of the model, as in `reverie models`
@@ -142,7 +142,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return checked
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
+def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
     Raises ReverieError in one sentence for whatever is wrong with it.
@@ -174,7 +174,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Run:
     model = build_model(config["model"], settings, facts)
     model.load_state_dict(tensors)
     torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)  # faster, here as in training
-    return Run(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
+    return Loaded(folder, config["model"], model.to(device).eval().requires_grad_(False), facts, config)
 
 
 def _facts(named: dict[str, Any]) -> Facts:

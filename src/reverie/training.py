@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 
 from reverie import artifact, own_data, run_folder
-from reverie.artifact import Run
 from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
@@ -32,6 +31,7 @@ from reverie.evaluation.generation import judge, quality
 from reverie.evaluation.translation import referee
 from reverie.files import check_folder, sweep
 from reverie.marks import mark_folder
+from reverie.run import Run, load
 from reverie.run_folder import BEST
 from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
@@ -245,7 +245,7 @@ class _Session:
             self._steps(record)
             self._finish(config)
             record.event(loop.step, finished=True)
-        return artifact.load(self.folder, self.device)
+        return load(self.folder, self.device)
 
     def _steps(self, record: Record | None) -> None:
         loop, plan = self.loop, self.plan
