@@ -30,7 +30,7 @@ from reverie.data import Dataset
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.factors import FactorReader, factor_reader
-from reverie.tasks.arithmetic import edited, near, total
+from reverie.tasks.arithmetic import edited, nearby, total
 from reverie.tasks.directions import effects
 from reverie.tasks.project import latents_of
 from reverie.tasks.reconstruct import in_rows
@@ -103,7 +103,7 @@ def main() -> None:
     vectors = {"smile - neutral": change, "effect": effect}
     if given.near:
         terms = [(1, latents["smiling"]), (-1, latents["neutral"])]
-        vectors[f"smile - neutral, nearest {given.near}"] = near(terms, latents["faces"], given.near)
+        vectors[f"smile - neutral, nearest {given.near}"] = nearby(terms, latents["faces"], given.near)
     after = {name: edited(run.model, latents["faces"], vector, given.strength) for name, vector in vectors.items()}
     read = reader.read(to_tensor(test.batch(shown)))
     images = [to_tensor(test.batch(shown[:12])), *(part[:12] for part in (before, *after.values()))]

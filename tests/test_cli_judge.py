@@ -18,7 +18,6 @@ from cases import tiny
 from commands import fails, run, succeeds, visible, words_for
 from reverie import registry
 from reverie.capabilities import Bounds, Conditions, Encodes, Samples, Translates
-from reverie.cli.shared import held_out, load, pictures_like
 from reverie.data import DataOptions
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError, either
@@ -130,17 +129,18 @@ def test_anomaly_shows_the_oddest_of_many(
 
 
 def test_nothing_learned_from_or_judged_is_calibrated_on(trained: Trained, tmp_path: Path, capsys: Capture) -> None:
-    loaded = load(str(trained("vae")), "cpu")
-    judged = pictures_like(loaded, "digits", None)
+    loaded = reverie.load(trained("vae"))
+    held_out = loaded.held_out
+    judged = loaded.open("digits")
     assert judged.names == digits("test").names
     held = {split: set(digits(split).names) for split in ("train", "validation", "test")}
-    assert set(held_out(loaded, None, judged).names) == held["validation"] - held["train"] - held["test"]
+    assert set(held_out(None, judged).names) == held["validation"] - held["train"] - held["test"]
     other = reverie.open_dataset(str(folder(tmp_path / "other", flat=4)), DIGITS)
-    assert set(held_out(loaded, None, other).names) == (held["validation"] | held["test"]) - held["train"]
-    assert set(held_out(loaded, "digits", other).names) == (held["validation"] | held["test"]) - held["train"]
-    assert len(held_out(loaded, str(tmp_path / "other"), judged)) == 4
+    assert set(held_out(None, other).names) == (held["validation"] | held["test"]) - held["train"]
+    assert set(held_out("digits", other).names) == (held["validation"] | held["test"]) - held["train"]
+    assert len(held_out(str(tmp_path / "other"), judged)) == 4
     with pytest.raises(ReverieError, match="holds no pictures to calibrate on"):
-        held_out(loaded, os.path.join(tmp_path, "other", ""), other)  # the same, written otherwise
+        held_out(os.path.join(tmp_path, "other", ""), other)  # the same, written otherwise
 
     words = ["anomaly", trained("vae"), "digits", "--rate", 0.4, "--out", tmp_path / "out"]
     figures = json.loads(succeeds(capsys, *words))

@@ -19,7 +19,7 @@ from reverie.capabilities import Code, Conditions, Reconstructs, Samples, Styles
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
-from reverie.tasks.arithmetic import Term, chosen, edited, near, parse, total
+from reverie.tasks.arithmetic import Term, chosen, edited, nearby, parse, total
 from reverie.tasks.attributes import attribute, attributes_of, brightness, slant, thickness
 from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
 from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
@@ -471,17 +471,17 @@ def test_near_finds_what_a_change_is_at_each_picture() -> None:
     terms = [(1, 3 * around * scale), (-1, 1 * around[::2] * scale)]
     given = 1.2 * around[[10, 60, 164]] * scale
     assert float((total(terms) / scale).norm()) < 1e-4
-    torch.testing.assert_close(near(terms, given, 3) / scale, 2 * around[[10, 60, 164]], atol=0.02, rtol=0)
-    torch.testing.assert_close(near(terms, given, 500), total(terms).expand(3, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(nearby(terms, given, 3) / scale, 2 * around[[10, 60, 164]], atol=0.02, rtol=0)
+    torch.testing.assert_close(nearby(terms, given, 500), total(terms).expand(3, 2), atol=1e-4, rtol=0)
     shaped = [(sign, part.view(-1, 1, 2)) for sign, part in terms]  # styles have more axes
-    assert torch.equal(near(shaped, given.view(-1, 1, 2), 3).view(3, 2), near(terms, given, 3))
+    assert torch.equal(nearby(shaped, given.view(-1, 1, 2), 3).view(3, 2), nearby(terms, given, 3))
     dead = [(sign, torch.cat([part, 1e-4 * torch.randn(len(part), 30)], 1)) for sign, part in terms]
-    found = near(dead, torch.cat([given, torch.zeros(3, 30)], 1), 3)[:, :2] / scale
+    found = nearby(dead, torch.cat([given, torch.zeros(3, 30)], 1), 3)[:, :2] / scale
     torch.testing.assert_close(found, 2 * around[[10, 60, 164]], atol=0.2, rtol=0)
     with pytest.raises(ReverieError, match="at least 3 pictures, not 2"):
-        near(terms, given, 2)
+        nearby(terms, given, 2)
     with pytest.raises(ReverieError, match="at least 3 pictures, and one has 2"):
-        near([(1, around), (-1, around[:2])], given, 3)
+        nearby([(1, around), (-1, around[:2])], given, 3)
 
 
 def test_classes_are_kept_while_latents_change() -> None:

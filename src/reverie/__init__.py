@@ -2,8 +2,8 @@
 
 >>> import reverie
 >>> run = reverie.train("vae", "digits", "runs/first", settings={"train": {"steps": 200}})
->>> pictures = reverie.sample(run.model, 16)          # (16, C, H, W) in [-1, 1]
->>> figures = reverie.evaluate(run.model, reverie.open_dataset("digits").split("test"))
+>>> pictures = run.sample(16)                         # (16, C, H, W) in [-1, 1]
+>>> figures = run.evaluate()                          # on the pictures it has not learned from
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING, Any
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
-    from reverie.artifact import Run, load
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.engine.budget import Plan
     from reverie.evaluation import evaluate
     from reverie.registry import register_model
+    from reverie.run import Run, load
     from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
+    from reverie.tasks.arithmetic import arithmetic
     from reverie.tasks.attributes import attribute
     from reverie.tasks.classify import calibrate, classify
     from reverie.tasks.cluster import cluster
     from reverie.tasks.compress import compress
     from reverie.tasks.condition import condition
     from reverie.tasks.denoise import coarse, holed, noisy, restore
-    from reverie.tasks.directions import effects, principal, sensitive
+    from reverie.tasks.directions import directions, effects, principal, sensitive
     from reverie.tasks.embed import embed
+    from reverie.tasks.fit_mixture import fit_mixture
     from reverie.tasks.interpolate import interpolate
     from reverie.tasks.maps import gaps, manifold, thumbnails
     from reverie.tasks.mix import mix
@@ -48,7 +50,7 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 _WHERE = {
-    "Run": "artifact", "load": "artifact",
+    "Run": "run", "load": "run",
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
@@ -62,19 +64,22 @@ _WHERE = {
     "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
     "traverse": "tasks.traverse",
     "traverse_drawn": "tasks.traverse",
-    "attribute": "tasks.attributes",
+    "arithmetic": "tasks.arithmetic", "attribute": "tasks.attributes",
     "cluster": "tasks.cluster",
     "compress": "tasks.compress",
     "coarse": "tasks.denoise", "holed": "tasks.denoise", "noisy": "tasks.denoise", "restore": "tasks.denoise",
-    "effects": "tasks.directions", "principal": "tasks.directions", "sensitive": "tasks.directions",
+    "directions": "tasks.directions", "effects": "tasks.directions",
+    "principal": "tasks.directions", "sensitive": "tasks.directions",
+    "fit_mixture": "tasks.fit_mixture",
     "gaps": "tasks.maps", "manifold": "tasks.maps", "thumbnails": "tasks.maps",
     "latents_of": "tasks.project", "project": "tasks.project",
     "Plan": "engine.budget", "Trainer": "training", "train": "training",
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "Plan", "ReverieError", "Run", "Trainer", "attribute", "aupr", "auroc", "calibrate",
-    "classify", "cluster", "coarse", "compress", "condition", "detector", "effects", "embed", "evaluate", "gaps",
+    "DataOptions", "Dataset", "Plan", "ReverieError", "Run", "Trainer", "arithmetic", "attribute", "aupr", "auroc",
+    "calibrate", "classify", "cluster", "coarse", "compress", "condition", "detector", "directions", "effects", "embed",
+    "evaluate", "fit_mixture", "gaps",
     "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
     "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "register_model",
     "restore",

@@ -36,9 +36,9 @@ LARGEST_MODEL = 2**32  # numbers in a model's state; more is a mistake in the se
 MIGRATIONS: dict[int, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained model and what is known of it."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A trained model and what is known of it; `reverie.run.Run` is this with what can be done with it."""
 
     path: Path
     name: str  # of the model, as in `reverie models`
@@ -189,7 +189,7 @@ def read_config(folder: Path, *, brought: bool = False) -> dict[str, Any]:
     return checked
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model | type[Model] | None = None) -> Run:
+def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model | type[Model] | None = None) -> Loaded:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
     ``model`` is for a run of a model that is not registered, or that was given networks of one's own: its class, or a
@@ -229,7 +229,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
     built = source if isinstance(source, Model) else build_model(source, settings, facts)
     built.load_state_dict(tensors)
     torch.nn.utils.convert_conv2d_weight_memory_format(built, torch.channels_last)  # faster, here as in training
-    return Run(folder, config["model"], built.to(device).eval().requires_grad_(False), facts, config)
+    return Loaded(folder, config["model"], built.to(device).eval().requires_grad_(False), facts, config)
 
 
 def _known(config: dict[str, Any], folder: Path) -> str:

@@ -13,7 +13,7 @@ from reverie.data.sources import BUILT_IN_PREFIX, MEMORY, is_built_in, is_path
 from reverie.errors import ReverieError
 from reverie.files import replacing
 
-LISTING = Path("state") / "pictures.json"  # names and digests of what a run learns from
+LISTING = Path("state") / "pictures.json"  # names and digests of a run's data, and which of them it learns from
 NAMED = 3  # files that a sentence names of each kind
 
 
@@ -79,9 +79,21 @@ def inside(path: Path, spec: str) -> bool:
 
 
 def write_listing(run: Path, pictures: Dataset) -> None:
-    """Note what a run learns from, so that it can be told later what has changed."""
+    """Note the data of a run, so that it can be told later what has changed, and what it has learned from."""
+    digests = list(pictures.digests)
+    learned = set(pictures.split("train").digests)
+    listing = {"names": list(pictures.names), "digests": digests, "learned": [int(d in learned) for d in digests]}
     with replacing(run / LISTING) as temporary:
-        temporary.write_text(json.dumps({"names": list(pictures.names), "digests": list(pictures.digests)}))
+        temporary.write_text(json.dumps(listing))
+
+
+def learned_digests(run: Path) -> frozenset[str]:
+    """The digests of the pictures that a run has learned from; none where it has not noted them."""
+    try:
+        noted = json.loads((run / LISTING).read_text())
+        return frozenset(digest for digest, is_so in zip(noted["digests"], noted["learned"], strict=True) if is_so)
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def changes(run: Path, pictures: Dataset) -> str:

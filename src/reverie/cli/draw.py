@@ -15,9 +15,7 @@ from reverie.cli.shared import (
     Whole,
     WholeOrNone,
     at_least,
-    dataset_like,
     load,
-    own_data,
     png,
     png_or_animation,
     projected,
@@ -32,7 +30,7 @@ from reverie.cli.shared import (
 from reverie.errors import Interrupted, Partly, ReverieError
 
 if TYPE_CHECKING:
-    from reverie.artifact import Run
+    from reverie.run import Run
     from reverie.tasks.condition import Classifier
 
 command = room("Draw")
@@ -155,14 +153,8 @@ def interpolate(
     force: Force = False,
 ) -> None:
     """Walk through the latent space of a run, from one drawn or given picture to the next."""
-    import numpy as np
-
-    from reverie.data.pictures import save_animation, save_grid, to_tensor
+    from reverie.data.pictures import save_animation, save_grid
     from reverie.tasks.interpolate import evenness
-    from reverie.tasks.interpolate import interpolate as walk
-    from reverie.tasks.labels import classes_of
-    from reverie.tasks.pictures import model_labels
-    from reverie.tasks.project import latents_of
 
     at_least("--scale", scale, 1)
     at_least("--stops", stops, 2)
@@ -170,20 +162,10 @@ def interpolate(
     png_or_animation(out, rate)
     loaded = load(run, device)
     out = writes("interpolate", run, out, "interpolation.png", reads=[images], force=force)
-    labels, ends = None if label is None else (label,), None
-    if images is not None:
-        others = dataset_like(loaded, images)
-        if len(others) < stops:
-            raise ReverieError(f"{images} has {len(others)} pictures, and the path is to go through {stops}.")
-        rows = np.arange(stops)
-        # Each picture is coded as what it is; the path's one class is what is drawn on the way.
-        coded = classes_of(loaded.model) and others.labels is None
-        classes = [label or 0] * stops if coded else model_labels(loaded.model, others, rows)
-        given = to_tensor(others.batch(rows))
-        ends = latents_of(loaded.model, given, classes, space=space, seed=seed, progress=projected)
-    found = walk(
-        loaded.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
-    )
+    found = loaded.interpolate(
+        images, stops=stops, between=between, space=space, how=how, loop=loop, even=even, label=label, seed=seed,
+        progress=projected,
+    )  # fmt: skip
     if out.suffix.lower() == ".png":
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
     else:
@@ -263,7 +245,7 @@ def condition(
         raise ReverieError(f"--strength must be a number above 0, not {strength:g}.")
     png(out)
     loaded = load(run, device)
-    given = own_data(loaded, LEARNED) if classifier == "auto" else classifier
+    given = loaded.own_data(LEARNED) if classifier == "auto" else classifier
     out = writes("condition", run, out, "conditioned.png", reads=[given], force=force)
     task.check(loaded.model)
     judge, classes = _classifier(loaded, classifier, device)
@@ -310,8 +292,8 @@ def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple
                 f"{loaded.facts.shape}."
             )
         return found, found.classes
-    spec = own_data(loaded, LEARNED)
-    training = dataset_like(loaded, spec).split("train")
+    spec = loaded.own_data(LEARNED)
+    training = loaded.open(spec, "train")
     if not labelled(training):
         raise ReverieError(
             f"{spec} has no classes to learn a classifier from; give one that `reverie transfer` made by --classifier."

@@ -15,10 +15,8 @@ from reverie.cli.shared import (
     Split,
     Whole,
     at_least,
-    dataset_like,
     finite,
     load,
-    own_data,
     png,
     png_or_animation,
     projected,
@@ -32,14 +30,8 @@ from reverie.cli.shared import (
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from reverie.artifact import Run
-    from reverie.data import Dataset
-    from reverie.tasks.embed import Embedding
-    from reverie.tasks.pictures import Pictures
 
 command = room("Explore")
 
@@ -123,30 +115,16 @@ def traverse(
     import torch
 
     from reverie.capabilities import Reconstructs
-    from reverie.data.pictures import save_animation, save_grid, to_tensor
-    from reverie.tasks.pictures import model_labels
-    from reverie.tasks.traverse import traverse as vary
-    from reverie.tasks.traverse import traverse_drawn
+    from reverie.data.pictures import save_animation, save_grid
 
     at_least("--rows", rows, 1)
     at_least("--columns", columns, 1)
     finite("--reach", reach)
     png_or_animation(out, rate)
     loaded = load(run, device)
-    encodes = isinstance(loaded.model, Reconstructs)
-    out = writes(
-        "traverse", run, out, "traversal.png", reads=[images, own_data(loaded) if encodes else None], force=force
-    )
-    if not isinstance(loaded.model, Reconstructs):
-        if images is not None:
-            name = type(loaded.model).__name__
-            raise ReverieError(f"{name} has no encoder, so it starts from no given picture; leave {images} out.")
-        found = traverse_drawn(loaded.model, rows, columns, reach, label, seed)
-    else:
-        test = dataset_like(loaded, images or own_data(loaded)).split("all" if images else "test")
-        embedding = _embedding(loaded, dataset_like(loaded, own_data(loaded)).split("train"))
-        labels = model_labels(loaded.model, test, _first(1)) if label is None else [label]
-        found = vary(loaded.model, to_tensor(test.batch(_first(1)))[0], embedding, rows, columns, reach, labels)
+    own = loaded.own_data("put it back there") if isinstance(loaded.model, Reconstructs) else None
+    out = writes("traverse", run, out, "traversal.png", reads=[images, own], force=force)
+    found = loaded.traverse(images, rows=rows, columns=columns, reach=reach, label=label, seed=seed)
     if out.suffix.lower() == ".png":
         save_grid(found.pictures, out, columns)
     else:
@@ -188,9 +166,9 @@ def map(
     from reverie.tasks.pictures import Subset, some
 
     loaded = load(run, device)
-    spec = images or own_data(loaded, "give IMAGES")
+    spec = images or loaded.own_data("give IMAGES")
     out = writes("map", run, out, "map", reads=[spec], names=["manifold.png", "pictures.png", FIGURES], force=force)
-    dataset = dataset_like(loaded, spec).split("all" if images else "test")
+    dataset = loaded.open(spec, "all" if images else "test")
     shown = Subset(dataset, some(dataset, maps.MOST_COMPARED, seed))
     embedding = embed(loaded.model, shown)
     labels = None if label is None else (label,)
@@ -238,13 +216,8 @@ def directions(
     force: Force = False,
 ) -> None:
     """Find directions in the latent space and show what a step along each changes."""
-    import torch
-
-    from reverie.capabilities import Encodes
     from reverie.data.pictures import save_grid
     from reverie.tasks import directions as task
-    from reverie.tasks.attributes import MEASURED
-    from reverie.tasks.labels import labels_in_turn
     from reverie.tasks.space import space_of
 
     png(out)
@@ -255,37 +228,22 @@ def directions(
     at_least("--pictures", pictures, 2)
     finite("--reach", reach)
     loaded = load(run, device)
-    spec = data or own_data(loaded, "give --data")
+    spec = data or loaded.own_data("give --data")
     out = writes("directions", run, out, "directions.png", vectors, reads=[spec], force=force)
     space_of(loaded.model, space, "have directions")
-    whole = dataset_like(loaded, spec)
-    if attributes:
-        latents, values = task.attributed(
-            loaded.model, whole.split("train"), attributes, pictures, space, seed, projected
-        )
-        found = task.effects(latents, values)
-    elif how == "sensitive":
-        latents = task.drawn(loaded.model, space, seed=seed, count=1)  # to show the directions from
-        found = task.sensitive(loaded.model, count, space, seed=seed)
-    else:
-        if isinstance(loaded.model, Encodes) and space != "w":
-            latents = torch.from_numpy(_embedding(loaded, whole.split("train")).codes)
-        else:
-            latents = task.drawn(loaded.model, space, seed=seed)
-        found = task.principal(latents, count)
-    steps = torch.linspace(-reach, reach, columns)
-    start = latents[:1]
-    labels = labels_in_turn(loaded.model, None, 1)
-    rows = [task.along(loaded.model, start, vector, steps, space, labels)[0] for vector in found.vectors]
-    save_grid(torch.cat(rows), out, columns)
+    found = task.directions(
+        loaded.model, loaded.open(spec, "train"), attributes, how=how, count=count, pictures=pictures, space=space,
+        reach=reach, columns=columns, seed=seed, progress=projected,
+    )  # fmt: skip
+    names, vectors_of = found.directions.names, found.directions.vectors
+    save_grid(found.pictures.flatten(0, 1), out, columns)
     if vectors is not None:
-        _save_arrays(vectors, {name: vector for name, vector in zip(found.names, found.vectors, strict=True)})
-    say(f"{len(found.names)} directions in {out}")
+        _save_arrays(vectors, {name: vector for name, vector in zip(names, vectors_of, strict=True)})
+    say(f"{len(names)} directions in {out}")
     report(
         {
-            name: {"share": float(share)}
-            | {key: [round(float(v), 4) for v in measure(row)] for key, measure in MEASURED.items()}
-            for name, share, row in zip(found.names, found.strength, rows, strict=True)
+            name: {"share": float(share)} | {key: [round(v, 4) for v in values] for key, values in measured.items()}
+            for name, share, measured in zip(names, found.directions.strength, found.measured, strict=True)
         }
     )
 
@@ -318,15 +276,8 @@ def arithmetic(
     force: Force = False,
 ) -> None:
     """Add and subtract the mean latents of sets of pictures; print what changed of what can be measured."""
-    import torch
-
-    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.data.pictures import save_grid
     from reverie.tasks import arithmetic as task
-    from reverie.tasks.attributes import MEASURED
-    from reverie.tasks.labels import labels_for, labels_in_turn
-    from reverie.tasks.pictures import model_labels
-    from reverie.tasks.project import latents_of
-    from reverie.tasks.reconstruct import in_rows
 
     png(out)
     at_least("--count", count, 1)
@@ -339,72 +290,18 @@ def arithmetic(
             raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)
     loaded = load(run, device)
-    spec = data or own_data(loaded, "give --data")
-    read_too = [spec, to, *(term.name for term in parsed if _exists(term.name))]
+    spec = data or loaded.own_data("give --data")
+    read_too = [spec, to, *(term.name for term in parsed if task.is_place(term.name))]
     out = writes("arithmetic", run, out, "arithmetic.png", reads=read_too, force=force)
-    whole = dataset_like(loaded, spec)
+    whole = loaded.open(spec, "all")
     test = whole.split("test")
-    held_out = test if len(test) else whole.split("all")
-
-    def read(source: Dataset, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64] | None, Tensor]:
-        """Pictures, their labels where the model takes any, and their latents."""
-        images, labels = to_tensor(source.batch(rows)), model_labels(loaded.model, source, rows)
-        return images, labels, latents_of(loaded.model, images, labels, space=space, seed=seed, progress=projected)
-
-    found: list[tuple[int, Tensor]] = []
-    for term in parsed:
-        source, rows = held_out, task.chosen(held_out, term.name, terms, seed)
-        if rows is None:
-            source = _pictures_of(loaded, term.name, held_out)
-            rows = _first(min(terms, len(source)))
-        found.append((term.sign, read(source, rows)[2]))
-    change = task.total(found)  # which asks for enough pictures
-    if to is None:
-        labels = labels_in_turn(loaded.model, None, 1)
-        shown = [task.edited(loaded.model, torch.zeros_like(change)[None], change, strength, space, labels)]
-        figures: dict[str, Any] = {key: float(measure(shown[0])) for key, measure in MEASURED.items()}
-    else:
-        others = dataset_like(loaded, to)
-        images, given, here = read(others, _first(min(count, len(others))))
-        numbers = labels_for(loaded.model, given, len(images))
-        if near:
-            change = task.near(found, here, near)
-        before, after = (task.edited(loaded.model, here, change, size, space, numbers) for size in (0.0, strength))
-        shown = [images, before, after]
-        figures = {
-            key: {"before": float(measure(before).mean()), "after": float(measure(after).mean())}
-            for key, measure in MEASURED.items()
-        }
-    save_grid(in_rows(shown, len(shown[0])), out, len(shown[0]))
+    found = task.arithmetic(
+        loaded, expression, test if len(test) else whole, to, count=count, terms=terms, near=near, strength=strength,
+        space=space, seed=seed, progress=projected,
+    )  # fmt: skip
+    save_grid(found.pictures, out, found.columns)
     say(f"{expression} in {out}")
-    report(
-        {"expression": expression, "pictures_in_terms": [len(part) for _, part in found]}
-        | {"near": near or None, "length": _length(change, near), "strength": strength, "measured": figures}
-    )
-
-
-def _length(change: Tensor, near: int) -> float:
-    """The norm of a change; of a change for each picture, their mean."""
-    return float(change.flatten(1 if near else 0).norm(dim=-1).mean())
-
-
-def _pictures_of(loaded: Run, name: str, known: Dataset) -> Dataset:
-    """The data set that a term names, which is no attribute of the ``known`` one."""
-    from reverie.data.sources import is_built_in
-    from reverie.errors import nearest
-    from reverie.tasks.attributes import attributes_of
-
-    if not (is_built_in(name) or name.startswith("hf:") or _exists(name)):
-        plain = name.partition(":")[0]
-        raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
-    return dataset_like(loaded, name)
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).expanduser().exists()
-    except (OSError, RuntimeError):  # a name too long, the home of an unknown user
-        return False
+    report(found.figures)
 
 
 def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:
@@ -419,16 +316,3 @@ def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:
         for name, value in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, value.numpy(), allow_pickle=False)
-
-
-def _first(count: int) -> NDArray[np.int64]:
-    import numpy as np
-
-    return np.arange(count)
-
-
-def _embedding(loaded: Run, training: Pictures) -> Embedding:
-    from reverie.tasks.embed import embed
-    from reverie.tasks.pictures import some
-
-    return embed(loaded.model, training, indices=some(training, EMBEDDED))

@@ -9,17 +9,14 @@ from cyclopts import Parameter
 
 from reverie.cli.shared import (
     FIGURES,
+    REMEDY,
     Device,
     Force,
     Normal,
     SplitOrNone,
     Whole,
     at_least,
-    dataset_like,
-    held_out,
     load,
-    own_data,
-    pictures_like,
     png,
     report,
     room,
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from reverie.artifact import Run
     from reverie.data import Dataset
+    from reverie.run import Run
 
 command = room("Judge")
 
@@ -85,14 +82,15 @@ def anomaly(
     from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
-    normal = normal or own_data(loaded, "give normal pictures by --normal")
+    normal = normal or loaded.own_data("give normal pictures by --normal")
     names = ["odd.png", "scores.csv", "sheet.html", FIGURES]
     out = writes("anomaly", run, out, "anomaly", reads=[images, normal, background], names=names, force=force)
     beside = None if background is None else _background(loaded, background, device)
     task.score_of(loaded.model, score, beside)
-    pictures = pictures_like(loaded, images, split)
+    pictures = loaded.open(images, split)
     normals = _of_classes(pictures, good) if good else None
-    finder = task.detector(loaded.model, held_out(loaded, normal, pictures), score, rate, beside, seed=seed)
+    known = loaded.held_out(normal, pictures, remedy=REMEDY)
+    finder = task.detector(loaded.model, known, score, rate, beside, seed=seed)
     scores = finder.scores(pictures)
     p_values, odd = finder.p_values(scores), finder.odd(scores)
     figures = finder.figures(scores, normals) | {"normal": normal, "images": images, "seed": seed}
@@ -142,13 +140,13 @@ def classify(
     if sheet:
         png(sheet, "--sheet")
     loaded = load(run, device)
-    normals = normal if reject is None else normal or own_data(loaded, "give normal pictures by --normal")
+    normals = normal if reject is None else normal or loaded.own_data("give normal pictures by --normal")
     out = writes("classify", run, out, "classes.csv", sheet, reads=[images, normals], force=force)
     task.check(loaded.model)
-    pictures = pictures_like(loaded, images, split)
+    pictures = loaded.open(images, split)
     threshold = None
     if reject is not None:
-        known = held_out(loaded, normal, pictures)
+        known = loaded.held_out(normals, pictures, remedy=REMEDY)
         threshold = task.calibrate(loaded.model, known, reject, samples=samples, seed=seed)
     found = task.classify(loaded.model, pictures, samples=samples, seed=seed, reject=threshold)
     found.write_csv(out, pictures.names)
@@ -199,11 +197,11 @@ def transfer(
         at_least("--count", number, 1)
     at_least("--steps", steps, 1)
     loaded = load(run, device)
-    spec = labels or own_data(loaded, "give --labels")
+    spec = labels or loaded.own_data("give --labels")
     names = [task.CONFIG, task.WEIGHTS, FIGURES]
     out = writes("transfer", run, out, "classifier", reads=[spec], names=names, force=force)
     task.check(loaded.model)
-    whole = dataset_like(loaded, spec)
+    whole = loaded.open(spec, "all")
     training, test = whole.split("train"), whole.split("test")
     found = task.curve(loaded.model, training, test, counts=count, how=how, steps=steps, seed=seed)
     for note in whole.found["notes"]:

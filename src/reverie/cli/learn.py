@@ -17,9 +17,7 @@ from reverie.cli.shared import (
     Whole,
     WholeOrNone,
     at_least,
-    dataset_like,
     load,
-    own_data,
     places,
     png,
     report,
@@ -156,29 +154,17 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Measure a run on held-out pictures and print the figures as JSON."""
-    import reverie.evaluation
-    from reverie.engine.device import pick_device
-
     at_least("--samples", samples, 1)
     at_least("--limit", limit, 0)
     at_least("--generated", generated, 6)
     loaded = load(run, device)
-    spec = data or own_data(loaded, "give --data")
+    spec = data or loaded.own_data("give --data")
     if out is not None:
         writes("evaluate", run, out, "", reads=[spec, *places(features)], force=force)
-    whole = dataset_like(loaded, spec)
-    figures = reverie.evaluation.evaluate(
-        loaded.model,
-        whole.split(split),
-        metrics=metrics or None,
-        samples=samples,
-        limit=limit,
+    figures = loaded.evaluate(
+        spec, split, metrics=metrics or None, samples=samples, limit=limit, features=features, generated=generated,
         seed=seed,
-        device=pick_device(device),
-        training=whole.split("train") if split == "test" else None,
-        features=features,
-        generated=generated,
-    )
+    )  # fmt: skip
     report(figures, out)
 
 

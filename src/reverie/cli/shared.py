@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import os
 import sys
@@ -24,9 +25,7 @@ from reverie.config import coerce
 from reverie.errors import ReverieError, printable
 
 if TYPE_CHECKING:
-    from reverie.artifact import Run
-    from reverie.data import Dataset
-    from reverie.tasks.pictures import Pictures
+    from reverie.run import Run
 
 FIGURES = "figures.json"  # in a folder of results
 ROOMS = ("Learn", "Draw", "Explore", "Use", "Judge")  # in the order of --help
@@ -74,6 +73,7 @@ Labels = Annotated[
     tuple[str, ...],
     Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
 ]
+REMEDY = "judge another --split, or give others by --normal"  # where no pictures are left to calibrate on
 Force = Annotated[
     bool, Parameter(negative="", help="Write over files that reverie did not write, and empty folders of its results.")
 ]
@@ -121,18 +121,14 @@ def png_or_animation(out: Path | None, rate: float) -> None:
 
 
 def load(run: str, device: str) -> Run:
-    """The run in a folder, its model on the device."""
-    from reverie.artifact import load as load_run
+    """The run in a folder, its model on the device; how it reads data is then said."""
     from reverie.engine.device import pick_device
+    from reverie.run import load as load_run
+    from reverie.run import log
 
+    log.setLevel(logging.INFO)
+    log.addHandler(SPEAKER)
     return load_run(run, pick_device(device))
-
-
-def own_data(loaded: Run, remedy: str = "put it back there") -> str:
-    """The spec of the data that a run was trained on; where that is gone, one sentence with the remedy."""
-    from reverie.own_data import own
-
-    return own(loaded.path, loaded.config["data"], remedy)
 
 
 def writes(
@@ -186,60 +182,6 @@ def _files_of(spec: str) -> list[Path]:
     return idx_files(path) if os.path.isfile(path) and is_idx(path) else [path]
 
 
-def dataset_like(loaded: Run, spec: str) -> Dataset:
-    """The data set of a spec, its pictures read as those the run was trained on: their size, channels and values."""
-    from reverie.config import configure
-    from reverie.data import DataOptions, open_dataset
-
-    facts = loaded.facts
-    options = dict(loaded.config["settings"]["data"])
-    if not _is_own(loaded, spec):
-        options |= {"limit": 0}
-    options |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
-    try:
-        dataset = open_dataset(spec, configure(DataOptions, options, "data"), scales=facts.scales)
-    except ReverieError:
-        # What said the splits and classes of the run's own files may say nothing of others.
-        plain = options | {"layout": "auto", "classes": "", "labels": "", "split": ""}
-        if _is_own(loaded, spec) or plain == options:
-            raise
-        dataset = open_dataset(spec, configure(DataOptions, plain, "data"), scales=facts.scales)
-    say_once(dataset.said)
-    if dataset.facts.shape != facts.shape:
-        raise ReverieError(
-            f"{spec} has pictures of {dataset.facts.shape} (channels, height, width), "
-            f"the run was trained on {facts.shape}."
-        )
-    if dataset.facts.sides != facts.sides:
-        raise ReverieError(
-            f"{spec} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange them."
-        )
-    return dataset
-
-
-def pictures_like(loaded: Run, spec: str, split: Split | None) -> Dataset:
-    """Pictures to judge: by default those of the run's own data that test it, and all of any other data."""
-    dataset = dataset_like(loaded, spec)
-    return dataset.split(split or ("test" if _is_own(loaded, spec) else "all"))
-
-
-def held_out(loaded: Run, normal: str | None, judged: Dataset) -> Pictures:
-    """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``."""
-    from reverie.own_data import same_place
-    from reverie.tasks.pictures import without
-
-    spec = normal or own_data(loaded, "give normal pictures by --normal")
-    whole = dataset_like(loaded, spec)
-    seen: list[Dataset] = [whole.split("train")] if _is_own(loaded, spec) else []
-    found = without(whole, *seen, *([judged] if same_place(spec, judged.spec) else []))
-    if not len(found):
-        raise ReverieError(
-            f"{spec} holds no pictures to calibrate on that were neither learned from nor are to be judged; judge "
-            "another --split, or give others by --normal."
-        )
-    return found
-
-
 def run_and_pictures(run: str, images: str, split: Split, count: int, device: str) -> tuple[Run, Any, list[str] | None]:
     """A run, the first pictures (n, C, H, W) of a spec, as stored, and their classes where the model takes labels."""
     import numpy as np
@@ -248,20 +190,12 @@ def run_and_pictures(run: str, images: str, split: Split, count: int, device: st
 
     at_least("--count", count, 1)
     loaded = load(run, device)
-    dataset = dataset_like(loaded, images).split(split)
+    dataset = loaded.open(images, split)
     indices = np.arange(min(count, len(dataset)))
     labels = None
     if isinstance(loaded.model, Conditions) and dataset.labels is not None:
         labels = [dataset.facts.classes[i] for i in dataset.labels[indices]]
     return loaded, dataset.batch(indices), labels
-
-
-def _is_own(loaded: Run, spec: str) -> bool:
-    """Whether a spec names the data that a run was trained on, however it is written."""
-    from reverie.own_data import find_own, same_place
-
-    own = find_own(loaded.config["data"])
-    return own is not None and same_place(spec, own)
 
 
 # What is said
@@ -296,6 +230,16 @@ def say_once(sentence: str) -> None:
     if sentence not in _SAID.get():
         _SAID.set(_SAID.get() | {sentence})
         say(sentence)
+
+
+class Speaker(logging.Handler):
+    """Says what the library tells, once in a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say_once(record.getMessage())
+
+
+SPEAKER = Speaker()
 
 
 class Pace:

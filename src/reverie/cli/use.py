@@ -17,10 +17,7 @@ from reverie.cli.shared import (
     Whole,
     WholeOrNone,
     at_least,
-    dataset_like,
     load,
-    own_data,
-    pictures_like,
     places,
     png,
     projected,
@@ -86,7 +83,7 @@ def embed(
         raise ReverieError(f"--out takes a .npz or .parquet file, not {out}.")
     loaded = load(run, device)
     out = writes("embed", run, out, "codes.npz", reads=[images], force=force)
-    found = encode(loaded.model, dataset_like(loaded, images).split(split))
+    found = encode(loaded.model, loaded.open(images, split))
     found.save(out)
     tell(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
 
@@ -178,10 +175,10 @@ def cluster(
     from reverie.tasks.embed import embed as encode
 
     loaded = load(run, device)
-    spec = images or own_data(loaded, "give IMAGES")
+    spec = images or loaded.own_data("give IMAGES")
     names = ["clusters.png", "clusters.csv", FIGURES]
     out = writes("cluster", run, out, "clusters", reads=[spec], names=names, force=force)
-    dataset = pictures_like(loaded, spec, split)
+    dataset = loaded.open(spec, split)
     found = group(encode(loaded.model, dataset), count, how, seed)
     save_grid(contact_sheet(found, dataset, columns, loaded.model), out / "clusters.png", columns)
     rows = zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True)
@@ -219,11 +216,11 @@ def compress(
     from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
-    own = own_data(loaded)
+    own = loaded.own_data("put it back there")
     names = ["compressed.png", "compressed.svg", FIGURES]
     out = writes("compress", run, out, "compressed", reads=[images, own], names=names, force=force)
-    test = pictures_like(loaded, images or own, split)
-    found = measure(loaded.model, dataset_like(loaded, own).split("train"), test, count, seed)
+    test = loaded.open(images or own, split)
+    found = measure(loaded.model, loaded.open(own, "train"), test, count, seed)
     rows = np.arange(min(10, len(test)))
     shown = found.picture(to_tensor(test.batch(rows)), bits, model_labels(loaded.model, test, rows))
     save_grid(shown.pictures, out / "compressed.png", len(rows))
@@ -255,37 +252,26 @@ def neighbours(
     force: Force = False,
 ) -> None:
     """Show drawn or given pictures beside the training pictures nearest to them."""
-    from reverie.data.pictures import save_grid, to_tensor
-    from reverie.tasks.neighbours import neighbours as find
-    from reverie.tasks.pictures import some, without
-    from reverie.tasks.sample import sample as draw_pictures
+    from reverie.data.pictures import save_grid
 
     at_least("--count", count, 1)
     png(out)
     loaded = load(run, device)
-    spec = data or own_data(loaded, "give --data")
+    spec = data or loaded.own_data("give --data")
     out = writes("neighbours", run, out, "neighbours.png", reads=[images, spec, *places(features)], force=force)
-    whole = dataset_like(loaded, spec)
-    training, test = whole.split("train"), whole.split("test")
-    if images is None:
-        pictures = draw_pictures(loaded.model, count, seed=seed)
-    else:
-        given = dataset_like(loaded, images)
-        pictures = to_tensor(given.batch(some(given, count, seed)))
-    found = find(pictures, training, nearest, features)
-    save_grid(found.sheet(pictures, training), out, nearest + 1)
-    say(f"{len(pictures)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
+    found = loaded.neighbours(images, count=count, nearest=nearest, features=features, data=spec, seed=seed)
+    save_grid(found.sheet(), out, nearest + 1)
+    training, distances = found.training, found.found.distances
+    say(f"{len(found.images)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
     figures: dict[str, Any] = {
         "features": features,
         "training_pictures": len(training),
-        "distance": float(found.distances[:, 0].mean()),  # to the nearest, mean over the pictures
-        "distances": found.distances.round(6).tolist(),
-        "nearest": [[training.names[i] for i in row] for row in found.indices],
+        "distance": float(distances[:, 0].mean()),  # to the nearest, mean over the pictures
+        "distances": distances.round(6).tolist(),
+        "nearest": [[training.names[i] for i in row] for row in found.found.indices],
     }
-    new = without(test, training)  # where no pictures were left for tests, training pictures stand in
-    if len(new):  # what distance pictures have that nobody can have learned by heart
-        others = to_tensor(new.batch(some(new, count, seed)))
-        figures["distance_of_held_out"] = float(find(others, training, 1, features).distances.mean())
+    if found.held_out is not None:
+        figures["distance_of_held_out"] = found.held_out
     report(figures)
 
 

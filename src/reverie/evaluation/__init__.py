@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likeliho
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.evaluation.translation import perceptual, referee
 from reverie.tasks.embed import embed
-from reverie.tasks.pictures import Pictures, some
+from reverie.tasks.pictures import Data, Pictures, device_of, pictures_of, some
 
 Figures = dict[str, Any]
 
@@ -123,21 +124,23 @@ METRICS = {
 
 def evaluate(
     model: nn.Module,
-    dataset: Pictures,
+    dataset: Data,
     metrics: Sequence[str] | None = None,
     samples: int = 500,
     limit: int = 0,
     seed: int = 0,
-    device: torch.device | str = "cpu",
-    training: Pictures | None = None,
+    device: torch.device | str | None = None,
+    training: Data = None,
     features: str = "auto",
     generated: int = 10_000,
 ) -> Figures:
     """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
 
+    ``dataset`` and ``training`` are whatever `open_dataset` takes; pairs are opened by `Run.open`, or by that.
     ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit without an extra.
     ``samples`` is the number of importance samples for each picture. ``limit`` measures on that many pictures, drawn by
-    ``seed``; 0 is all. The model is moved to ``device``. Fewer than 6 pictures (generated, or to compare with) have no
+    ``seed``; 0 is all. With ``device`` the model is measured there, and moved back to where
+    it was. Fewer than 6 pictures (generated, or to compare with) have no
     quality as a set; where no metrics are named it is then left out.
 
     ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
@@ -150,6 +153,8 @@ def evaluate(
     """
     generated = min(generated, limit) if limit else generated
     names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))
+    dataset = pictures_of(model, dataset)
+    training = None if training is None else pictures_of(model, training)
     if metrics is None and "quality" in names and min(generated, len(training or dataset)) < LEAST:
         names.remove("quality")  # a handful of pictures has no quality as a set
     for name in names:
@@ -162,11 +167,24 @@ def evaluate(
     if len(dataset) == 0:
         raise ReverieError("There are no pictures to evaluate on.")
     count = min(limit, len(dataset)) if limit else len(dataset)
-    plan = Plan(dataset, some(dataset, count, seed), samples, seed, training, features, generated, device)
-    model.to(device)
-    figures = {name: METRICS[name].measure(model, plan) for name in names}
+    with moved(model, device):
+        plan = Plan(dataset, some(dataset, count, seed), samples, seed, training, features, generated, device_of(model))
+        figures = {name: METRICS[name].measure(model, plan) for name in names}
     protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}
     return {**figures, "protocol": protocol}
+
+
+@contextmanager
+def moved(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
+    """The model on a device (None: where it is), and afterwards back where it was, whatever happens."""
+    before = device_of(model)
+    if device is not None:
+        model.to(device)
+    try:
+        yield
+    finally:
+        if device is not None:
+            model.to(before)
 
 
 def metrics_of(model: object) -> list[str]:

@@ -36,8 +36,8 @@ from reverie.page import page, png
 from reverie.scale import quantised
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import Labels, classes_of
-from reverie.tasks.pictures import Pictures, Read, Subset, device_of, read
-from reverie.tasks.reconstruct import reconstruct
+from reverie.tasks.pictures import Data, Pictures, Read, Subset, device_of, images_and_labels, pictures_of, read
+from reverie.tasks.reconstruct import check, rebuilt
 from reverie.tasks.unable import unable
 
 BATCH = 256
@@ -145,7 +145,7 @@ def _density(model: Reconstructs, given: Given) -> Measure:
     if not _fitted(model.mixture):
         raise ReverieError(
             "The scores 'density' and 'joint' need a mixture fitted on codes, and this "
-            f"{type(model).__name__} has none; fit one with reverie.tasks.fit_mixture."
+            f"{type(model).__name__} has none; fit one with reverie.fit_mixture."
         )
     return lambda part: -_numbers(model.mixture.log_prob(_codes(model, part)))
 
@@ -244,6 +244,15 @@ def score_of(model: object, score: str = "auto", background: object | None = Non
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What a `Detector` says of N pictures."""
+
+    scores: Scores  # (N,), higher for odder
+    p_values: Scores  # (N,) in (0, 1]
+    odd: NDArray[np.bool_]  # (N,)
+
+
+@dataclass(frozen=True)
 class Detector:
     """Scores pictures, and knows what scores normal pictures have; made by `detector`."""
 
@@ -265,11 +274,17 @@ class Detector:
         """Whether a score takes draws of z, ``samples`` for each picture."""
         return SCORES[self.score].capability is Bounds or (self.score == "joint" and _comparable(self.model))
 
-    def scores(self, pictures: Pictures) -> Scores:
+    def judge(self, data: Data) -> Scored:
+        """Scores, p-values and verdicts at once."""
+        scores = self.scores(data)
+        return Scored(scores, self.p_values(scores), self.odd(scores))
+
+    def scores(self, data: Data) -> Scores:
         """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
 
         Where a score is not a number, the picture is as odd as can be: infinity.
         """
+        pictures = pictures_of(self.model, data)
         if pictures.facts.shape != self.shape:
             theirs, mine = ("x".join(map(str, shape)) for shape in (pictures.facts.shape, self.shape))
             raise ReverieError(f"The pictures are {theirs} (channels x height x width), and the detector takes {mine}.")
@@ -311,7 +326,7 @@ class Detector:
 
 def detector(
     model: object,
-    normal: Pictures,
+    normal: Data,
     score: str = "auto",
     rate: float = 0.05,
     background: object | None = None,
@@ -331,6 +346,7 @@ def detector(
     if samples < 1:
         raise ReverieError(f"A bound needs at least 1 sample, not {samples}.")
     name = score_of(model, score, background)
+    normal = pictures_of(model, normal)
     order = np.random.default_rng(derive(seed, "anomaly")).permutation(len(normal))
     learned = len(normal) // 2 if name in ("codes", "joint") else 0
     count = len(normal) - learned
@@ -376,14 +392,16 @@ def aupr(normal: Scores, odd: Scores) -> float:
 # Where
 
 
-def heat_map(model: object, images: Tensor, labels: Labels | None = None) -> Tensor:
+def heat_map(model: object, images: Data, labels: Labels | None = None) -> Tensor:
     """Where pictures (N, C, H, W) in [-1, 1] differ from what ``model`` makes of them: (N, H, W) in [0, 1], on the CPU.
 
     Half the root of the squared error's mean over channels, smoothed by a Gaussian whose sigma is 1/32 of the shorter
     side, one pixel at least. 1 is white in place of black; the scale is the same for all pictures. Raises ReverieError
     for a model that cannot reconstruct.
     """
-    outputs = reconstruct(model, images, labels)
+    coder = check(model)
+    images, labels = images_and_labels(coder, images, labels)
+    outputs = rebuilt(coder, images, labels)
     error = (outputs.clamp(-1, 1) - images.float().cpu()).square().mean(1)
     return (_smooth(error).sqrt() / 2).clamp(0, 1)
 

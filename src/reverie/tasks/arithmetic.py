@@ -2,7 +2,7 @@
 
 A term is a set of pictures; its latent is the mean of theirs, for that of one picture is noisy (their section 6.3.2).
 One change for all pictures needs a latent space in which "smiling" lies in the same direction everywhere. Where it is
-curved (a mouth on a turned head is elsewhere), `near` takes each picture's own: the means of those most like it.
+curved (a mouth on a turned head is elsewhere), `nearby` takes each picture's own: the means of those most like it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverie.errors import ReverieError
-from reverie.tasks.attributes import attribute, attributes_of
-from reverie.tasks.pictures import Pictures, some
+from reverie.data.sources import is_built_in
+from reverie.errors import ReverieError, nearest
+from reverie.tasks.attributes import MEASURED, attribute, attributes_of
+from reverie.tasks.labels import Labels, labels_for, labels_in_turn
+from reverie.tasks.pictures import Data, Pictures, Subset, images_and_labels, model_of, pictures_of, some
+from reverie.tasks.project import Progress, latents_of
+from reverie.tasks.reconstruct import in_rows
 from reverie.tasks.space import Name, space_of
 
 LEAST = 3  # pictures in a term
@@ -32,6 +38,98 @@ class Term:
 
     sign: int  # 1 or -1
     name: str
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What became of a sum of latents."""
+
+    pictures: Tensor  # (rows * columns, C, H, W) in [-1, 1], row by row
+    columns: int  # one for each picture that was changed; above each other the picture, its latent drawn, the change
+    change: Tensor  # (...), or with ``near`` (columns, ...)
+    figures: dict[str, Any]  # for JSON: the terms' sizes, the change's length, and what changed of what can be measured
+
+
+def arithmetic(
+    model: object,
+    expression: str,
+    data: Data,
+    to: Data = None,
+    *,
+    count: int = 8,
+    terms: int = 100,
+    near: int = 0,
+    strength: float = 1.0,
+    space: Name | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Arithmetic:
+    """Add and subtract the mean latents of sets of pictures, as "smile - smile:low + curly/" says.
+
+    A term is an attribute or a class of ``data`` (see `chosen`), or the spec of other pictures; at most ``terms`` of
+    them are coded, or projected. The sum is drawn as it is, or added, ``strength`` times, to the first ``count``
+    pictures of ``to``; then ``near`` takes only so many pictures of each term, those most like the picture that is
+    changed (0: all). ``model`` may be a run, which then opens the data.
+    """
+    if near and to is None:
+        raise ReverieError("The nearest pictures are those near to the pictures that are changed; give these as `to`.")
+    parsed, known = parse(expression), pictures_of(model, data)
+    network = model_of(model)
+
+    def read(source: Pictures) -> tuple[Tensor, Labels | None, Tensor]:
+        """Pictures, their labels where the model takes any, and their latents."""
+        images, labels = images_and_labels(network, source, None)
+        return images, labels, latents_of(network, images, labels, space=space, seed=seed, progress=progress)
+
+    found: list[tuple[int, Tensor]] = []
+    for term in parsed:
+        rows = chosen(known, term.name, terms, seed)
+        source = _named(model, term.name, known) if rows is None else known
+        part = Subset(source, np.arange(min(terms, len(source))) if rows is None else rows)
+        found.append((term.sign, read(part)[2]))
+    change = total(found)  # which asks for enough pictures
+    figures: dict[str, Any]
+    if to is None:
+        labels = labels_in_turn(network, None, 1)
+        shown = [edited(network, torch.zeros_like(change)[None], change, strength, space, labels)]
+        figures = {key: float(measure(shown[0])) for key, measure in MEASURED.items()}
+    else:
+        others = pictures_of(model, to)
+        images, given, here = read(Subset(others, np.arange(min(count, len(others)))))
+        numbers = labels_for(network, given, len(images))
+        if near:
+            change = nearby(found, here, near)
+        before, after = (edited(network, here, change, size, space, numbers) for size in (0.0, strength))
+        shown = [images, before, after]
+        figures = {
+            key: {"before": float(measure(before).mean()), "after": float(measure(after).mean())}
+            for key, measure in MEASURED.items()
+        }
+    told = {
+        "expression": expression,
+        "pictures_in_terms": [len(part) for _, part in found],
+        "near": near or None,
+        "length": float(change.flatten(1 if near else 0).norm(dim=-1).mean()),  # of a change for each picture, the mean
+        "strength": strength,
+        "measured": figures,
+    }
+    return Arithmetic(in_rows(shown, len(shown[0])), len(shown[0]), change, told)
+
+
+def is_place(name: str) -> bool:
+    """Whether a term names something that is there on disk."""
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, RuntimeError):  # a name too long, the home of an unknown user
+        return False
+
+
+def _named(model: object, name: str, known: Pictures) -> Pictures:
+    """The pictures that a term names, which is no attribute of the ``known`` ones."""
+    if not (is_built_in(name) or name.startswith("hf:") or is_place(name)):
+        plain = name.partition(":")[0]
+        raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
+    return pictures_of(model, name)
 
 
 def parse(expression: str) -> list[Term]:
@@ -74,7 +172,7 @@ def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:
     return torch.stack([sign * latents.mean(0) for sign, latents in terms]).sum(0)
 
 
-def near(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Tensor:
+def nearby(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Tensor:
     """For each of ``latents`` (N, ...), the `total` of those ``count`` of each term that are nearest to it: (N, ...).
 
     Distances are in standard deviations of the terms' latents. A term of fewer is taken whole.
@@ -84,12 +182,12 @@ def near(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Te
     deviation = torch.cat([part for _, part in terms]).flatten(1).std(0)
     deviation = deviation.clamp_min(DEAD * float(deviation.max()) + 1e-12)
     here = latents.flatten(1) / deviation
-    nearest = [
+    closest = [
         torch.cdist(here, part.flatten(1) / deviation).topk(min(count, len(part)), largest=False).indices
         for _, part in terms
     ]
     changes = [
-        total([(sign, part[rows[i]]) for (sign, part), rows in zip(terms, nearest, strict=True)])
+        total([(sign, part[rows[i]]) for (sign, part), rows in zip(terms, closest, strict=True)])
         for i in range(len(latents))
     ]
     return torch.stack(changes)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reverie.data.pictures import coloured, to_tensor
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.pictures import Pictures
+from reverie.tasks.pictures import Data, Pictures, pictures_of
 
 AT_ONCE = 1024
 
@@ -71,11 +71,12 @@ def attributes_of(dataset: Pictures) -> list[str]:
     return list(dict.fromkeys([*factors, *_classes(dataset), *MEASURED]))
 
 
-def attribute(dataset: Pictures, name: str, indices: NDArray[np.int64] | None = None) -> Values:
+def attribute(dataset: Data, name: str, indices: NDArray[np.int64] | None = None) -> Values:
     """One attribute of the pictures ``indices`` (default: all) of a set, (N,): of a class 1 where it is, else 0.
 
     Raises ReverieError for a name that is none, and for an attribute that all the pictures share.
     """
+    dataset = pictures_of(None, dataset)
     rows = np.arange(len(dataset)) if indices is None else indices
     factors = getattr(dataset, "factors", None) or {}
     if name in factors:

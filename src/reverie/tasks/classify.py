@@ -29,7 +29,7 @@ from reverie.files import write_table
 from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 from reverie.tasks.labels import classes_of
-from reverie.tasks.pictures import Pictures, device_of
+from reverie.tasks.pictures import Data, Pictures, device_of, images_of, pictures_of
 
 SAMPLES = 50  # draws of z for each picture and class
 
@@ -128,7 +128,7 @@ class Classified:
 
 
 def log_joint(
-    model: object, images: Tensor, samples: int = SAMPLES, seed: int = 0, prior: Weights | None = None
+    model: object, images: Data, samples: int = SAMPLES, seed: int = 0, prior: Weights | None = None
 ) -> Tensor:
     """log p(x|y) + log p(y) of pictures (N, C, H, W) in [-1, 1] for each class: (N, classes) float64, on the CPU.
 
@@ -138,7 +138,7 @@ def log_joint(
     by default. Raises ReverieError for a model without labels or without a bound.
     """
     able, log_prior = _able(model, samples), _log_prior(prior, classes_of(model))
-    device = device_of(model)
+    images, device = images_of(model, images), device_of(model)
     parts = [torch.empty(0, len(log_prior), dtype=torch.float64)]
     rows = max(1, CHUNK // samples)
     for start in range(0, len(images), rows):
@@ -151,7 +151,7 @@ def log_joint(
 
 def classify(
     model: object,
-    pictures: Pictures,
+    pictures: Data,
     *,
     samples: int = SAMPLES,
     prior: Weights | None = None,
@@ -166,6 +166,7 @@ def classify(
     _able(model, samples)
     classes = classes_of(model)
     log_prior = _log_prior(prior, classes)
+    pictures = pictures_of(model, pictures)
     if reject is not None and (reject.samples, reject.seed) != (samples, seed):
         raise ReverieError(
             f"The threshold was calibrated with {reject.samples} samples and seed {reject.seed}; classify with the "
@@ -181,7 +182,7 @@ def classify(
 
 def calibrate(
     model: object,
-    normal: Pictures,
+    normal: Data,
     rate: float = 0.05,
     *,
     samples: int = SAMPLES,
@@ -196,6 +197,7 @@ def calibrate(
     """
     if not 0 < rate < 1:
         raise ReverieError(f"The rate of false refusals must lie between 0 and 1, not {rate:g}.")
+    normal = pictures_of(model, normal)
     rank = allowed(len(normal), rate)
     if rank < 1:
         raise ReverieError(

@@ -32,7 +32,7 @@ from reverie.evaluation.reconstruction import mse, psnr
 from reverie.tasks.codes import decode, latents, rows_of
 from reverie.tasks.embed import embed
 from reverie.tasks.labels import Labels, classes_of, labels_for
-from reverie.tasks.pictures import Pictures, Read, device_of, read, some
+from reverie.tasks.pictures import Data, Pictures, Read, device_of, pictures_of, read, some
 from reverie.tasks.unable import unable
 
 BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
@@ -117,7 +117,7 @@ class Compression:
 
 
 def compress(
-    model: object, training: Pictures, test: Pictures, count: int = 1000, seed: int = 0, batch: int = 256
+    model: object, training: Data, test: Data, count: int = 1000, seed: int = 0, batch: int = 256
 ) -> Compression:
     """How well ``count`` test pictures (all, where there are no more) come back from how many bytes.
 
@@ -131,6 +131,7 @@ def compress(
     """
     if not isinstance(model, Reconstructs):
         raise unable(model, "compress pictures", "encoder with a decoder", Reconstructs)
+    training, test = pictures_of(model, training), pictures_of(model, test)
     if training.facts.shape != test.facts.shape:
         raise ReverieError("Training and test pictures must have the same size and channels.")
     if min(len(training), len(test)) == 0 or count < 1:

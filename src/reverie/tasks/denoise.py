@@ -24,8 +24,9 @@ from reverie.data.formats import deep_values, is_deep
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest
 from reverie.tasks.labels import Labels
+from reverie.tasks.pictures import Data, check_shape, images_of
 from reverie.tasks.project import Observe, Progress, project
-from reverie.tasks.reconstruct import reconstruct
+from reverie.tasks.reconstruct import check, rebuilt
 
 How = Literal["auto", "reconstruct", "project"]
 
@@ -44,24 +45,26 @@ class Damage:
         return self.damaged if self.observe is None else self.observe(self.damaged)
 
 
-def noisy(images: Tensor, sigma: float, seed: int = 0) -> Damage:
+def noisy(images: Data, sigma: float, seed: int = 0) -> Damage:
     """Pictures with Gaussian noise of a standard deviation ``sigma`` where they span 0 to 1, as papers count it.
 
     Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
     """
+    images = images_of(None, images)
     noise = DrawEach(seed, "noise", samples=range(len(images)), device=images.device).normal(*images.shape[1:])
     return as_noisy(images + 2 * sigma * noise, sigma)
 
 
-def as_noisy(images: Tensor, sigma: float) -> Damage:
+def as_noisy(images: Data, sigma: float) -> Damage:
     """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
     if not 0 < sigma <= 10:
         raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
-    return Damage(images, None, 2 * sigma)
+    return Damage(images if isinstance(images, Tensor) else images_of(None, images), None, 2 * sigma)
 
 
-def holed(images: Tensor, hole: Tensor) -> Damage:
+def holed(images: Data, hole: Tensor) -> Damage:
     """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
+    images = images_of(None, images)
     if hole.dtype != torch.bool:
         raise ReverieError(f"A hole says True or False of each pixel, not {str(hole.dtype).partition('.')[2]}.")
     if hole.shape != images.shape[2:]:
@@ -92,8 +95,9 @@ def middle(height: int, width: int) -> Tensor:
     return hole
 
 
-def coarse(images: Tensor, factor: int) -> Damage:
+def coarse(images: Data, factor: int) -> Damage:
     """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
+    images = images_of(None, images)
     if not 2 <= factor <= min(images.shape[2:]):
         raise ReverieError(f"The factor must lie between 2 and the picture's shorter side, not {factor}.")
     height, width = images.shape[2:]
@@ -127,8 +131,9 @@ def restore(
     if how == "reconstruct":
         if damage.observe is not None:
             raise ReverieError("An encoder needs whole pictures; holes and coarse pictures are restored by 'project'.")
-        return reconstruct(model, damage.damaged, labels).clamp(-1, 1)
-    found = project(
-        model, damage.seen, labels, sigma=damage.sigma, observe=damage.observe, seed=seed, progress=progress
-    )
+        return rebuilt(check(model), damage.damaged, labels).clamp(-1, 1)
+    if damage.observe is None:
+        check_shape(model, damage.damaged.shape[1:])
+    observe = damage.observe or (lambda pictures: pictures)  # noise leads beyond the range of whole pictures
+    found = project(model, damage.seen, labels, sigma=damage.sigma, observe=observe, seed=seed, progress=progress)
     return found.pictures

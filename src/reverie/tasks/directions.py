@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,14 +23,18 @@ from torch import Tensor
 
 from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
-from reverie.errors import ReverieError
+from reverie.errors import ReverieError, nearest
 from reverie.tasks.attributes import MEASURED, Values, attribute
+from reverie.tasks.embed import embed
 from reverie.tasks.labels import Labels, classes_of, labels_in_turn
-from reverie.tasks.pictures import Pictures, device_of, model_labels, some
+from reverie.tasks.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, some
 from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.space import BATCH, Name, space_of
 
+How = Literal["principal", "sensitive"]
+
 DRAWS = 2048  # latents
+EMBEDDED = 2000  # pictures whose codes say how codes are spread
 PROBED = 32  # of them, at which the derivative is taken
 SMALL = 0.02  # step of the difference that stands for it, in standard deviations of the latents
 ATTRIBUTES = 64  # at most, in a regression
@@ -42,6 +47,60 @@ class Directions:
     vectors: Tensor  # (k, ...), a latent each; a step of 1 is one standard deviation, or one of the attribute's
     strength: NDArray[np.float64]  # (k,): share of the variance, of the sensitivity, or of the latents explained
     names: list[str]  # (k,)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Directions, and what a step along each of them changes."""
+
+    directions: Directions
+    pictures: Tensor  # (k, columns, C, H, W) in [-1, 1]: a direction a row
+    measured: list[dict[str, list[float]]]  # (k,): what is `MEASURED` on each picture of the row, (columns,)
+
+
+def directions(
+    model: object,
+    data: Data,
+    attributes: Sequence[str] = (),
+    *,
+    how: How = "principal",
+    count: int = 6,
+    pictures: int = 500,
+    space: Name | None = None,
+    reach: float = 3.0,
+    columns: int = 7,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Found:
+    """Directions, and pictures from ``reach`` deviations on one side to as many on the other, ``columns`` of them.
+
+    Those of ``attributes`` are learned from up to ``pictures`` pictures of ``data``, the others being held fixed (see
+    `attributed`, `effects`). Without attributes there are ``count``, found by ``how`` without labels: `principal` of
+    the codes of ``data``, or of drawn latents where there is no encoder, or `sensitive`. ``model`` may be a run, which
+    then opens the data.
+    """
+    network = model_of(model)
+    space_of(network, space, "have directions")
+    if how not in ("principal", "sensitive"):
+        raise ReverieError(f"Directions cannot be found by '{how}'{nearest(how, ('principal', 'sensitive'))}")
+    if attributes:
+        known = pictures_of(model, data)
+        latents, values = attributed(network, known, attributes, pictures, space, seed, progress)
+        found = effects(latents, values)
+    elif how == "sensitive":
+        latents = drawn(network, space, seed=seed, count=1)  # to show the directions from
+        found = sensitive(network, count, space, seed=seed)
+    else:
+        if isinstance(network, Encodes) and space != "w":
+            known = pictures_of(model, data)
+            latents = torch.from_numpy(embed(network, known, indices=some(known, EMBEDDED)).codes)
+        else:
+            latents = drawn(network, space, seed=seed)
+        found = principal(latents, count)
+    steps, labels = torch.linspace(-reach, reach, columns), labels_in_turn(network, None, 1)
+    rows = [along(network, latents[:1], vector, steps, space, labels)[0] for vector in found.vectors]
+    measured = [{key: measure(row).tolist() for key, measure in MEASURED.items()} for row in rows]
+    return Found(found, torch.stack(rows), measured)
 
 
 def principal(latents: Tensor, count: int = 10) -> Directions:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.tasks.pictures import Pictures, read
+from reverie.tasks.pictures import Data, pictures_of, read
 from reverie.tasks.unable import unable
 
 
@@ -88,10 +88,11 @@ class Embedding:
         pq.write_table(pa.table(columns), file)
 
 
-def embed(model: object, dataset: Pictures, batch: int = 256, indices: NDArray[np.int64] | None = None) -> Embedding:
+def embed(model: object, dataset: Data, batch: int = 256, indices: NDArray[np.int64] | None = None) -> Embedding:
     """The codes of the pictures ``indices`` of ``dataset`` (default: all), in that order."""
     if not isinstance(model, Encodes):
         raise unable(model, "embed", "encoder", Encodes)
+    dataset = pictures_of(model, dataset)
     chosen = np.arange(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
         raise ReverieError("There are no pictures to embed.")

@@ -14,21 +14,27 @@ from numpy.typing import NDArray
 from reverie.capabilities import Reconstructs
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
+from reverie.tasks.embed import Embedding, embed
+from reverie.tasks.pictures import Data, model_of, pictures_of, some
+from reverie.tasks.reconstruct import check
 
 MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
 ROUNDS = 40  # of EM from k-means; the likelihood of held-out codes has long stopped to rise
 FLOOR = 1e-6  # variance added to every direction, in units of that dimension's variance
 
 
-def fit_mixture(model: Reconstructs, codes: NDArray[np.float32], components: int = 10, seed: int = 0) -> int:
-    """Fit ``components`` full-covariance Gaussians on codes (N, d) by EM and store them in ``model.mixture``.
+def fit_mixture(model: object, data: Data, components: int = 10, seed: int = 0) -> int:
+    """Fit ``components`` full-covariance Gaussians on codes by EM and store them in the model's ``mixture``.
 
+    ``data`` are pictures, which are embedded, or codes: an `Embedding`, or its array (N, d). ``model`` may be a run,
+    which then opens the pictures.
     Fewer components are fitted where there are fewer than d + 1 codes for each, or fewer distinct codes; how many were
     is returned. Dimensions that never vary get a very narrow density. At most `MOST_CODES` codes are used, drawn by
     ``seed``.
     """
-    codes = np.asarray(codes, np.float64)
-    if codes.ndim != 2 or len(codes) == 0:
+    coder = check(model_of(model))
+    codes = _codes(model, coder, data, seed)
+    if len(codes) == 0:
         raise ReverieError("A mixture needs at least one code.")
     if not np.isfinite(codes).all():
         raise ReverieError("Some codes are not finite numbers, so no mixture can be fitted; the encoder has diverged.")
@@ -38,14 +44,24 @@ def fit_mixture(model: Reconstructs, codes: NDArray[np.float32], components: int
     center, scale = codes.mean(0), codes.std(0)
     scale = np.maximum(scale, max(1e-3 * scale.max(), 1e-6))  # a dead dimension must not be blown up to unit variance
     white = (codes - center) / scale
-    room = len(model.mixture.weights)
+    room = len(coder.mixture.weights)
     distinct = len(np.unique(codes, axis=0))
     count: int = max(1, min(components, room, len(codes) // (codes.shape[1] + 1), distinct))
     weights, means, covariances = _expectation_maximisation(white, count, seed)
     tril = np.linalg.cholesky(covariances) * scale[:, None]
     loaded = [torch.from_numpy(a.astype(np.float32)) for a in (weights, means * scale + center, tril)]
-    model.mixture.load(*loaded)
+    coder.mixture.load(*loaded)
     return count
+
+
+def _codes(model: object, coder: Reconstructs, data: Data, seed: int) -> NDArray[np.float64]:
+    """Of the data (N, d); of pictures no more are embedded than are used."""
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        return np.asarray(data, np.float64)
+    if not isinstance(data, Embedding):
+        pictures = pictures_of(model, data)
+        data = embed(coder, pictures, indices=some(pictures, MOST_CODES, seed))
+    return np.asarray(data.codes, np.float64)
 
 
 def _expectation_maximisation(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels, classes_of, labels_in_turn
-from reverie.tasks.pictures import device_of
+from reverie.tasks.pictures import Pictures, device_of, first, images_and_labels
+from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.space import Name, space_of
 
 How = Literal["lerp", "slerp"]
@@ -69,6 +70,29 @@ def interpolate(
 
         path = walk(through, between, loop, evened if even else join)
         return found.pictures(path, given(len(path)), batch)
+
+
+def ends_of(
+    model: object,
+    pictures: Tensor | Pictures,
+    stops: int,
+    label: int | str | None = None,
+    space: Name = "z",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The latents (stops, ...) of the first ``stops`` pictures, for `interpolate` to go through.
+
+    Each picture is coded as what it is; where that is not known, as of the class ``label``, by default the first.
+    """
+    if len(pictures) < stops:
+        name = getattr(pictures, "spec", "This")
+        raise ReverieError(f"{name} has {len(pictures)} pictures, and the path is to go through {stops}.")
+    shown = first(pictures, stops)
+    unknown = isinstance(shown, Tensor) or shown.labels is None
+    given: Labels | None = [label or 0] * stops if classes_of(model) and unknown else None
+    images, labels = images_and_labels(model, shown, given)
+    return latents_of(model, images, labels, space=space, seed=seed, progress=progress)
 
 
 def evenness(path: Tensor) -> dict[str, float]:

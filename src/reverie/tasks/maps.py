@@ -18,7 +18,7 @@ from reverie.tasks.codes import Codes, decode, latents, rows_of
 from reverie.tasks.embed import Embedding
 from reverie.tasks.labels import Labels, labels_in_turn
 from reverie.tasks.latent_map import latent_map
-from reverie.tasks.pictures import Pictures
+from reverie.tasks.pictures import Data, pictures_of
 
 DRAWN = 2**16  # latents that tell where a prior lies; its mean is then known to 0.4% of its deviation
 MOST_COMPARED = 10_000  # codes that gaps are measured among
@@ -71,13 +71,14 @@ def manifold(
     return decode(model, codes, None if number is None else number.expand(side * side), batch)
 
 
-def thumbnails(embedding: Embedding, dataset: Pictures, side: int = 24, size: int = 32) -> Image.Image:
+def thumbnails(embedding: Embedding, dataset: Data, side: int = 24, size: int = 32) -> Image.Image:
     """Pictures where their codes lie on `latent_map`: an RGB picture of side x side cells of ``size`` pixels.
 
     The map, with one scale for both axes, is cut into cells; each shows the one of its pictures whose code is nearest
     to its middle, so that none covers another, and is white where there is none. Pictures keep their proportions.
     ``dataset`` holds the pictures of ``embedding``, in their order; only those shown are read.
     """
+    dataset = pictures_of(None, dataset)
     if len(dataset) != len(embedding.codes):
         raise ReverieError(f"The embedding is of {len(embedding.codes)} pictures, and there are {len(dataset)}.")
     if side < 1 or size < 1:

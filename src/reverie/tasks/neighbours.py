@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.tasks.pictures import Pictures
+from reverie.tasks.pictures import Data, Pictures, images_of, pictures_of, some, without
 
 BATCH = 256
 
@@ -30,12 +30,49 @@ class Neighbours:
         return torch.cat([images[:, None], found], 1).flatten(0, 1)
 
 
-def neighbours(images: Tensor, dataset: Pictures, k: int = 5, features: str = "pixels") -> Neighbours:
-    """The ``k`` pictures of ``dataset`` nearest to each of (N, C, H, W) in [-1, 1].
+@dataclass(frozen=True)
+class Nearest:
+    """Pictures beside the training pictures nearest to them, and how far what is new is from these."""
+
+    images: Tensor  # (N, C, H, W) in [-1, 1]
+    training: Pictures
+    found: Neighbours  # of the images, in the training pictures
+    held_out: float | None  # the mean distance of held-out pictures to the nearest; None where there are none
+
+    def sheet(self) -> Tensor:
+        """As `Neighbours.sheet`."""
+        return self.found.sheet(self.images, self.training)
+
+
+def nearest_of(
+    images: Tensor,
+    training: Pictures,
+    test: Pictures,
+    nearest: int = 5,
+    features: str = "pixels",
+    count: int = 8,
+    seed: int = 0,
+) -> Nearest:
+    """The training pictures nearest to (N, C, H, W) in [-1, 1], and to ``count`` of ``test``, drawn by ``seed``.
+
+    The latter say what distance pictures have that nobody can have learned by heart.
+    """
+    found = neighbours(images, training, nearest, features)
+    new, distance = without(test, training), None  # where no pictures were left for tests, training pictures stand in
+    if len(new):
+        others = to_tensor(new.batch(some(new, count, seed)))
+        distance = float(neighbours(others, training, 1, features).distances.mean())
+    return Nearest(images, training, found, distance)
+
+
+def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels") -> Neighbours:
+    """The ``k`` pictures of ``dataset`` nearest to each of (N, C, H, W) in [-1, 1], or to other data.
 
     ``features`` names the space: "pixels" is the pictures themselves, whole; any other word is one of
     `reverie.evaluation.features`. Exact; the set is read once, a batch at a time.
     """
+    dataset = pictures_of(None, dataset)
+    images = images_of(dataset.facts, images)
     if not 1 <= k <= len(dataset):
         raise ReverieError(f"The number of neighbours must lie between 1 and {len(dataset)}, not {k}.")
     if features == "pixels":

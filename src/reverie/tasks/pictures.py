@@ -1,22 +1,30 @@
-"""What tasks and evaluation ask of a set of pictures, and how they read it in batches."""
+"""What tasks and evaluation ask of a set of pictures, how it is had from anything, and how they read it in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from reverie.data import DataOptions, open_dataset
 from reverie.data.decode import Pixels
-from reverie.data.pictures import to_tensor
+from reverie.data.identity import digest_of
+from reverie.data.pairs import Pairs
+from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.tasks.labels import classes_of, label_number
+from reverie.tasks.labels import Labels, classes_of, label_number
+
+Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
+
+FARTHEST = 1.5  # that values of pictures in [-1, 1] may reach: a decoder overshoots a little
 
 
 class Pictures(Protocol):
@@ -49,13 +57,37 @@ class Subset:
 
     @property
     def names(self) -> Sequence[str]:
-        return [self.dataset.names[row] for row in self.rows]
+        names = self.dataset.names
+        return [names[row] for row in self.rows]
+
+    @property
+    def digests(self) -> Sequence[str] | None:
+        """What tells each picture by its content; None where the set does not say."""
+        digests = getattr(self.dataset, "digests", None)
+        return None if digests is None else [digests[row] for row in self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.dataset.batch(self.rows[indices])
+
+
+class Held:
+    """Pictures (N, C, H, W) in [-1, 1] as a set, without labels; their names are their numbers."""
+
+    def __init__(self, images: Tensor, facts: Facts) -> None:
+        channels, height, width = images.shape[1:]
+        self.facts = replace(facts, channels=channels, height=height, width=width)
+        self.labels: NDArray[np.int64] | None = None
+        self.names = [str(number) for number in range(len(images))]
+        self._unit = ((images.detach().cpu().float() + 1) / 2).clamp(0, 1).numpy()
+
+    def __len__(self) -> int:
+        return len(self._unit)
+
+    def batch(self, indices: NDArray[np.int64]) -> Pixels:
+        return self._unit[indices]
 
 
 def without(dataset: Pictures, *others: Pictures) -> Subset:
@@ -65,6 +97,106 @@ def without(dataset: Pictures, *others: Pictures) -> Subset:
     return Subset(dataset, np.array(rows, np.int64))
 
 
+@runtime_checkable
+class Opens(Protocol):
+    """A model together with how its data is read, as a `reverie.Run` is."""
+
+    @property
+    def model(self) -> object: ...
+
+    def open(self, data: Data, split: Any) -> Pictures:
+        """Data, read as what the model has learned from."""
+
+
+def is_pictures(data: Data) -> TypeGuard[Pictures]:
+    """Whether this is a set of pictures already."""
+    return isinstance(getattr(data, "facts", None), Facts) and callable(getattr(data, "batch", None))
+
+
+def model_of(model: object) -> object:
+    """The model itself, where a run that holds one may be given."""
+    return model.model if isinstance(model, Opens) else model
+
+
+def pictures_of(model: object, data: Data) -> Pictures:
+    """``data`` as a set of pictures that ``model`` takes: as it is where it is one, else opened.
+
+    It is brought to the size and the channels that the model takes; a run given in place of its model opens it as the
+    run's own data was read, and in place of a model `Facts` say the shape. Without either, pictures stay what they are.
+    """
+    if is_pictures(data):
+        return data
+    if isinstance(model, Opens):
+        return model.open(data, "all")
+    facts = model if isinstance(model, Facts) else model.facts if isinstance(model, Model) else None
+    if facts is None:
+        return open_dataset(cast(Any, data))
+    if facts.sides:
+        raise ReverieError(
+            f"{type(model).__name__} learns pairs; open them by Run.open, or by open_dataset with data.pair."
+        )
+    options = DataOptions(size=f"{facts.height}x{facts.width}", channels=str(facts.channels))
+    return open_dataset(cast(Any, data), options, scales=facts.scales)
+
+
+def side_of(facts: Facts, data: Data, direction: str) -> Tensor:
+    """Pictures (N, C, H, W) in [-1, 1] of the side that a direction ("ab", "ba") leads from, at their own size.
+
+    Of pairs it is their side; other data is single pictures.
+    """
+    if isinstance(data, Tensor) and data.is_floating_point():
+        return in_range(data)
+    if isinstance(data, Pairs):
+        return all_of(data.side(direction[0]))
+    if is_pictures(data):
+        return all_of(data)
+    number = "ab".index(direction[0])
+    options = DataOptions(channels=str(facts.sides[number]))
+    return all_of(open_dataset(cast(Any, data), options, scales=facts.scales[number : number + 1]))
+
+
+def images_of(model: object, data: Data) -> Tensor:
+    """``data`` as a tensor of pictures (N, C, H, W) in [-1, 1]; arguments as for `pictures_of`.
+
+    A torch tensor of floats is that already, as `sample` gives it; ReverieError where it lies beyond. Everything else
+    (uint8 too) is opened, and read whole.
+    """
+    return images_and_labels(model, data, None)[0]
+
+
+def images_and_labels(model: object, data: Data, labels: Labels | None) -> tuple[Tensor, Labels | None]:
+    """As `images_of`, with the labels given, or else those of the data where the model takes any."""
+    if isinstance(data, Tensor) and data.is_floating_point():
+        return in_range(data), labels
+    dataset = pictures_of(model, data)
+    return all_of(dataset), model_labels(model_of(model), dataset) if labels is None else labels
+
+
+def all_of(dataset: Pictures) -> Tensor:
+    """All pictures of a set, (N, C, H, W) in [-1, 1]."""
+    return to_tensor(dataset.batch(np.arange(len(dataset))))
+
+
+def in_range(images: Tensor) -> Tensor:
+    """Pictures that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
+    low, high = (float(end) for end in images.aminmax()) if images.numel() else (0.0, 0.0)
+    if not -FARTHEST <= low <= high <= FARTHEST:
+        raise ReverieError(
+            f"A tensor of floats holds pictures in [-1, 1], and this one reaches from {low:.4g} to {high:.4g}; bring "
+            "it there, or give bytes as uint8."
+        )
+    return images.float()
+
+
+def looks_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
+    """What tells each picture (N,) of a set by its pixels, at 8 bits, wherever it was read from."""
+    looks = []
+    for start in range(0, len(dataset), batch):
+        pixels = dataset.batch(np.arange(start, min(start + batch, len(dataset))))
+        looks += [digest_of(picture.tobytes()) for picture in to_uint8(to_tensor(pixels))]
+    return looks
+
+
 def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
 
@@ -72,6 +204,19 @@ def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
     """
     drawn = np.random.default_rng(derive(seed, "some")).permutation(len(dataset))[:count]
     return np.sort(drawn)
+
+
+def first(pictures: Tensor | Pictures, count: int) -> Tensor | Pictures:
+    """The first ``count`` of pictures, or all where there are no more."""
+    if isinstance(pictures, Tensor):
+        return pictures[:count]
+    return Subset(pictures, np.arange(min(count, len(pictures))))
+
+
+def few(pictures: Tensor | Pictures, count: int, seed: int = 0) -> Tensor | Pictures:
+    """``count`` of pictures, drawn by ``seed`` as `some` draws them."""
+    rows = some(pictures, count, seed)
+    return pictures[torch.from_numpy(rows)] if isinstance(pictures, Tensor) else Subset(pictures, rows)
 
 
 @dataclass(frozen=True)
@@ -85,7 +230,7 @@ class Read:
 
 def device_of(model: object) -> torch.device:
     """The device that a model's weights are on."""
-    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    first = next(chain(model.parameters(), model.buffers()), None) if isinstance(model, nn.Module) else None
     return torch.device("cpu") if first is None else first.device
 
 

@@ -9,17 +9,28 @@ from torch import Tensor
 
 from reverie.capabilities import Reconstructs
 from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import check_shape, device_of
+from reverie.tasks.pictures import Data, check_shape, device_of, images_and_labels
 from reverie.tasks.unable import unable
 
 
-def reconstruct(model: object, images: Tensor, labels: Labels | None = None, batch: int = 256) -> Tensor:
-    """What ``model`` makes of ``images`` (N, C, H, W) in [-1, 1]: the same shape and range, on the CPU.
+def reconstruct(model: object, images: Data, labels: Labels | None = None, batch: int = 256) -> Tensor:
+    """What ``model`` makes of ``images`` (N, C, H, W) in [-1, 1], or of other data: the same shape, on the CPU.
 
-    A conditional model needs the class of each picture, by name or number.
+    A conditional model needs the class of each picture, by name or number; by default the data's own.
     """
+    coder = check(model)
+    return rebuilt(coder, *images_and_labels(coder, images, labels), batch)
+
+
+def check(model: object) -> Reconstructs:
+    """The model, if it can reconstruct; ReverieError names those that can."""
     if not isinstance(model, Reconstructs):
         raise unable(model, "reconstruct", "encoder with a decoder", Reconstructs)
+    return model
+
+
+def rebuilt(model: Reconstructs, images: Tensor, labels: Labels | None = None, batch: int = 256) -> Tensor:
+    """`reconstruct` of a tensor that may lie beyond [-1, 1], as noisy pictures do."""
     check_shape(model, images.shape[1:])
     device = device_of(model)
     numbers = labels_for(model, labels, len(images))

@@ -35,7 +35,7 @@ from reverie.files import encodable, replacing, savable, unreadable
 from reverie.registry import able
 from reverie.tasks.fit import fit
 from reverie.tasks.labels import classes_of, label_number
-from reverie.tasks.pictures import Pictures, device_of
+from reverie.tasks.pictures import Data, Pictures, device_of, pictures_of
 
 How = Literal["frozen", "tuned", "scratch"]
 HOW = ("frozen", "tuned", "scratch")
@@ -94,8 +94,8 @@ class Transfer:
 
 def transfer(
     model: object,
-    training: Pictures,
-    test: Pictures,
+    training: Data,
+    test: Data,
     *,
     labels: int = 100,
     how: How = "frozen",
@@ -109,6 +109,8 @@ def transfer(
     Classes of the two sets are matched by name. Raises ReverieError for a model without an encoder, one whose encoder
     is told the class, sets without labels, and fewer labels than classes.
     """
+    check(model)
+    training, test = pictures_of(model, training), pictures_of(model, test)
     body = _encoder(model, training.facts.shape)
     if how not in HOW:
         raise ReverieError(f"A classifier cannot be made '{how}'{nearest(how, HOW)}")
@@ -148,8 +150,8 @@ def check(model: object) -> None:
 
 def curve(
     model: object,
-    training: Pictures,
-    test: Pictures,
+    training: Data,
+    test: Data,
     *,
     counts: Sequence[int] = COUNTS,
     how: How = "frozen",
@@ -157,6 +159,8 @@ def curve(
     seed: int = 0,
 ) -> list[Transfer]:
     """`transfer` with each number of labels, in the order given: what a further label is worth."""
+    check(model)
+    training, test = pictures_of(model, training), pictures_of(model, test)  # once
     return [transfer(model, training, test, labels=count, how=how, steps=steps, seed=seed) for count in counts]
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.files import Unwritten, check_folder, replacing
 from reverie.networks.norm import InstanceNorm, Moments
-from reverie.tasks.pictures import device_of
+from reverie.tasks.pictures import Data, device_of, side_of
 from reverie.tasks.unable import unable
 
 OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
@@ -34,7 +34,7 @@ STANDARD = Path("-")  # standard input or output, where a file is named
 
 def translate(
     model: object,
-    images: Tensor,
+    images: Data,
     direction: str = "ab",
     *,
     noise: int | None = None,
@@ -44,6 +44,8 @@ def translate(
     passes: int | None = None,
 ) -> Tensor:
     """``images`` (N, C, H, W) in [-1, 1] of one side as pictures (N, C', H, W) of the other, on the CPU.
+
+    Other data is read at its own size; of pairs it is the side that ``direction`` leads from.
 
     ``noise`` keeps the dropout of a model that learned with it on: picture i is then a function of (noise, i), and
     depends neither on ``batch`` nor on tiles. None is the model without noise.
@@ -68,6 +70,7 @@ def translate(
     """
     translator, before, after = _asked(model, direction, noise)
     overlap = OVERLAP if overlap is None else overlap
+    images = side_of(cast(Model, translator).facts, images, direction)
     if images.ndim != 4 or images.shape[1] != before or 0 in images.shape[2:]:
         shape = " x ".join(map(str, images.shape))
         raise ReverieError(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from reverie import artifact, own_data, run_folder
-from reverie.artifact import Run
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.engine.budget import Plan
@@ -21,6 +20,7 @@ from reverie.engine.loop import Diverged
 from reverie.engine.phase import Model
 from reverie.errors import Interrupted, ReverieError
 from reverie.files import check_folder
+from reverie.run import Run, load
 from reverie.training.callbacks import Checkpoints, Folder, Mixture, Previews, Quality, Recording, Report
 from reverie.training.callbacks.folder import config_of
 from reverie.training.callbacks.quality import check as check_quality
@@ -131,7 +131,7 @@ def _run(
         recording.event(trainer.step, finished=True)
     if not world.first:
         return Run(folder, name, weights, weights.facts, config_of(trainer, name))
-    return artifact.load(folder, device)
+    return load(folder, device)
 
 
 def spec_of(data: Any) -> str:

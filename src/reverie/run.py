@@ -1,0 +1,501 @@
+"""`Run`: a trained model together with what it knows of its data, and what can be done with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverie import own_data
+from reverie.artifact import Loaded
+from reverie.artifact import load as load_artifact
+from reverie.capabilities import Encodes, Reconstructs
+from reverie.config import configure
+from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data.dataset import Split
+from reverie.errors import ReverieError
+from reverie.tasks.labels import Labels
+from reverie.tasks.pictures import (
+    Data,
+    Pictures,
+    Subset,
+    device_of,
+    images_and_labels,
+    in_range,
+    is_pictures,
+    looks_of,
+    some,
+)
+
+if TYPE_CHECKING:
+    from reverie.evaluation import Figures
+    from reverie.tasks.anomaly import Detector, Scored
+    from reverie.tasks.classify import Classified
+    from reverie.tasks.embed import Embedding
+    from reverie.tasks.interpolate import How
+    from reverie.tasks.neighbours import Nearest
+    from reverie.tasks.project import Progress, Projection
+    from reverie.tasks.sample import Prior
+    from reverie.tasks.space import Name
+    from reverie.tasks.traverse import Traversal
+
+OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
+MEMORY = "memory:"  # begins the spec of what was never a file
+
+log = logging.getLogger("reverie")  # hears, in one line, how each source was read
+
+
+def load(path: str | Path, device: str | torch.device = "cpu", *, model: Any = None) -> Run:
+    """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
+
+    ``model`` is one of your own, for a run that was trained with it. Raises ReverieError in one sentence for whatever
+    is wrong.
+    """
+    given: dict[str, Any] = {} if model is None else {"model": model}
+    return Run(**vars(load_artifact(path, device, **given)))
+
+
+class Run(Loaded):
+    """What people hold of a trained model: ``path``, ``name``, ``model``, ``facts``, ``config``, and tasks as methods.
+
+    Where a method takes pictures ``x``, these are whatever `open` takes (a spec, a folder, an array, a list of PIL
+    pictures, a data set), with its options; or a torch tensor of floats (N, C, H, W) in [-1, 1], as `sample` gives. A
+    tensor of floats that lies wholly in [0, 1] could be either, and is refused unless ``range="0-1"`` or
+    ``range="-1-1"`` says what is black and what is white.
+    """
+
+    # Data
+
+    def open(self, data: Data = None, split: Split | None = None, **options: Any) -> Dataset:
+        """Pictures in the shape, channels, values and depth that the run knows; by default its own data.
+
+        ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
+        ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
+        A reverie `Dataset` is taken as it is. Raises ReverieError where the data cannot be read so, and where the run's
+        own is gone or was in memory.
+        """
+        given = self.own_data() if data is None else data
+        dataset = self._whole(given, options)
+        if split is None and isinstance(given, Dataset):
+            return dataset
+        return dataset.split(split or ("test" if self.is_own(given) else "all"))
+
+    def own_data(self, remedy: str = "give the data") -> str:
+        """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
+        return own_data.own(self.path, self.config["data"], remedy)
+
+    def is_own(self, data: Data) -> bool:
+        """Whether data lies where the run's own does, however that is written."""
+        own, spec = own_data.find_own(self.config["data"]), spec_of(data)
+        return own is not None and bool(spec) and own_data.same_place(spec, own)
+
+    def held_out(
+        self,
+        normal: Data = None,
+        judged: Data = None,
+        *,
+        remedy: str = "judge other pictures, or give others as normal ones",
+    ) -> Subset:
+        """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``.
+
+        They are taken from ``normal``, by default the run's own data. Files are told by their names where both lie in
+        one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
+        the remedy, where nothing is left.
+        """
+        given = self.own_data("give normal pictures") if normal is None else normal
+        whole: Any = given if is_pictures(given) else self._whole(given, {})  # a `Dataset`, unless it was given
+        names, digests, looks = set[str](), set(own_data.learned_digests(self.path)), set[bytes]()
+        in_memory = not isinstance(given, str | Path)
+        if self.is_own(given):
+            own = self.open(self.own_data(), "train") if in_memory else whole.split("train")
+            names.update(own.names)
+        elif in_memory and own_data.find_own(self.config["data"]) is not None:
+            looks.update(looks_of(self.open(self.own_data(), "train")))
+        if judged is not None:
+            others = judged if is_pictures(judged) else self._whole(judged, {})
+            place, other = spec_of(whole), spec_of(others)
+            if place and other and own_data.same_place(place, other):
+                names.update(others.names)
+            elif in_memory or not other:
+                looks.update(looks_of(others))
+        out = np.array([name in names for name in whole.names], bool)
+        if digests and (known := getattr(whole, "digests", None)) is not None:
+            out |= [digest in digests for digest in known]
+        if looks:
+            out |= [look in looks for look in looks_of(whole)]
+        if out.all():
+            raise ReverieError(
+                f"{spec_of(whole) or 'The data'} holds no pictures to calibrate on that were neither learned from nor "
+                f"are to be judged; {remedy}."
+            )
+        return Subset(whole, np.flatnonzero(~out))
+
+    def _whole(self, data: Data, options: dict[str, Any]) -> Dataset:
+        """All of a source, in the shape of the run's pictures."""
+        dataset = data if isinstance(data, Dataset) and not options else self._read(data, options)
+        facts, name = self.facts, spec_of(data) or dataset.spec
+        if dataset.facts.shape != facts.shape:
+            raise ReverieError(
+                f"{name} has pictures of {dataset.facts.shape} (channels, height, width), "
+                f"the run was trained on {facts.shape}."
+            )
+        if dataset.facts.sides != facts.sides:
+            raise ReverieError(
+                f"{name} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange "
+                "them."
+            )
+        return dataset
+
+    def _read(self, data: Data, given: dict[str, Any]) -> Dataset:
+        facts, own = self.facts, self.is_own(data)
+        known = dict(self.config["settings"]["data"])
+        if not own:
+            known |= {"limit": 0}
+        known |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
+        # What the caller says of values is over the scale of the run's own files.
+        scales = None if given.keys() & {"range", "depth"} else facts.scales
+        options = configure(DataOptions, known | given, "data")
+        source = cast(Any, str(data) if isinstance(data, Path) else data)
+        try:
+            dataset = open_dataset(source, options, scales=scales)
+        except ReverieError:
+            # What said the splits and classes of the run's own files may say nothing of others.
+            plain = configure(DataOptions, {k: v for k, v in known.items() if k not in OWN_FILES} | given, "data")
+            if own or plain == options:
+                raise
+            dataset = open_dataset(source, plain, scales=scales)
+        log.info(dataset.said)
+        return dataset
+
+    def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
+        """What a method was given: a tensor in [-1, 1], or a set of pictures."""
+        if isinstance(x, Tensor) and x.is_floating_point() and options.get("range") in (None, "-1-1"):
+            if "range" not in options and x.numel() and float(x.min()) >= 0 and float(x.max()) <= 1:
+                raise ReverieError(
+                    "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
+                    'range="0-1" or range="-1-1".'
+                )
+            return in_range(x)
+        return x if is_pictures(x) and not options else self.open(x, **options)
+
+    def _given(self, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:
+        """Pictures (N, C, H, W) in [-1, 1], and their labels where the model takes any."""
+        return images_and_labels(self.model, self._pictures(x, options), labels)
+
+    # Place
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+    def to(self, device: str | torch.device) -> Run:
+        """Move the model there; the run itself, for chaining."""
+        self.model.to(device)
+        return self
+
+    @property
+    def report(self) -> Path:
+        """Where report.html lies once training has ended."""
+        return self.path / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """Where the model card lies once training has ended."""
+        return self.path / "README.md"
+
+    # Drawing
+
+    def sample(
+        self,
+        count: int = 16,
+        *,
+        seed: int = 0,
+        labels: Labels | None = None,
+        prior: Prior = "model",
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """``count`` new pictures (count, C, H, W) in [-1, 1], on the CPU; see `reverie.sample`."""
+        from reverie.tasks.sample import sample
+
+        return sample(self.model, count, seed, labels, prior, truncation=truncation)
+
+    def interpolate(
+        self,
+        x: Data = None,
+        *,
+        stops: int = 5,
+        between: int = 9,
+        space: Name = "z",
+        how: How | None = None,
+        loop: bool = False,
+        even: bool = False,
+        label: int | str | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Pictures (N, C, H, W) in [-1, 1] along a path through the first ``stops`` of ``x``, or of what is drawn.
+
+        ``label`` is the class on the way, of a model that takes one; see `reverie.interpolate`.
+        """
+        from reverie.tasks.interpolate import ends_of, interpolate
+
+        ends = None
+        if x is not None:
+            ends = ends_of(self.model, self._pictures(x, options), stops, label, space, seed, progress)
+        labels = None if label is None else (label,)
+        return interpolate(
+            self.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
+        )
+
+    def traverse(
+        self,
+        x: Data = None,
+        *,
+        rows: int = 10,
+        columns: int = 9,
+        reach: float = 2.5,
+        label: int | str | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Traversal:
+        """One latent dimension a row, varied about the first picture of ``x``: by default the first test picture.
+
+        How far codes spread is read off the run's own training pictures. A model without an encoder starts from what
+        it draws by ``seed``, and takes no ``x``; see `reverie.traverse` and `reverie.traverse_drawn`.
+        """
+        from reverie.tasks.pictures import first
+        from reverie.tasks.traverse import traverse, traverse_drawn
+
+        if not isinstance(self.model, Reconstructs):
+            if x is not None:
+                raise ReverieError(
+                    f"{type(self.model).__name__} has no encoder, so it starts from no given picture; leave "
+                    f"{spec_of(x) or 'the pictures'} out."
+                )
+            return traverse_drawn(self.model, rows, columns, reach, label, seed)
+        given = self.open() if x is None else self._pictures(x, options)
+        embedding = self.spread()
+        image, labels = images_and_labels(self.model, first(given, 1), None if label is None else [label])
+        return traverse(self.model, image[0], embedding, rows, columns, reach, labels)
+
+    # Using
+
+    def encode(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
+        """The codes (N, latent) of pictures, on the CPU, by the model's encoder; `project` serves models without one.
+
+        ``labels`` are the classes of the pictures, for a model that takes them; by default those of the data.
+        """
+        from reverie.tasks.embed import embed
+        from reverie.tasks.project import latents_of
+        from reverie.tasks.unable import unable
+
+        if not isinstance(self.model, Encodes):
+            raise unable(self.model, "embed", "encoder", Encodes)
+        given = self._pictures(x, options)
+        if isinstance(given, Tensor) or labels is not None:
+            return latents_of(self.model, *images_and_labels(self.model, given, labels)).flatten(1)
+        return torch.from_numpy(embed(self.model, given).codes)
+
+    def embed(self, x: Data = None, **options: Any) -> Embedding:
+        """Codes with the names and labels of their pictures, by default of the run's own test pictures."""
+        from reverie.tasks.embed import embed
+
+        return embed(self.model, self.open(**options) if x is None else self._set(x, options))
+
+    def spread(self) -> Embedding:
+        """Codes of some of the run's own training pictures, which say where its latent space is in use."""
+        from reverie.tasks.directions import EMBEDDED
+        from reverie.tasks.embed import embed
+
+        training = self.open(self.own_data(), "train")
+        return embed(self.model, training, indices=some(training, EMBEDDED))
+
+    def reconstruct(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
+        """What the model makes of pictures: (N, C, H, W) in [-1, 1], on the CPU."""
+        from reverie.tasks.reconstruct import reconstruct
+
+        return reconstruct(self.model, *self._given(x, labels, options))
+
+    def project(
+        self,
+        x: Data,
+        labels: Labels | None = None,
+        *,
+        space: Name | None = None,
+        steps: int = 400,
+        starts: int = 4,
+        sigma: float = 0.1,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Projection:
+        """The latents of pictures by search, for any model that draws; see `reverie.project`."""
+        from reverie.tasks.project import project
+
+        images, numbers = self._given(x, labels, options)
+        return project(
+            self.model, images, numbers, space=space, steps=steps, starts=starts, sigma=sigma, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+
+    def translate(self, x: Data, direction: str = "ab", *, tile: int = 0, noise: int | None = None) -> Tensor:
+        """Pictures of one side as pictures (N, C', H, W) of the other, at their own size; see `reverie.translate`.
+
+        ``x`` are single pictures of the side that ``direction`` ("ab", "ba") leads from, or pairs as `open` gives them.
+        """
+        from reverie.tasks.translate import translate
+
+        return translate(self.model, x, direction, tile=tile, noise=noise)
+
+    def neighbours(
+        self,
+        x: Data = None,
+        *,
+        count: int = 8,
+        nearest: int = 5,
+        features: str = "pixels",
+        data: Data = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Nearest:
+        """Pictures beside the training pictures nearest to them: has the model learned, or learned by heart?
+
+        ``count`` pictures of ``x``, by default drawn ones, are compared with the training pictures of ``data``, by
+        default the run's own.
+        """
+        from reverie.tasks.neighbours import nearest_of
+        from reverie.tasks.pictures import few
+
+        whole = self._whole(self.own_data() if data is None else data, {})
+        if x is None:
+            images = self.sample(count, seed=seed)
+        else:
+            images = images_and_labels(None, few(self._pictures(x, options), count, seed), None)[0]
+        return nearest_of(images, whole.split("train"), whole.split("test"), nearest, features, count, seed)
+
+    # Judging
+
+    def score(
+        self,
+        x: Data = None,
+        score: str = "auto",
+        rate: float = 0.05,
+        *,
+        normal: Data = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Scored:
+        """How odd pictures are, by default the run's own test pictures: scores, p-values, and which are called odd.
+
+        The detector is calibrated on `held_out` pictures, so that at most ``rate`` of new normal ones are called odd;
+        see `reverie.detector`.
+        """
+        pictures = self.open(**options) if x is None else self._set(x, options)
+        return self.detector(score, rate, normal=normal, judged=pictures, seed=seed).judge(pictures)
+
+    def detector(
+        self, score: str = "auto", rate: float = 0.05, *, normal: Data = None, judged: Data = None, seed: int = 0
+    ) -> Detector:
+        """A detector of odd pictures, calibrated on `held_out` ones; for the same pictures and arguments made once."""
+        from reverie.tasks.anomaly import detector, score_of
+
+        name = score_of(self.model, score)
+        held_out = self.held_out(normal, judged)
+        content = getattr(held_out.dataset, "fingerprint", id(held_out.dataset))
+        key = (name, rate, seed, content, held_out.rows.tobytes())
+        if key not in self._detectors:
+            self._detectors[key] = detector(self.model, held_out, name, rate, seed=seed)
+        return self._detectors[key]
+
+    @cached_property
+    def _detectors(self) -> dict[object, Detector]:
+        return {}
+
+    def classify(
+        self,
+        x: Data = None,
+        *,
+        reject: float | None = None,
+        normal: Data = None,
+        samples: int = 50,
+        seed: int = 0,
+        **options: Any,
+    ) -> Classified:
+        """The probability of each class for every picture, by default the run's own test pictures, by Bayes' rule.
+
+        ``reject`` refuses what is of none of the classes, and at most that share of `held_out` pictures; see
+        `reverie.classify`.
+        """
+        from reverie.tasks import classify as task
+
+        task.check(self.model)
+        pictures = self.open(**options) if x is None else self._set(x, options)
+        threshold = None
+        if reject is not None:
+            known = self.held_out(normal, pictures)
+            threshold = task.calibrate(self.model, known, reject, samples=samples, seed=seed)
+        return task.classify(self.model, pictures, samples=samples, seed=seed, reject=threshold)
+
+    def evaluate(
+        self,
+        data: Data = None,
+        split: Split = "test",
+        *,
+        metrics: Sequence[str] | None = None,
+        samples: int = 500,
+        limit: int = 0,
+        features: str = "auto",
+        generated: int = 10_000,
+        seed: int = 0,
+        **options: Any,
+    ) -> Figures:
+        """Figures for JSON, measured on a split of data, by default the run's own; see `reverie.evaluate`.
+
+        New pictures are compared with the training pictures of the data where ``split`` is "test". A reverie `Dataset`
+        is measured on as it is.
+        """
+        from reverie.evaluation import evaluate
+
+        training: Pictures | None = None
+        if is_pictures(data):
+            dataset: Pictures = data
+        else:
+            whole = self._whole(self.own_data() if data is None else data, options)
+            dataset, training = whole.split(split), whole.split("train") if split == "test" else None
+        return evaluate(
+            self.model, dataset, metrics, samples, limit, seed,
+            training=training, features=features, generated=generated,
+        )  # fmt: skip
+
+    def _set(self, x: Data, options: dict[str, Any]) -> Pictures:
+        """What a method was given, as a set of pictures."""
+        from reverie.tasks.pictures import Held
+
+        given = self._pictures(x, options)
+        return Held(given, self.facts) if isinstance(given, Tensor) else given
+
+    # Showing
+
+    def __repr__(self) -> str:
+        from reverie.notebook import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from reverie.notebook import html
+
+        return html(self)
+
+
+def spec_of(data: Data) -> str:
+    """The spec that tells where data lies; "" of what is only in memory."""
+    spec = data.spec if isinstance(data, Dataset) else data
+    return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
