@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.engine.budget import Plan
+    from reverie.engine.phase import Batch, Defaults, Facts, Model, OptimizerSpec, Phase
     from reverie.evaluation import evaluate
+    from reverie.models.autoencoder import Autoencoder
+    from reverie.models.cyclegan import CycleGAN
+    from reverie.models.dcgan import CGAN, DCGAN
+    from reverie.models.gan import GAN
+    from reverie.models.pix2pix import Pix2Pix
+    from reverie.models.progan import ProGAN
+    from reverie.models.r3gan import R3GAN
+    from reverie.models.stylegan import StyleGAN
+    from reverie.models.vae import CVAE, VAE
+    from reverie.models.vaegan import VAEGAN
     from reverie.registry import register_model
     from reverie.run import Run, load
     from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
@@ -54,6 +65,12 @@ _WHERE = {
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
+    "Batch": "engine.phase", "Defaults": "engine.phase", "Facts": "engine.phase", "Model": "engine.phase",
+    "OptimizerSpec": "engine.phase", "Phase": "engine.phase",
+    "Autoencoder": "models.autoencoder", "CVAE": "models.vae", "VAE": "models.vae", "VAEGAN": "models.vaegan",
+    "CGAN": "models.dcgan", "DCGAN": "models.dcgan", "GAN": "models.gan", "ProGAN": "models.progan",
+    "R3GAN": "models.r3gan", "StyleGAN": "models.stylegan",
+    "CycleGAN": "models.cyclegan", "Pix2Pix": "models.pix2pix",
     "evaluate": "evaluation",
     "register_model": "registry",
     "aupr": "tasks.anomaly", "auroc": "tasks.anomaly", "detector": "tasks.anomaly",
@@ -77,13 +94,13 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "DataOptions", "Dataset", "Plan", "ReverieError", "Run", "Trainer", "arithmetic", "attribute", "aupr", "auroc",
-    "calibrate", "classify", "cluster", "coarse", "compress", "condition", "detector", "directions", "effects", "embed",
-    "evaluate", "fit_mixture", "gaps",
-    "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
+    "CGAN", "CVAE", "DCGAN", "GAN", "R3GAN", "VAE", "VAEGAN", "Autoencoder", "Batch", "CycleGAN", "DataOptions",
+    "Dataset", "Defaults", "Facts", "Model", "OptimizerSpec", "Phase", "Pix2Pix", "Plan", "ProGAN", "ReverieError",
+    "Run", "StyleGAN", "Trainer", "arithmetic", "attribute", "aupr", "auroc", "calibrate", "classify", "cluster",
+    "coarse", "compress", "condition", "detector", "directions", "effects", "embed", "evaluate", "fit_mixture",
+    "gaps", "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
     "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "register_model",
-    "restore",
-    "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
+    "restore", "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
     "transfer", "translate", "traverse", "traverse_drawn",
 ]  # fmt: skip
 

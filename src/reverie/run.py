@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,7 @@ from reverie.capabilities import Encodes, Reconstructs
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data.dataset import Split
+from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels
 from reverie.tasks.pictures import (
@@ -51,16 +53,30 @@ MEMORY = "memory:"  # begins the spec of what was never a file
 log = logging.getLogger("reverie")  # hears, in one line, how each source was read
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", *, model: Any = None) -> Run:
+def load(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    model: Model | type[Model] | None = None,
+    data: Data = None,
+) -> Run:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
-    ``model`` is one of your own, for a run that was trained with it. Raises ReverieError in one sentence for whatever
-    is wrong.
+    ``model`` is for a run of a model that is not registered, or that was given networks of one's own: its class, or a
+    model that is built as it was for the training, whose weights are then replaced by the run's. ``data`` is what the
+    run was trained on, where that was in memory. Raises ReverieError in one sentence for whatever is wrong.
     """
-    given: dict[str, Any] = {} if model is None else {"model": model}
-    return Run(**vars(load_artifact(path, device, **given)))
+    run = Run(**vars(load_artifact(path, device, model=model)))
+    if data is None:
+        return run
+    options = configure(DataOptions, run.config["settings"]["data"], "data")
+    own = data if isinstance(data, Dataset) else open_dataset(cast(Any, data), options)
+    if own.fingerprint != run.config["data"]["fingerprint"]:
+        raise ReverieError(f"{path} was trained on other pictures than these; leave out data, or give its own.")
+    return replace(run, data=own)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Run(Loaded):
     """What people hold of a trained model: ``path``, ``name``, ``model``, ``facts``, ``config``, and tasks as methods.
 
@@ -69,6 +85,8 @@ class Run(Loaded):
     tensor of floats that lies wholly in [0, 1] could be either, and is refused unless ``range="0-1"`` or
     ``range="-1-1"`` says what is black and what is white.
     """
+
+    data: Dataset | None = None  # what it was trained on, where that is in memory and at hand
 
     # Data
 
@@ -80,9 +98,9 @@ class Run(Loaded):
         A reverie `Dataset` is taken as it is. Raises ReverieError where the data cannot be read so, and where the run's
         own is gone or was in memory.
         """
-        given = self.own_data() if data is None else data
+        given = self._own() if data is None else data
         dataset = self._whole(given, options)
-        if split is None and isinstance(given, Dataset):
+        if split is None and isinstance(data, Dataset):
             return dataset
         return dataset.split(split or ("test" if self.is_own(given) else "all"))
 
@@ -90,8 +108,14 @@ class Run(Loaded):
         """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
         return own_data.own(self.path, self.config["data"], remedy)
 
+    def _own(self, remedy: str = "give the data") -> Data:
+        """The run's own data: its spec, or what is at hand of it."""
+        return self.own_data(remedy) if self.data is None else self.data
+
     def is_own(self, data: Data) -> bool:
-        """Whether data lies where the run's own does, however that is written."""
+        """Whether data is the run's own, or lies where that does, however it is written."""
+        if self.data is not None and data is self.data:
+            return True
         own, spec = own_data.find_own(self.config["data"]), spec_of(data)
         return own is not None and bool(spec) and own_data.same_place(spec, own)
 
@@ -108,12 +132,12 @@ class Run(Loaded):
         one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
         the remedy, where nothing is left.
         """
-        given = self.own_data("give normal pictures") if normal is None else normal
+        given = self._own("give normal pictures") if normal is None else normal
         whole: Any = given if is_pictures(given) else self._whole(given, {})  # a `Dataset`, unless it was given
         names, digests, looks = set[str](), set(own_data.learned_digests(self.path)), set[bytes]()
         in_memory = not isinstance(given, str | Path)
         if self.is_own(given):
-            own = self.open(self.own_data(), "train") if in_memory else whole.split("train")
+            own = self.open(self._own(), "train") if in_memory else whole.split("train")
             names.update(own.names)
         elif in_memory and own_data.find_own(self.config["data"]) is not None:
             looks.update(looks_of(self.open(self.own_data(), "train")))
@@ -315,7 +339,7 @@ class Run(Loaded):
         from reverie.tasks.directions import EMBEDDED
         from reverie.tasks.embed import embed
 
-        training = self.open(self.own_data(), "train")
+        training = self.open(self._own(), "train")
         return embed(self.model, training, indices=some(training, EMBEDDED))
 
     def reconstruct(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
@@ -374,7 +398,7 @@ class Run(Loaded):
         from reverie.tasks.neighbours import nearest_of
         from reverie.tasks.pictures import few
 
-        whole = self._whole(self.own_data() if data is None else data, {})
+        whole = self._whole(self._own() if data is None else data, {})
         if x is None:
             images = self.sample(count, seed=seed)
         else:
@@ -468,7 +492,7 @@ class Run(Loaded):
         if is_pictures(data):
             dataset: Pictures = data
         else:
-            whole = self._whole(self.own_data() if data is None else data, options)
+            whole = self._whole(self._own() if data is None else data, options)
             dataset, training = whole.split(split), whole.split("train") if split == "test" else None
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,

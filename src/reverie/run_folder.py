@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reverie import artifact, marks
+from reverie import artifact, marks, registry
 from reverie.data.sources import MEMORY
+from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.files import reason
 
@@ -142,11 +143,15 @@ def _tidy(folder: Path, made: list[Path]) -> None:
 
 
 def earlier(
-    folder: Path, model: str, settings: dict[str, dict[str, Any]], budget: tuple[str, ...], resume: bool
+    folder: Path,
+    model: str | type[Model] | Model,
+    settings: dict[str, dict[str, Any]],
+    budget: tuple[str, ...],
+    resume: bool,
 ) -> dict[str, Any] | None:
     """The config of the run to go on with, its budget made room for; None where a new run begins.
 
-    ``settings`` are those of the call. Raises ReverieError where the call does not fit what is there.
+    ``model`` and ``settings`` are those of the call. Raises ReverieError where the call does not fit what is there.
     """
     _check_best(folder)
     begun = (folder / artifact.CONFIG).exists()
@@ -154,15 +159,35 @@ def earlier(
         raise ReverieError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out.")
     if not begun and not (resume and _holds_parts(folder)):
         return None
-    config = artifact.read_config(folder)
-    if config["model"] != model:
-        raise ReverieError(f"{folder} is a run of {config['model']}, not of {model}; resume it with that.")
+    config = artifact.read_config(folder, brought=not isinstance(model, str))
+    name = model if isinstance(model, str) else registry.name_for(model if isinstance(model, type) else type(model))
+    if config["model"] != name:
+        raise ReverieError(f"{folder} is a run of {config['model']}, not of {name}; resume it with that.")
+    if config.get("outside") and (isinstance(model, str | type)):
+        raise ReverieError(
+            f"{folder} is a run of a {name} that was built by hand; build it so again, and give it in place of {name}."
+        )
     for section, values in settings.items():
+        noted = config["settings"][section]
         for key in values.keys() - set(budget if section == "train" else ()):
-            raise ReverieError(f"{section}.{key} can't change on --resume; leave it out, or train a new run.")
-    if settings["train"]:
+            if not _same(values[key], noted.get(key, "")):
+                raise ReverieError(f"{section}.{key} can't change on --resume; leave it out, or train a new run.")
+    if settings["train"].keys() & set(budget):
         config["settings"]["train"] |= dict.fromkeys((*budget, "sample_every"))
     return config
+
+
+def _same(given: object, before: object) -> bool:
+    """Whether a setting as people give it, perhaps as a word, is what config.json holds."""
+    if isinstance(given, list | tuple) and isinstance(before, list):
+        return len(given) == len(before) and all(map(_same, given, before))
+    words = [str(one).lower() for one in (given, before)]
+    if words[0] == words[1] or os.path.abspath(os.path.expanduser(str(given))) == before:  # a table's place
+        return True
+    try:
+        return not isinstance(before, bool) and float(words[0]) == float(words[1])
+    except ValueError:
+        return False
 
 
 def check_states(folder: Path) -> None:

@@ -87,13 +87,31 @@ def open_dataset(
     return opener.open(opener.find(), options, scales[0] if scales else None)
 
 
+def spec_of(data: Data) -> str:
+    """What data is called in a run's config.json: the spec of files, else a word for its kind. Nothing is read."""
+    if isinstance(data, str | os.PathLike):
+        path = os.fspath(data)
+        # A path is none of the words of a spec.
+        return path if isinstance(data, str) or is_path(path) else os.path.join(".", path)
+    if isinstance(data, Dataset):
+        return data.spec
+    from reverie.data import hub, memory
+
+    pictures: Any = data
+    if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):
+        pictures = data[0]
+    if memory.is_array(pictures):
+        return MEMORY + ("array" if isinstance(pictures, np.ndarray) else "tensor")
+    if memory.are_pictures(pictures):
+        return f"{MEMORY}pictures"
+    return MEMORY + ("huggingface" if hub.is_given(data) else type(data).__name__)
+
+
 def _given(data: Data, options: DataOptions, cache: Path, progress: build.Progress | None) -> tuple[str, Source | None]:
     """The spec of data, and its source where the spec is no more than a word for what is in memory."""
-    if isinstance(data, str):
-        return data, None
-    if isinstance(data, os.PathLike):
-        path = os.fspath(data)
-        return path if is_path(path) else os.path.join(".", path), None  # a path is none of the words of a spec
+    spec = spec_of(data)
+    if isinstance(data, str | os.PathLike):
+        return spec, None
     from reverie.data import hub, items, memory
 
     pictures: Any = data
@@ -101,16 +119,12 @@ def _given(data: Data, options: DataOptions, cache: Path, progress: build.Progre
     if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):
         pictures, labels = data
     if memory.is_array(pictures):
-        spec = MEMORY + ("array" if isinstance(pictures, np.ndarray) else "tensor")
         return spec, _source(memory.from_array(spec, pictures, labels, options.layout))
     if memory.are_pictures(pictures):
-        spec = f"{MEMORY}pictures"
         return spec, _source(memory.from_pictures(spec, pictures, labels))
     if hub.is_given(data):
-        spec = f"{MEMORY}huggingface"
         return spec, _source(memory.digested(hub.files(hub.given(spec, data))))
     items.check(data)
-    spec = f"{MEMORY}{type(data).__name__}"
     return spec, _source(*items.from_items(spec, data, options, cache, progress))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,9 +11,11 @@ from typing import Any
 
 import torch
 
-from reverie import artifact, own_data, run_folder
+from reverie import artifact, own_data, registry, run_folder
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data.open import Data, spec_of
+from reverie.data.sources import MEMORY
 from reverie.engine.budget import Plan
 from reverie.engine.device import pick_device
 from reverie.engine.distributed import World
@@ -22,7 +25,6 @@ from reverie.errors import Interrupted, ReverieError
 from reverie.files import check_folder
 from reverie.run import Run, load
 from reverie.training.callbacks import Checkpoints, Folder, Mixture, Previews, Quality, Recording, Report
-from reverie.training.callbacks.folder import config_of
 from reverie.training.callbacks.quality import check as check_quality
 from reverie.training.pace import BUDGET
 from reverie.training.trainer import Trainer
@@ -31,8 +33,8 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 
 def train(
-    model: str,
-    data: Any = None,
+    model: str | type[Model] | Model,
+    data: Data | None = None,
     out: str | Path | None = None,
     *,
     resume: bool = False,
@@ -44,8 +46,10 @@ def train(
 ) -> Run:
     """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
 
-    ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``. ``callbacks`` are told
-    of each step; see `Trainer`.
+    ``model`` is a name that `reverie models` lists, a class, or a model that is built already, with networks of one's
+    own perhaps; that one is trained in place, and the averaged weights are the run's. ``data`` is whatever
+    `open_dataset` takes. ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``.
+    ``callbacks`` are told of each step, and may stop; see `Trainer`.
     With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
     budget (steps, epochs, minutes) may be given, and ``data`` only where the same pictures are now elsewhere. Where
     there is no run yet, one begins. ``force`` writes over files in ``out`` that are no run's. Raises ReverieError for
@@ -53,16 +57,14 @@ def train(
     lost by either.
     """
     world, place = World(), pick_device(device)
-    given = settings or {}
-    chosen: dict[str, dict[str, Any]] = {
-        section: dict(given.get(section, {})) for section in ("model", "train", "data")
-    }
+    name = model if isinstance(model, str) else registry.name_for(type(model) if isinstance(model, Model) else model)
+    chosen = {section: dict((settings or {}).get(section, {})) for section in ("model", "train", "data")}
     if data is None and not (resume and out is not None):
         raise ReverieError(
             "--data requires an argument, the pictures to learn from; only --resume --out RUN goes without."
         )
     with ExitStack() as held:
-        folder = _folder(held, model, None if data is None else spec_of(data), out, resume, world)
+        folder = _folder(held, name, None if data is None else spec_of(data), out, resume, world)
         before = None if folder is None else run_folder.earlier(folder, model, chosen, BUDGET, resume)
         if before:
             chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
@@ -74,38 +76,54 @@ def train(
             if before is None:
                 raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
             data = own_data.own(out, before["data"], "say by --data where it is now")
-        for table in ("labels", "split"):  # found again from anywhere
-            path = os.path.expanduser(str(chosen["data"].get(table) or ""))
-            if os.path.isfile(path):
-                chosen["data"][table] = os.path.abspath(path)
-        dataset = (
-            data if isinstance(data, Dataset) else open_dataset(data, configure(DataOptions, chosen["data"], "data"))
-        )
+        dataset = _opened(data, chosen["data"], before is not None)
         if before and before["data"]["fingerprint"] != dataset.fingerprint:
             assert folder is not None
             what = own_data.changes(folder, dataset)
             raise ReverieError(
-                f"The pictures of {data} have changed since {folder} was trained on them{what and ': '}{what}; give "
-                "--data the pictures as they were, or train a new run."
+                f"The pictures of {dataset.spec} have changed since {folder} was trained on them{what and ': '}{what}; "
+                "give --data the pictures as they were, or train a new run."
             )
         plan = configure(Plan, chosen["train"], "train")
-        built = artifact.build_model(model, chosen["model"], dataset.facts, plan.seed)
+        built = _built(model, {} if before and isinstance(model, Model) else chosen["model"], dataset, plan.seed)
         if plan.evaluate_every:
-            check_quality(model, built)
+            check_quality(name, built)
         if place.type == "cuda":
             place = torch.device("cuda", world.local_rank)
         world.join(place)
         held.callback(world.leave)
         folder = Path(world.share(os.fspath(folder or ""), place))
-        recording = Recording(folder, model, quiet=quiet)
+        recording = Recording(folder, name, quiet=quiet)
         if resume and before is None:
             recording.warn(f"there is no run in {folder} yet: a new one begins")
-        return _run(folder, model, built, dataset, plan, callbacks, place, world, recording)
+        return _run(folder, name, model, built, dataset, plan, callbacks, place, world, recording)
+
+
+def _opened(data: Data, settings: dict[str, Any], resumed: bool) -> Dataset:
+    """The data set, whose tables are found again from anywhere."""
+    if isinstance(data, Dataset) and (resumed or not settings):
+        return data
+    for table in ("labels", "split"):
+        path = os.path.expanduser(str(settings.get(table) or ""))
+        if os.path.isfile(path):
+            settings = settings | {table: os.path.abspath(path)}
+    return open_dataset(data, configure(DataOptions, settings, "data"))
+
+
+def _built(model: str | type[Model] | Model, settings: dict[str, Any], data: Dataset, seed: int) -> Model:
+    if not isinstance(model, Model):
+        return artifact.build_model(model, settings, data.facts, seed)
+    if settings:
+        raise ReverieError(
+            f"This {type(model).__name__} is built already; give its settings to its Config, and leave them out here."
+        )
+    return model
 
 
 def _run(
     folder: Path,
     name: str,
+    given: str | type[Model] | Model,
     model: Model,
     data: Dataset,
     plan: Plan,
@@ -117,7 +135,8 @@ def _run(
     """Train in a folder that is held."""
     checkpoints = Checkpoints(folder, recording)
     measured = [Quality(folder, recording, model, data, plan, device)] if plan.evaluate_every and world.first else []
-    jobs = [Mixture(), checkpoints, Folder(folder, name), recording, Previews(folder / "samples"), *measured]
+    description = Folder(folder, name, outside=given is model)
+    jobs = [Mixture(), checkpoints, description, recording, Previews(folder / "samples"), *measured]
     trainer = Trainer(model, data, plan, [*jobs, Report(folder), *callbacks], device=device, world=world)
     with recording:
         try:
@@ -127,16 +146,16 @@ def _run(
             raise
         except Interrupted as error:
             how = f"reverie train {name} --data {data.spec} --out {folder} --resume"
+            if not isinstance(given, str) or data.spec.startswith(MEMORY):
+                how = f"reverie.train(model, data, {str(folder)!r}, resume=True)"
             raise Interrupted(f"{str(error).rstrip('.')}; everything is saved. Go on with: {how}") from error
         recording.event(trainer.step, finished=True)
-    if not world.first:
-        return Run(folder, name, weights, weights.facts, config_of(trainer, name))
-    return load(folder, device)
-
-
-def spec_of(data: Any) -> str:
-    """What the data is called."""
-    return str(data.spec if isinstance(data, Dataset) else data)
+    own = data if data.spec.startswith(MEMORY) else None
+    if given is model:  # nothing else knows how to build it; what follows shall not change what the caller holds
+        weights = copy.deepcopy(weights).requires_grad_(False)
+    elif world.first:
+        return load(folder, device, model=None if isinstance(given, str) else given, data=own)
+    return Run(folder, name, weights, weights.facts, description.config_of(trainer), own)
 
 
 def _folder(

@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Writes what `reverie.load` reads. ``name`` is that of the model in the registry."""
+    """Writes what `reverie.load` reads.
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
+    ``name`` is what the model is called in the registry; ``outside``: that it cannot be built by its name again.
+    """
+
+    def __init__(self, folder: Path, name: str, *, outside: bool = False) -> None:
+        self.folder, self.name, self.outside = folder, name, outside
 
     def on_start(self, trainer: Trainer) -> None:
         # The mark first: a training that is killed before its config.json leaves a folder that is known to be ours.
         if not own_data.holds(self.folder, trainer.data.spec):  # an older run may hold its data, which stays data
             mark_folder(self.folder, "run")
-        artifact.write_config(self.folder, config_of(trainer, self.name))
+        artifact.write_config(self.folder, self.config_of(trainer))
         if not (self.folder / own_data.LISTING).exists():
             own_data.write_listing(self.folder, trainer.data)
 
@@ -33,15 +36,14 @@ class Folder:
     def on_end(self, trainer: Trainer) -> None:
         artifact.write_weights(self.folder, trainer.weights)
 
-
-def config_of(trainer: Trainer, name: str) -> dict[str, Any]:
-    """The content of config.json."""
-    data = trainer.data
-    source = {
-        "spec": data.spec,
-        "place": own_data.place_of(data.spec),
-        "fingerprint": data.fingerprint,
-        "pictures": len(trainer.pictures),
-    }
-    settings = {"train": asdict(trainer.plan), "data": asdict(data.options)}
-    return artifact.describe(name, trainer.loop.model, settings, source)
+    def config_of(self, trainer: Trainer) -> dict[str, Any]:
+        """The content of config.json."""
+        data = trainer.data
+        source = {
+            "spec": data.spec,
+            "place": own_data.place_of(data.spec),
+            "fingerprint": data.fingerprint,
+            "pictures": len(trainer.pictures),
+        }
+        settings = {"train": asdict(trainer.plan), "data": asdict(data.options)}
+        return artifact.describe(self.name, trainer.loop.model, settings, source, outside=self.outside)
