@@ -382,7 +382,7 @@ def test_damage_is_told_without_steering_the_terminal(copied: Path, capsys: pyte
     (copied / "config.json").write_text(json.dumps(config | {"model": "\x1b[2J\nvae\r"}))
     said = fails(capsys, "sample", copied)
     assert said.rstrip("\n").isprintable()
-    assert "There is no model" in said
+    assert "'model' is no name of a model" in said
 
 
 def test_a_run_is_not_overwritten(vae: Path, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

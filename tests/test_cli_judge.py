@@ -317,9 +317,9 @@ def test_what_transfer_cannot_do(trained: Trained, tmp_path: Path, capsys: Captu
     out, vae = tmp_path / "out", trained("vae")
     plain = folder(tmp_path / "data", noise=20) / "noise"
     said = fails(capsys, "transfer", trained("gan"), "--out", out)
-    assert "has no encoder that a classifier could be made of; ae, vae or vaegan has one." in said
+    assert "has no encoder that a classifier could be made of; ae, vae, vaegan or outside has one." in said
     said = fails(capsys, "transfer", trained("cvae"), "--out", out)
-    assert "take a model without labels: ae, vae or vaegan." in said
+    assert "take a model without labels: ae, vae, vaegan or outside." in said
     assert "with labels" in fails(capsys, "transfer", vae, "--labels", plain, "--out", out)
     assert "--count must be at least 1, not 0" in fails(capsys, "transfer", vae, "--count", 0, "--out", out)
     assert "--count takes a whole number" in fails(capsys, "transfer", vae, "--count", 10, "x", "--out", out)
@@ -375,7 +375,7 @@ def test_what_condition_cannot_do(trained: Trained, judge: Path, tmp_path: Path,
     assert "takes class labels itself; sample with labels instead" in said
     said = fails(capsys, "condition", trained("pix2pix"), "--label", 3, *out)
     assert "cannot draw new pictures" in said
-    assert "ae, vae, gan, dcgan, progan, stylegan, r3gan or vaegan can." in said
+    assert "ae, vae, gan, dcgan, progan, stylegan, r3gan, vaegan or outside can." in said
     assert "There is no class 10" in fails(capsys, *words, "--label", 10)
     assert "There is no class 'three'" in fails(capsys, *words, "--label", "three")
     assert "resample" in fails(capsys, *words, "--label", 3, "--how", "resampel")

@@ -514,6 +514,18 @@ def test_sixteen_bits_of_colour_are_kept(suffix: str) -> None:
     assert np.array_equal(values(found), colour.transpose(2, 0, 1))
 
 
+def test_sixteen_bits_of_colour_are_translated() -> None:
+    colour = np.random.default_rng(2).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
+    data = png(11, 7, 2, b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour))
+    model = tiny("pix2pix", Facts(6, 8, 8, sides=(3, 3))).eval()
+    found, notes = translate_file(model, data, ".png")
+    assert notes == []
+    images = torch.from_numpy(colour.astype(np.float32)).permute(2, 0, 1)[None] / 65535 * 2 - 1
+    wanted = (translate(model, images)[0].numpy() + 1) / 2 * 65535
+    assert np.abs(values(read_exact(found)).astype(np.float64) - wanted).max() < 1
+    assert len(np.unique(values(read_exact(found)) % 256)) > 100
+
+
 def test_values_of_a_run_are_read_and_written() -> None:
     """What was black and white to the model is so in new files, and in those that are made."""
     band = Scale(16, "integer", 30000, 30200)
