@@ -160,6 +160,17 @@ def test_items_of_several_sizes_take_a_size(cache: Path, kind: str, stream: bool
     assert (to_tensor(everything(dataset)) - held).abs().max() < (0.02 if kind == "floats" else 1e-6)
 
 
+def test_values_stay_within_their_range_when_items_are_made_smaller(cache: Path) -> None:
+    edges = np.zeros((1, 40, 40), np.float32)
+    edges[:, 10:30, 10:30] = 1
+    dataset = open_dataset(Computed(lambda i: edges, 3), DataOptions(size="16"), cache=cache)
+    batch = everything(dataset)
+    assert (batch.min(), batch.max()) == (0, 1)
+    assert batch.mean() == pytest.approx(0.25, abs=0.02)
+    words = Computed(lambda i: (edges * 65535).astype(np.uint16), 3)
+    assert everything(open_dataset(words, DataOptions(size="16"), cache=cache)).max() == 65535
+
+
 def test_items_of_several_kinds_are_refused(cache: Path) -> None:
     mixed = Computed(lambda i: X[i] if i != 7 else X[i] / 255)
     with pytest.raises(ReverieError, match=r"different types, uint8 and float64 .item 7"):
@@ -269,10 +280,14 @@ def test_a_stream_of_floats_keeps_to_its_range(cache: Path) -> None:
     assert np.allclose(to_tensor(everything(dataset)).numpy(), X / 127.5 - 1, atol=1e-6)
     odd = Computed(lambda i: X[i] / np.float32(255) - (i == 7))
     dataset = open_dataset(odd, DataOptions(stream=True), cache=cache)
-    with pytest.raises(ReverieError, match=r"Item 7 of memory:Computed holds floats from -1 to 0.*say data.range"):
+    with pytest.raises(ReverieError, match=r"Item 7 of memory:Computed holds values from -1 to 0.*by data.range"):
         everything(dataset)
     with pytest.raises(ReverieError, match="floats from 0 to 255"):
         open_dataset(Computed(lambda i: X[i].astype(np.float32)), DataOptions(stream=True), cache=cache)
+    masks = open_dataset(Computed(lambda i: X[i] % 2 * (1 + 98 * (i == 7))), DataOptions(stream=True), cache=cache)
+    assert set(np.unique(masks.batch(np.arange(5)))) == {0, 255}
+    with pytest.raises(ReverieError, match=r"Item 7 .*holds values from 0 to 99"):
+        everything(masks)
 
 
 def test_where_streams_are_refused(cache: Path) -> None:
@@ -337,6 +352,8 @@ def test_parts_of_a_hugging_face_data_set_are_not_confused(cache: Path, hub: Any
         lambda batch: {"image": [np.zeros((9, 20, 3), np.uint8)] * len(batch["label"])}
     )
     assert open_dataset(turned, cache=cache).facts.shape == (3, 9, 20)
+    numbers = hugging(hub).cast_column("label", hub.Value("int64")).with_format("torch")
+    assert open_dataset(numbers, cache=cache).facts.classes == ("0", "1")
 
 
 def test_splits_of_a_hugging_face_data_set(cache: Path, hub: Any) -> None:

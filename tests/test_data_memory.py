@@ -286,6 +286,13 @@ def test_a_run_of_signed_floats_reads_a_part_of_them(cache: Path) -> None:
         open_dataset(part, cache=cache, scales=open_dataset(FORMS["unit"], cache=cache).facts.scales)
 
 
+def test_a_run_of_other_floats_reads_all_floats_as_its_own(cache: Path) -> None:
+    scales = (Scale(32, "float", 0, 300),)  # as found in files
+    for values in (FORMS["unit"] * 300, FORMS["unit"]):
+        shades = images(open_dataset(values, cache=cache, scales=scales))
+        assert np.allclose(shades[:, 0], values / 150 - 1, atol=1e-6)
+
+
 def test_a_range_of_the_run_s_files_is_not_that_of_floats(cache: Path) -> None:
     options = DataOptions(range="0-4095")
     shades = images(open_dataset(FORMS["unit"], options, cache=cache, scales=(Scale(16, "integer", 0, 4095),)))
@@ -333,6 +340,8 @@ def test_a_data_set_can_be_sent_to_another_process(tmp_path: Path, cache: Path) 
     ):
         dataset = open_dataset(data, options, cache=cache)
         assert np.array_equal(everything(pickle.loads(pickle.dumps(dataset))), everything(dataset))
+    large = open_dataset(tmp_path / "in.npy", DataOptions(size="200"), cache=cache)
+    assert len(pickle.dumps(large)) < 50_000 < everything(large).nbytes  # its file is mapped anew
 
 
 # PIL pictures
