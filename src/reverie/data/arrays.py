@@ -117,12 +117,12 @@ def _from_parts(images: Sequence[Array], starts: NDArray[np.int64], wanted: NDAr
 
 def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
     """The pictures of the classes that are asked for. Raises ReverieError for what only files can have."""
-    for name, value, usual in (
-        ("layout", options.layout, options.layout if options.layout in ARRAY_LAYOUTS else "auto"),
-        ("labels", options.labels, ""),
-        ("split", options.split, ""),
+    for name, value, fitting in (
+        ("layout", options.layout, ("auto", *ARRAY_LAYOUTS)),
+        ("labels", options.labels, ("",)),
+        ("split", options.split, ("",)),
     ):
-        if value != usual:
+        if value not in fitting:
             raise ReverieError(f"data.{name}={value} is of picture files, and {what} holds arrays; leave it out.")
     if not options.classes:
         return given

@@ -18,7 +18,7 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Plan, Seen, Source, decode, fitted, look, packed
+from reverie.data.decode import MODES, Picture, Plan, Seen, decode, fitted, look, packed
 from reverie.data.files import Entry, Files
 from reverie.data.formats import Unreadable
 from reverie.data.identity import digest_of
@@ -241,7 +241,7 @@ def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
     return [items[i] for i in sorted(ranks[:limit])]
 
 
-def _read(entry: Entry) -> Source | Unreadable:
+def _read(entry: Entry) -> Picture | Unreadable:
     try:
         return entry.read()
     except (
@@ -250,13 +250,13 @@ def _read(entry: Entry) -> Source | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[Source, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+def _parallel(work: Callable[[Picture, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
     """``work`` on the bytes of each entry, and the entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
 
-    def attempt(portion: list[tuple[Entry, Source | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
+    def attempt(portion: list[tuple[Entry, Picture | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
         results: list[tuple[Entry, T | Unreadable]] = []
         for entry, data in portion:
             try:
@@ -276,9 +276,9 @@ def _parallel(work: Callable[[Source, Entry], T], entries: Sequence[Entry]) -> I
             yield from waiting.popleft().result()
 
 
-def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Source | Unreadable]]]:
+def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Picture | Unreadable]]]:
     """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
-    portion: list[tuple[Entry, Source | Unreadable]] = []
+    portion: list[tuple[Entry, Picture | Unreadable]] = []
     size = 0
     before: Entry | None = None
     for entry in entries:
@@ -320,7 +320,7 @@ def _decode(
 ) -> tuple[list[Kept], list[tuple[str, str]]]:
     """Writes each picture; returns what is known of them, and what failed."""
 
-    def work(data: Source, entry: Entry) -> tuple[Kept, bytes]:
+    def work(data: Picture, entry: Entry) -> tuple[Kept, bytes]:
         if not isinstance(data, bytes):  # a picture in memory, known by what it holds
             digest = bytes.fromhex(entry.digest)
         else:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]: see `reverie.scale`
 Unit = NDArray[np.float32]  # in [0, 1]
-Source = Union[bytes, "Image.Image"]  # of a picture: its file, or where it is in memory the picture itself, only read
+Picture = Union[bytes, "Image.Image"]  # its file, or where it is in memory itself, which is not changed
 Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -70,7 +70,7 @@ class Plan:
         return self.channels, self.height, self.width
 
 
-def look(data: Source, half: Half = "") -> Seen:
+def look(data: Picture, half: Half = "") -> Seen:
     """Reads the header only, where that says enough. Raises Unreadable."""
     try:
         raw = read_foreign(data) if isinstance(data, bytes) else None
@@ -94,7 +94,7 @@ def look(data: Source, half: Half = "") -> Seen:
         raise Unreadable(damage(why)) from why
 
 
-def decode(data: Source, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
+def decode(data: Picture, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
     """The upright picture or a half of it, fitted to the plan, (C, H, W) as its scale stores it. Raises Unreadable.
 
     A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
@@ -125,7 +125,7 @@ def of_picture(image: Image.Image) -> Pixels:
     return deep_values(image)[None] if is_deep(image) else pixels(_to_channels(image, _channels(image)))
 
 
-def _opened(data: Source) -> Image.Image:
+def _opened(data: Picture) -> Image.Image:
     return opened(data) if isinstance(data, bytes) else data.copy()
 
 
@@ -302,7 +302,7 @@ def encode(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def packed(picture: Pixels, data: Source, plan: Plan, whole: bool) -> bytes:
+def packed(picture: Pixels, data: Picture, plan: Plan, whole: bool) -> bytes:
     """What is kept of a picture where raw pixels are too many: see `unpacked`.
 
     ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.

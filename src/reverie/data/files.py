@@ -16,7 +16,7 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from reverie.data.decode import Half, Source
+from reverie.data.decode import Half, Picture
 from reverie.data.identity import hash_of
 from reverie.errors import ReverieError
 from reverie.marks import MARK, Written, written_in
@@ -40,7 +40,7 @@ class Entry:
     """One file that should be a picture. ``split`` is 0, 1, 2 for train, validation, test, or -1 where nothing says."""
 
     name: str
-    read: Callable[[], Source]
+    read: Callable[[], Picture]
     split: int = -1
     label: str | None = None
     half: Half = ""

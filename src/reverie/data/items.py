@@ -26,7 +26,7 @@ from reverie.data.decode import MODES, Pixels, Plan, of_picture, refit, resized
 from reverie.data.formats import plain
 from reverie.data.options import DataOptions
 from reverie.errors import ReverieError
-from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of
+from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of, used
 
 PICTURE_KEYS = ("image", "img", "pixel_values")
 LABEL_KEYS = ("label", "labels")
@@ -198,8 +198,8 @@ def _picture(what: str, given: Any, layout: str) -> Array:
 
 
 def _label(what: str, given: Any) -> int | str | None:
-    if memory.is_array(given) and memory.as_array(given).size == 1:
-        given = memory.as_array(given).item()
+    if isinstance(given, np.generic) or (memory.is_array(given) and memory.as_array(given).size == 1):
+        given = given.item()
     if given is None or isinstance(given, str):
         return given
     if not isinstance(given, Integral):
@@ -212,7 +212,7 @@ def _label(what: str, given: Any) -> int | str | None:
 
 @dataclass(frozen=True)
 class _Anew:
-    """Reads items each time they are asked for; they must be as ``first``, and floats within ``span``."""
+    """Reads items each time they are asked for; they must be as ``first``, and within ``span`` where there is one."""
 
     items: _Items
     first: Array
@@ -224,17 +224,14 @@ class _Anew:
             for i, row in enumerate(rows.tolist()):
                 picture = self.items.read(row).picture
                 self.items.check(row, picture, self.first)
-                if self.span is not None and not _within(picture, self.span):
+                low, high = self.span or (-np.inf, np.inf)
+                if picture.min() < low - ROUNDING or picture.max() > high + ROUNDING:
                     raise ReverieError(
-                        f"Item {row} of {self.items.what} holds floats from {picture.min():g} to {picture.max():g}, "
-                        f"and others lie from {self.span[0]:g} to {self.span[1]:g}; say data.range."
+                        f"Item {row} of {self.items.what} holds values from {picture.min():g} to {picture.max():g}, "
+                        f"and those looked at lie from {low:g} to {high:g}; say what is black and white by data.range."
                     )
                 pictures[i] = picture
         return pictures
-
-
-def _within(picture: Array, span: Span) -> bool:
-    return bool(span[0] - ROUNDING <= picture.min() and picture.max() <= span[1] + ROUNDING)
 
 
 def _streamed(source: _Items, count: int, options: DataOptions, progress: Progress | None) -> Arrays:
@@ -243,10 +240,10 @@ def _streamed(source: _Items, count: int, options: DataOptions, progress: Progre
     first = looked[0].picture
     low = float(min(item.picture.min() for item in looked))
     high = float(max(item.picture.max() for item in looked))
-    kind = kind_of(first)
-    span = None
-    if kind == "float" and options.range == "auto":
-        span = next((one for one in (UNIT, SIGNED) if all(_within(item.picture, one) for item in looked)), None)
+    kind, span = kind_of(first), None
+    if options.range == "auto":  # what others hold must be within what is found here
+        spans: tuple[Span, ...] = (UNIT, SIGNED) if kind == "float" else (used(kind, low, high),)
+        span = next((one for one in spans if one[0] - ROUNDING <= low and high <= one[1] + ROUNDING), None)
     column = None if looked[0].label is None else _listed(source.data, count)
     if column is None and looked[0].label is not None:
         labels = []

@@ -47,7 +47,7 @@ class Quality:
         self._before = images
         due = images // every > before // every or trainer.step == trainer.steps
         if due and self.recording.quality(trainer, self.measure(trainer.weights)):
-            artifact.write_config(self.folder / BEST, artifact.read_config(self.folder))
+            artifact.write_config(self.folder / BEST, artifact.read_config(self.folder, brought=True))
             artifact.write_weights(self.folder / BEST, trainer.weights)
 
 

@@ -20,5 +20,5 @@ class Report:
         from reverie.card import write_card
         from reverie.report import write_report
 
-        write_card(self.folder, read_config(self.folder))
+        write_card(self.folder, read_config(self.folder, brought=True), trainer.weights)
         write_report(self.folder, trainer.weights, trainer.data)
