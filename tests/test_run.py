@@ -6,18 +6,21 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import commands
 import reverie
 from commands import succeeds, words_for
+from pictures import Held
 from reverie.data import DataOptions, Dataset
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
@@ -285,6 +288,101 @@ def test_functions_take_what_can_be_opened(vae: Run, tmp_path: Path) -> None:
     assert figures == reverie.evaluate(model, opened, ["reconstruction"])
     nearest = reverie.neighbours(spec, opened, 1)
     assert nearest.indices[:, 0].tolist() == list(range(30))
+
+
+in_memory = pytest.mark.skipif(find_spec("reverie.data.memory") is None, reason="needs data in memory")
+
+
+class Squares(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Pictures that are computed."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        picture = torch.zeros(1, 8, 8)
+        picture[:, : 1 + number % 8, : 1 + number // 8] = 1
+        return picture, number % 3
+
+
+def kinds_of(pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    """The same pictures (N, 1, 8, 8) in many ways."""
+    unit = pixels.astype(np.float32) / 255
+    return {
+        "bytes": pixels,
+        "grey": pixels[:, 0],
+        "channels last": pixels.transpose(0, 2, 3, 1),
+        "floats": unit,
+        "signed": unit * 2 - 1,
+        "tensor of bytes": torch.from_numpy(pixels),
+        "PIL": [Image.fromarray(picture[0]) for picture in pixels],
+        "pairs": [(torch.from_numpy(picture), 0) for picture in unit],
+    }
+
+
+@in_memory
+@pytest.mark.parametrize("kind", kinds_of(np.zeros((2, 1, 8, 8), np.uint8)))
+def test_pictures_in_memory_are_as_good_as_files(kind: str, vae: Run) -> None:
+    own = vae.open(split="all")
+    pixels = np.asarray(own.batch(np.arange(len(own))), np.uint8)
+    pixels[:, :, 0, :2] = 0, 255  # so that every kind of floats can be told
+    data, wanted = kinds_of(pixels)[kind], images_of(None, Held(pixels))
+    close: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
+    torch.testing.assert_close(images_of(vae.model, data), wanted, **close)
+    codes = reverie.latents_of(vae.model, wanted)
+    torch.testing.assert_close(vae.encode(data), codes, **close)
+    torch.testing.assert_close(torch.from_numpy(reverie.embed(vae.model, data).codes), codes, **close)
+    torch.testing.assert_close(vae.reconstruct(data), reverie.reconstruct(vae.model, wanted), **close)
+    figures = vae.evaluate(data, "all", metrics=["reconstruction"])
+    assert figures["reconstruction"]["mse"] == pytest.approx(
+        reverie.evaluate(vae.model, Held(pixels), ["reconstruction"])["reconstruction"]["mse"], rel=1e-4
+    )
+    assert vae.score(data, rate=0.4).scores.shape == (len(own),)
+    assert reverie.neighbours(data, data, 1).indices[:, 0].tolist() == list(range(len(own)))
+
+
+@in_memory
+def test_training_pictures_in_an_array_are_not_calibrated_on(vae: Run) -> None:
+    own = vae.open(split="all")
+    new = set(vae.held_out().names)
+    pixels = np.asarray(own.batch(np.arange(len(own))), np.uint8)
+    for data in (pixels, pixels.astype(np.float32) / 255, [Image.fromarray(picture[0]) for picture in pixels]):
+        assert {own.names[row] for row in vae.held_out(data).rows} == new
+    judged = pixels[vae.held_out(pixels).rows[:3]]
+    assert len(vae.held_out(pixels, judged)) == len(new) - 3
+
+
+@in_memory
+def test_labels_of_data_in_memory_are_matched_by_name(trained: Trained) -> None:
+    run = reverie.load(trained("cvae"))
+    test = run.open()
+    assert test.labels is not None
+    pixels, names = test.batch(np.arange(len(test))), [test.facts.classes[i] for i in test.labels]
+    assert torch.equal(run.reconstruct((pixels, names)), run.reconstruct(test))
+    assert torch.equal(reverie.reconstruct(run.model, (pixels, names)), run.reconstruct(test))
+
+
+@in_memory
+def test_a_run_of_data_in_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    settings = {"train": {"steps": 1, "batch_size": 4}, "model": {"network": "mlp", "width": 4, "latent": 3}}
+    np.save(tmp_path / "same.npy", pixels)
+    where = str(tmp_path / "same.npy")
+    path = reverie.train("ae", where, tmp_path / "run", quiet=True, device="cpu", settings=settings).path
+    config = json.loads((path / "config.json").read_text())
+    config["data"] |= {"spec": "memory:array", "place": None}  # as if it had been trained on the array
+    (path / "config.json").write_text(json.dumps(config))
+    run = reverie.load(path)
+    with pytest.raises(ReverieError, match="in memory"):
+        run.open()
+    training = run.open(pixels).split("train")
+    held_out = run.held_out(pixels)
+    assert 0 < len(held_out) == 40 - len(training)
+    assert not set(held_out.names) & set(training.names)
+    assert run.score(pixels[:5], normal=pixels, rate=0.4).scores.shape == (5,)
+    assert "memory:array" in repr(run)
+    assert run.encode(Squares()).shape == (30, 3)
+    capsys.readouterr()
 
 
 def test_pairs_are_not_guessed(trained: Trained) -> None:

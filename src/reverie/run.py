@@ -161,7 +161,7 @@ class Run(Loaded):
         # What the caller says of values is over the scale of the run's own files.
         scales = None if given.keys() & {"range", "depth"} else facts.scales
         options = configure(DataOptions, known | given, "data")
-        source = cast(Any, str(data) if isinstance(data, Path) else data)
+        source = cast(Any, spec_of(data) if isinstance(data, Path) else data)
         try:
             dataset = open_dataset(source, options, scales=scales)
         except ReverieError:
@@ -230,7 +230,7 @@ class Run(Loaded):
         self,
         x: Data = None,
         *,
-        stops: int = 5,
+        stops: int | None = None,
         between: int = 9,
         space: Name = "z",
         how: How | None = None,
@@ -243,16 +243,17 @@ class Run(Loaded):
     ) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] along a path through the first ``stops`` of ``x``, or of what is drawn.
 
-        ``label`` is the class on the way, of a model that takes one; see `reverie.interpolate`.
+        By default these are five, or as many as there are in ``x``. ``label`` is the class on the way, of a model that
+        takes one; see `reverie.interpolate`.
         """
         from reverie.tasks.interpolate import ends_of, interpolate
 
-        ends = None
-        if x is not None:
-            ends = ends_of(self.model, self._pictures(x, options), stops, label, space, seed, progress)
+        given = None if x is None else self._pictures(x, options)
+        count = stops if stops is not None else 5 if given is None else min(5, len(given))
+        ends = None if given is None else ends_of(self.model, given, count, label, space, seed, progress)
         labels = None if label is None else (label,)
         return interpolate(
-            self.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
+            self.model, count, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
         )
 
     def traverse(
@@ -498,4 +499,6 @@ class Run(Loaded):
 def spec_of(data: Data) -> str:
     """The spec that tells where data lies; "" of what is only in memory."""
     spec = data.spec if isinstance(data, Dataset) else data
+    if isinstance(spec, Path) and not own_data.is_path(str(spec)):
+        return f"./{spec}"  # a path is none of the words of a spec
     return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
