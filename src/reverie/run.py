@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from reverie import own_data
+from reverie import own_data, run_data
 from reverie.artifact import Loaded
 from reverie.artifact import load as load_artifact
 from reverie.capabilities import Encodes, Reconstructs
-from reverie.config import configure
-from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data import Dataset
 from reverie.data.dataset import Split
 from reverie.errors import ReverieError
 from reverie.tasks.labels import Labels
@@ -29,7 +26,6 @@ from reverie.tasks.pictures import (
     images_and_labels,
     in_range,
     is_pictures,
-    looks_of,
     some,
 )
 
@@ -44,11 +40,6 @@ if TYPE_CHECKING:
     from reverie.tasks.sample import Prior
     from reverie.tasks.space import Name
     from reverie.tasks.traverse import Traversal
-
-OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
-MEMORY = "memory:"  # begins the spec of what was never a file
-
-log = logging.getLogger("reverie")  # hears, in one line, how each source was read
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", *, model: Any = None) -> Run:
@@ -77,11 +68,11 @@ class Run(Loaded):
 
         ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
         ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
-        A reverie `Dataset` is taken as it is. Raises ReverieError where the data cannot be read so, and where the run's
-        own is gone or was in memory.
+        A reverie `Dataset` is taken as it is. How a source was read is told to the logger "reverie". Raises
+        ReverieError where the data cannot be read so, and where the run's own is gone or was in memory.
         """
         given = self.own_data() if data is None else data
-        dataset = self._whole(given, options)
+        dataset = run_data.whole(self, given, options)
         if split is None and isinstance(given, Dataset):
             return dataset
         return dataset.split(split or ("test" if self.is_own(given) else "all"))
@@ -92,8 +83,7 @@ class Run(Loaded):
 
     def is_own(self, data: Data) -> bool:
         """Whether data lies where the run's own does, however that is written."""
-        own, spec = own_data.find_own(self.config["data"]), spec_of(data)
-        return own is not None and bool(spec) and own_data.same_place(spec, own)
+        return run_data.is_own(self, data)
 
     def held_out(
         self,
@@ -108,70 +98,7 @@ class Run(Loaded):
         one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
         the remedy, where nothing is left.
         """
-        given = self.own_data("give normal pictures") if normal is None else normal
-        whole: Any = given if is_pictures(given) else self._whole(given, {})  # a `Dataset`, unless it was given
-        names, digests, looks = set[str](), set(own_data.learned_digests(self.path)), set[bytes]()
-        in_memory = not isinstance(given, str | Path)
-        if self.is_own(given):
-            own = self.open(self.own_data(), "train") if in_memory else whole.split("train")
-            names.update(own.names)
-        elif in_memory and own_data.find_own(self.config["data"]) is not None:
-            looks.update(looks_of(self.open(self.own_data(), "train")))
-        if judged is not None:
-            others = judged if is_pictures(judged) else self._whole(judged, {})
-            place, other = spec_of(whole), spec_of(others)
-            if place and other and own_data.same_place(place, other):
-                names.update(others.names)
-            elif in_memory or not other:
-                looks.update(looks_of(others))
-        out = np.array([name in names for name in whole.names], bool)
-        if digests and (known := getattr(whole, "digests", None)) is not None:
-            out |= [digest in digests for digest in known]
-        if looks:
-            out |= [look in looks for look in looks_of(whole)]
-        if out.all():
-            raise ReverieError(
-                f"{spec_of(whole) or 'The data'} holds no pictures to calibrate on that were neither learned from nor "
-                f"are to be judged; {remedy}."
-            )
-        return Subset(whole, np.flatnonzero(~out))
-
-    def _whole(self, data: Data, options: dict[str, Any]) -> Dataset:
-        """All of a source, in the shape of the run's pictures."""
-        dataset = data if isinstance(data, Dataset) and not options else self._read(data, options)
-        facts, name = self.facts, spec_of(data) or dataset.spec
-        if dataset.facts.shape != facts.shape:
-            raise ReverieError(
-                f"{name} has pictures of {dataset.facts.shape} (channels, height, width), "
-                f"the run was trained on {facts.shape}."
-            )
-        if dataset.facts.sides != facts.sides:
-            raise ReverieError(
-                f"{name} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange "
-                "them."
-            )
-        return dataset
-
-    def _read(self, data: Data, given: dict[str, Any]) -> Dataset:
-        facts, own = self.facts, self.is_own(data)
-        known = dict(self.config["settings"]["data"])
-        if not own:
-            known |= {"limit": 0}
-        known |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
-        # What the caller says of values is over the scale of the run's own files.
-        scales = None if given.keys() & {"range", "depth"} else facts.scales
-        options = configure(DataOptions, known | given, "data")
-        source = cast(Any, spec_of(data) if isinstance(data, Path) else data)
-        try:
-            dataset = open_dataset(source, options, scales=scales)
-        except ReverieError:
-            # What said the splits and classes of the run's own files may say nothing of others.
-            plain = configure(DataOptions, {k: v for k, v in known.items() if k not in OWN_FILES} | given, "data")
-            if own or plain == options:
-                raise
-            dataset = open_dataset(source, plain, scales=scales)
-        log.info(dataset.said)
-        return dataset
+        return run_data.held_out(self, normal, judged, remedy)
 
     def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
         """What a method was given: a tensor in [-1, 1], or a set of pictures."""
@@ -279,7 +206,7 @@ class Run(Loaded):
             if x is not None:
                 raise ReverieError(
                     f"{type(self.model).__name__} has no encoder, so it starts from no given picture; leave "
-                    f"{spec_of(x) or 'the pictures'} out."
+                    f"{run_data.spec_of(x) or 'the pictures'} out."
                 )
             return traverse_drawn(self.model, rows, columns, reach, label, seed)
         given = self.open() if x is None else self._pictures(x, options)
@@ -375,7 +302,7 @@ class Run(Loaded):
         from reverie.tasks.neighbours import nearest_of
         from reverie.tasks.pictures import few
 
-        whole = self._whole(self.own_data() if data is None else data, {})
+        whole = run_data.whole(self, self.own_data() if data is None else data, {})
         if x is None:
             images = self.sample(count, seed=seed)
         else:
@@ -469,7 +396,7 @@ class Run(Loaded):
         if is_pictures(data):
             dataset: Pictures = data
         else:
-            whole = self._whole(self.own_data() if data is None else data, options)
+            whole = run_data.whole(self, self.own_data() if data is None else data, options)
             dataset, training = whole.split(split), whole.split("train") if split == "test" else None
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,
@@ -494,11 +421,3 @@ class Run(Loaded):
         from reverie.notebook import html
 
         return html(self)
-
-
-def spec_of(data: Data) -> str:
-    """The spec that tells where data lies; "" of what is only in memory."""
-    spec = data.spec if isinstance(data, Dataset) else data
-    if isinstance(spec, Path) and not own_data.is_path(str(spec)):
-        return f"./{spec}"  # a path is none of the words of a spec
-    return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
