@@ -12,7 +12,7 @@ from reverie import own_data
 from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
-from reverie.errors import ReverieError
+from reverie.errors import ReverieError, printable
 from reverie.tasks.pictures import Data, Subset, is_pictures, looks_of
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
@@ -72,7 +72,7 @@ def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
         if own or plain == options:
             raise
         dataset = open_dataset(source, plain, scales=scales)
-    log.info(dataset.said)
+    log.info(printable(dataset.said))
     return dataset
 
 
