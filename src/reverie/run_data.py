@@ -24,7 +24,7 @@ log = logging.getLogger("reverie")  # hears, in one line, how each source was re
 def spec_of(data: Data) -> str:
     """The spec that tells where data lies; "" of what is only in memory."""
     spec = data.spec if isinstance(data, Dataset) else data
-    if isinstance(spec, Path) and not own_data.is_path(str(spec)):
+    if isinstance(spec, Path) and own_data.place_of(str(spec)) is None:
         return f"./{spec}"  # a path is none of the words of a spec
     return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
 
