@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from cases import tiny
 from commands import fails, succeeds, visible
-from reverie import artifact
 from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
 from reverie.cli import main
@@ -33,6 +32,7 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
 from reverie.networks.padding import mirrored
+from reverie.run import Run
 from reverie.scale import Scale
 from reverie.tasks.translate import translate, translate_file
 from runs import config_of, written
@@ -823,8 +823,8 @@ def test_what_a_format_or_pillow_cannot_do(monkeypatch: pytest.MonkeyPatch) -> N
 def model(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """What every run holds in the tests that ask for it."""
     toy = Toy(Same(4), Same(4), (3, 3))
-    run = artifact.Run(Path("run"), "toy", toy, toy.facts, {})
-    monkeypatch.setattr(artifact, "load", lambda path, device: run)
+    run = Run(Path("run"), "toy", toy, toy.facts, {})
+    monkeypatch.setattr("reverie.run.load", lambda path, device: run)
     return toy
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from reverie import registry
 from reverie.config import configure
+from reverie.data.dataset import Dataset
 from reverie.data.options import MOST_CHANNELS, DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model
@@ -45,6 +46,7 @@ class Loaded:
     model: Model  # in eval mode
     facts: Facts
     config: dict[str, Any]  # config.json, whole
+    data: Dataset | None = None  # what it was trained on, where that is in memory and at hand
 
 
 def build_model(model: str | type[Model], settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from reverie import own_data
+from reverie import own_data, run_data
 from reverie.artifact import Loaded
 from reverie.artifact import load as load_artifact
 from reverie.capabilities import Encodes, Reconstructs
-from reverie.config import configure
-from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data import Dataset
 from reverie.data.dataset import Split
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
@@ -31,7 +28,6 @@ from reverie.tasks.pictures import (
     images_and_labels,
     in_range,
     is_pictures,
-    looks_of,
     some,
 )
 
@@ -46,11 +42,6 @@ if TYPE_CHECKING:
     from reverie.tasks.sample import Prior
     from reverie.tasks.space import Name
     from reverie.tasks.traverse import Traversal
-
-OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
-MEMORY = "memory:"  # begins the spec of what was never a file
-
-log = logging.getLogger("reverie")  # hears, in one line, how each source was read
 
 
 def load(
@@ -67,16 +58,9 @@ def load(
     run was trained on, where that was in memory. Raises ReverieError in one sentence for whatever is wrong.
     """
     run = Run(**vars(load_artifact(path, device, model=model)))
-    if data is None:
-        return run
-    options = configure(DataOptions, run.config["settings"]["data"], "data")
-    own = data if isinstance(data, Dataset) else open_dataset(cast(Any, data), options)
-    if own.fingerprint != run.config["data"]["fingerprint"]:
-        raise ReverieError(f"{path} was trained on other pictures than these; leave out data, or give its own.")
-    return replace(run, data=own)
+    return run if data is None else replace(run, data=run_data.brought(run, data))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Run(Loaded):
     """What people hold of a trained model: ``path``, ``name``, ``model``, ``facts``, ``config``, and tasks as methods.
 
@@ -86,8 +70,6 @@ class Run(Loaded):
     ``range="-1-1"`` says what is black and what is white.
     """
 
-    data: Dataset | None = None  # what it was trained on, where that is in memory and at hand
-
     # Data
 
     def open(self, data: Data = None, split: Split | None = None, **options: Any) -> Dataset:
@@ -95,11 +77,11 @@ class Run(Loaded):
 
         ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
         ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
-        A reverie `Dataset` is taken as it is. Raises ReverieError where the data cannot be read so, and where the run's
-        own is gone or was in memory.
+        A reverie `Dataset` is taken as it is. How a source was read is told to the logger "reverie". Raises
+        ReverieError where the data cannot be read so, and where the run's own is gone or was in memory.
         """
-        given = self._own() if data is None else data
-        dataset = self._whole(given, options)
+        given = run_data.own(self) if data is None else data
+        dataset = run_data.whole(self, given, options)
         if split is None and isinstance(data, Dataset):
             return dataset
         return dataset.split(split or ("test" if self.is_own(given) else "all"))
@@ -108,16 +90,9 @@ class Run(Loaded):
         """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
         return own_data.own(self.path, self.config["data"], remedy)
 
-    def _own(self, remedy: str = "give the data") -> Data:
-        """The run's own data: its spec, or what is at hand of it."""
-        return self.own_data(remedy) if self.data is None else self.data
-
     def is_own(self, data: Data) -> bool:
         """Whether data is the run's own, or lies where that does, however it is written."""
-        if self.data is not None and data is self.data:
-            return True
-        own, spec = own_data.find_own(self.config["data"]), spec_of(data)
-        return own is not None and bool(spec) and own_data.same_place(spec, own)
+        return run_data.is_own(self, data)
 
     def held_out(
         self,
@@ -132,70 +107,7 @@ class Run(Loaded):
         one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
         the remedy, where nothing is left.
         """
-        given = self._own("give normal pictures") if normal is None else normal
-        whole: Any = given if is_pictures(given) else self._whole(given, {})  # a `Dataset`, unless it was given
-        names, digests, looks = set[str](), set(own_data.learned_digests(self.path)), set[bytes]()
-        in_memory = not isinstance(given, str | Path)
-        if self.is_own(given):
-            own = self.open(self._own(), "train") if in_memory else whole.split("train")
-            names.update(own.names)
-        elif in_memory and own_data.find_own(self.config["data"]) is not None:
-            looks.update(looks_of(self.open(self.own_data(), "train")))
-        if judged is not None:
-            others = judged if is_pictures(judged) else self._whole(judged, {})
-            place, other = spec_of(whole), spec_of(others)
-            if place and other and own_data.same_place(place, other):
-                names.update(others.names)
-            elif in_memory or not other:
-                looks.update(looks_of(others))
-        out = np.array([name in names for name in whole.names], bool)
-        if digests and (known := getattr(whole, "digests", None)) is not None:
-            out |= [digest in digests for digest in known]
-        if looks:
-            out |= [look in looks for look in looks_of(whole)]
-        if out.all():
-            raise ReverieError(
-                f"{spec_of(whole) or 'The data'} holds no pictures to calibrate on that were neither learned from nor "
-                f"are to be judged; {remedy}."
-            )
-        return Subset(whole, np.flatnonzero(~out))
-
-    def _whole(self, data: Data, options: dict[str, Any]) -> Dataset:
-        """All of a source, in the shape of the run's pictures."""
-        dataset = data if isinstance(data, Dataset) and not options else self._read(data, options)
-        facts, name = self.facts, spec_of(data) or dataset.spec
-        if dataset.facts.shape != facts.shape:
-            raise ReverieError(
-                f"{name} has pictures of {dataset.facts.shape} (channels, height, width), "
-                f"the run was trained on {facts.shape}."
-            )
-        if dataset.facts.sides != facts.sides:
-            raise ReverieError(
-                f"{name} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange "
-                "them."
-            )
-        return dataset
-
-    def _read(self, data: Data, given: dict[str, Any]) -> Dataset:
-        facts, own = self.facts, self.is_own(data)
-        known = dict(self.config["settings"]["data"])
-        if not own:
-            known |= {"limit": 0}
-        known |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
-        # What the caller says of values is over the scale of the run's own files.
-        scales = None if given.keys() & {"range", "depth"} else facts.scales
-        options = configure(DataOptions, known | given, "data")
-        source = cast(Any, str(data) if isinstance(data, Path) else data)
-        try:
-            dataset = open_dataset(source, options, scales=scales)
-        except ReverieError:
-            # What said the splits and classes of the run's own files may say nothing of others.
-            plain = configure(DataOptions, {k: v for k, v in known.items() if k not in OWN_FILES} | given, "data")
-            if own or plain == options:
-                raise
-            dataset = open_dataset(source, plain, scales=scales)
-        log.info(dataset.said)
-        return dataset
+        return run_data.held_out(self, normal, judged, remedy)
 
     def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
         """What a method was given: a tensor in [-1, 1], or a set of pictures."""
@@ -254,7 +166,7 @@ class Run(Loaded):
         self,
         x: Data = None,
         *,
-        stops: int = 5,
+        stops: int | None = None,
         between: int = 9,
         space: Name = "z",
         how: How | None = None,
@@ -267,16 +179,17 @@ class Run(Loaded):
     ) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] along a path through the first ``stops`` of ``x``, or of what is drawn.
 
-        ``label`` is the class on the way, of a model that takes one; see `reverie.interpolate`.
+        By default these are five, or as many as there are in ``x``. ``label`` is the class on the way, of a model that
+        takes one; see `reverie.interpolate`.
         """
         from reverie.tasks.interpolate import ends_of, interpolate
 
-        ends = None
-        if x is not None:
-            ends = ends_of(self.model, self._pictures(x, options), stops, label, space, seed, progress)
+        given = None if x is None else self._pictures(x, options)
+        count = stops if stops is not None else 5 if given is None else min(5, len(given))
+        ends = None if given is None else ends_of(self.model, given, count, label, space, seed, progress)
         labels = None if label is None else (label,)
         return interpolate(
-            self.model, stops, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
+            self.model, count, between, seed, space=space, how=how, loop=loop, labels=labels, ends=ends, even=even
         )
 
     def traverse(
@@ -302,7 +215,7 @@ class Run(Loaded):
             if x is not None:
                 raise ReverieError(
                     f"{type(self.model).__name__} has no encoder, so it starts from no given picture; leave "
-                    f"{spec_of(x) or 'the pictures'} out."
+                    f"{run_data.spec_of(x) or 'the pictures'} out."
                 )
             return traverse_drawn(self.model, rows, columns, reach, label, seed)
         given = self.open() if x is None else self._pictures(x, options)
@@ -339,7 +252,7 @@ class Run(Loaded):
         from reverie.tasks.directions import EMBEDDED
         from reverie.tasks.embed import embed
 
-        training = self.open(self._own(), "train")
+        training = self.open(run_data.own(self), "train")
         return embed(self.model, training, indices=some(training, EMBEDDED))
 
     def reconstruct(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
@@ -398,7 +311,7 @@ class Run(Loaded):
         from reverie.tasks.neighbours import nearest_of
         from reverie.tasks.pictures import few
 
-        whole = self._whole(self._own() if data is None else data, {})
+        whole = run_data.whole(self, run_data.own(self) if data is None else data, {})
         if x is None:
             images = self.sample(count, seed=seed)
         else:
@@ -492,7 +405,7 @@ class Run(Loaded):
         if is_pictures(data):
             dataset: Pictures = data
         else:
-            whole = self._whole(self._own() if data is None else data, options)
+            whole = run_data.whole(self, run_data.own(self) if data is None else data, options)
             dataset, training = whole.split(split), whole.split("train") if split == "test" else None
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,
@@ -517,9 +430,3 @@ class Run(Loaded):
         from reverie.notebook import html
 
         return html(self)
-
-
-def spec_of(data: Data) -> str:
-    """The spec that tells where data lies; "" of what is only in memory."""
-    spec = data.spec if isinstance(data, Dataset) else data
-    return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""

@@ -14,7 +14,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -121,13 +122,10 @@ def png_or_animation(out: Path | None, rate: float) -> None:
 
 
 def load(run: str, device: str) -> Run:
-    """The run in a folder, its model on the device; how it reads data is then said."""
+    """The run in a folder, its model on the device."""
     from reverie.engine.device import pick_device
     from reverie.run import load as load_run
-    from reverie.run import log
 
-    log.setLevel(logging.INFO)
-    log.addHandler(SPEAKER)
     return load_run(run, pick_device(device))
 
 
@@ -239,7 +237,18 @@ class Speaker(logging.Handler):
         say_once(record.getMessage())
 
 
-SPEAKER = Speaker()
+@contextmanager
+def heard() -> Iterator[None]:
+    """What the library tells is said for so long."""
+    log, speaker = logging.getLogger("reverie"), Speaker()
+    level = log.level
+    log.addHandler(speaker)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(speaker)
+        log.setLevel(level)
 
 
 class Pace:

@@ -45,12 +45,17 @@ class Damage:
         return self.damaged if self.observe is None else self.observe(self.damaged)
 
 
+def _tensor(images: Data) -> Tensor:
+    """Pictures (N, C, H, W); a tensor of floats may reach beyond [-1, 1], as noise does."""
+    return images if isinstance(images, Tensor) and images.is_floating_point() else images_of(None, images)
+
+
 def noisy(images: Data, sigma: float, seed: int = 0) -> Damage:
     """Pictures with Gaussian noise of a standard deviation ``sigma`` where they span 0 to 1, as papers count it.
 
     Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
     """
-    images = images_of(None, images)
+    images = _tensor(images)
     noise = DrawEach(seed, "noise", samples=range(len(images)), device=images.device).normal(*images.shape[1:])
     return as_noisy(images + 2 * sigma * noise, sigma)
 
@@ -59,12 +64,12 @@ def as_noisy(images: Data, sigma: float) -> Damage:
     """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
     if not 0 < sigma <= 10:
         raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
-    return Damage(images if isinstance(images, Tensor) else images_of(None, images), None, 2 * sigma)
+    return Damage(_tensor(images), None, 2 * sigma)
 
 
 def holed(images: Data, hole: Tensor) -> Damage:
     """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
-    images = images_of(None, images)
+    images = _tensor(images)
     if hole.dtype != torch.bool:
         raise ReverieError(f"A hole says True or False of each pixel, not {str(hole.dtype).partition('.')[2]}.")
     if hole.shape != images.shape[2:]:
@@ -97,7 +102,7 @@ def middle(height: int, width: int) -> Tensor:
 
 def coarse(images: Data, factor: int) -> Damage:
     """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
-    images = images_of(None, images)
+    images = _tensor(images)
     if not 2 <= factor <= min(images.shape[2:]):
         raise ReverieError(f"The factor must lie between 2 and the picture's shorter side, not {factor}.")
     height, width = images.shape[2:]

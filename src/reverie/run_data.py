@@ -1,0 +1,123 @@
+"""Data as a run knows it: read as its own was, and what of it the run has not learned from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from reverie import own_data
+from reverie.artifact import Loaded
+from reverie.config import configure
+from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.errors import ReverieError, printable
+from reverie.tasks.pictures import Data, Subset, is_pictures, looks_of
+
+OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
+MEMORY = "memory:"  # begins the spec of what was never a file
+
+log = logging.getLogger("reverie")  # hears, in one line, how each source was read
+
+
+def spec_of(data: Data) -> str:
+    """The spec that tells where data lies; "" of what is only in memory."""
+    spec = data.spec if isinstance(data, Dataset) else data
+    if isinstance(spec, Path) and own_data.place_of(str(spec)) is None:
+        return f"./{spec}"  # a path is none of the words of a spec
+    return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
+
+
+def own(run: Loaded, remedy: str = "give the data") -> str | Dataset:
+    """The run's own data: what is at hand of it, or where it lies; where that is gone, one sentence with the remedy."""
+    return own_data.own(run.path, run.config["data"], remedy) if run.data is None else run.data
+
+
+def brought(run: Loaded, data: Data) -> Dataset:
+    """The run's own data, which was in memory and is given again. ReverieError where it is other data."""
+    options = configure(DataOptions, run.config["settings"]["data"], "data")
+    dataset = data if isinstance(data, Dataset) else open_dataset(cast(Any, data), options)
+    if dataset.fingerprint != run.config["data"]["fingerprint"]:
+        raise ReverieError(f"{run.path} was trained on other pictures than these; give its own, or leave out data.")
+    return dataset
+
+
+def is_own(run: Loaded, data: Data) -> bool:
+    """Whether data is the run's own, or lies where that does, however it is written."""
+    if data is not None and data is run.data:
+        return True
+    found, spec = own_data.find_own(run.config["data"]), spec_of(data)
+    return found is not None and bool(spec) and own_data.same_place(spec, found)
+
+
+def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Dataset:
+    """All of a source in the shape of the run's pictures, read as these were but for the options ``given``.
+
+    A `Dataset` is taken as it is. Raises ReverieError where the pictures are of another shape.
+    """
+    dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given or {})
+    facts, name = run.facts, spec_of(data) or dataset.spec
+    if dataset.facts.shape != facts.shape:
+        raise ReverieError(
+            f"{name} has pictures of {dataset.facts.shape} (channels, height, width), "
+            f"the run was trained on {facts.shape}."
+        )
+    if dataset.facts.sides != facts.sides:
+        raise ReverieError(
+            f"{name} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange them."
+        )
+    return dataset
+
+
+def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
+    facts, mine = run.facts, is_own(run, data)
+    known = dict(run.config["settings"]["data"])
+    if not mine:
+        known |= {"limit": 0}
+    known |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
+    # What the caller says of values is over the scale of the run's own files.
+    scales = None if given.keys() & {"range", "depth"} else facts.scales
+    options = configure(DataOptions, known | given, "data")
+    source = cast(Any, spec_of(data) if isinstance(data, Path) else data)
+    try:
+        dataset = open_dataset(source, options, scales=scales)
+    except ReverieError:
+        # What said the splits and classes of the run's own files may say nothing of others.
+        plain = configure(DataOptions, {k: v for k, v in known.items() if k not in OWN_FILES} | given, "data")
+        if mine or plain == options:
+            raise
+        dataset = open_dataset(source, plain, scales=scales)
+    log.info(printable(dataset.said))
+    return dataset
+
+
+def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
+    """Pictures of ``normal`` (None: the run's own data) neither learned from nor ``judged``; see `Run.held_out`."""
+    given = own(run, "give normal pictures") if normal is None else normal
+    known: Any = given if is_pictures(given) else whole(run, given)  # a `Dataset`, unless it was given
+    names, digests, looks = set[str](), own_data.learned_digests(run.path), set[bytes]()
+    in_memory = not isinstance(given, str | Path)
+    mine = own_data.find_own(run.config["data"]) if run.data is None else run.data
+    if is_own(run, given):
+        names.update((whole(run, mine) if in_memory else known).split("train").names)
+    elif in_memory and mine is not None:
+        looks.update(looks_of(whole(run, mine).split("train")))
+    if judged is not None:
+        others = judged if is_pictures(judged) else whole(run, judged)
+        place, other = spec_of(known), spec_of(others)
+        if place and other and own_data.same_place(place, other):
+            names.update(others.names)
+        elif in_memory or not other:
+            looks.update(looks_of(others))
+    out = np.array([name in names for name in known.names], bool)
+    if digests and (told := getattr(known, "digests", None)) is not None:
+        out |= [digest in digests for digest in told]
+    if looks:
+        out |= [look in looks for look in looks_of(known)]
+    if out.all():
+        raise ReverieError(
+            f"{spec_of(known) or 'The data'} holds no pictures to calibrate on that were neither learned from nor are "
+            f"to be judged; {remedy}."
+        )
+    return Subset(known, np.flatnonzero(~out))
