@@ -11,6 +11,7 @@ from typing import Any
 
 from reverie import registry
 from reverie.capabilities import Conditions, Encodes, Reconstructs, Samples, Translates
+from reverie.data.sources import MEMORY
 from reverie.engine.events import read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
@@ -33,39 +34,36 @@ def write_card(folder: Path, config: dict[str, Any], model: Model | type[Model] 
 
 
 def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
-    """Lines for a shell that use the run, as its model's capabilities permit."""
-    place, data = shlex.quote(run), shlex.quote(str(config["data"].get("spec", "")))
+    """Lines for a shell that use the run, as its model's capabilities permit; none where only a program can load it."""
+    if config.get("outside"):
+        return ""
+    spec = str(config["data"].get("spec", ""))
+    in_memory = spec.startswith(MEMORY)
+    place, data = shlex.quote(run), "PICTURES" if in_memory else shlex.quote(spec)
+    judge = f"reverie evaluate {place}{f' --data {data}' if in_memory else ''}"
     lines = [f"reverie sample {place} --count 64"] if _is(kind, Samples) else []
     if _is(kind, Reconstructs):
         lines.append(f"reverie reconstruct {place} {data}")
     if _is(kind, Translates):
-        lines += [f"reverie translate {place} PICTURES", f"reverie evaluate {place}"]
+        lines += [f"reverie translate {place} PICTURES", judge]
     if _is(kind, Encodes):
-        lines += [f"reverie embed {place} {data}", f"reverie evaluate {place}"]
+        lines += [f"reverie embed {place} {data}", judge]
     return "\n".join(lines)
 
 
 def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     """Lines of Python that use the run, as its model's capabilities permit."""
     a, b = config["facts"].get("sides") or (0, 0)
-    lines = ["import numpy as np"] if _is(kind, Translates) else []
-    lines += ["import reverie", "", f"run = reverie.load({run!r})"]
+    given = ", model=model" if config.get("outside") else ""  # what only the program that trained it can build
+    given += ", data=data" if str(config["data"].get("spec", "")).startswith(MEMORY) else ""
+    lines = ["import reverie", "", f"run = reverie.load({run!r}{given})"]
     if _is(kind, Samples):
         c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
-        lines.append(f"pictures = reverie.sample(run.model, 16)  # (16, {c}, {h}, {w})")
+        lines.append(f"pictures = run.sample(16)  # (16, {c}, {h}, {w}) in [-1, 1]")
     if _is(kind, Translates):
-        lines += [
-            'options = reverie.DataOptions(**run.config["settings"]["data"])',
-            'data = reverie.open_dataset(run.config["data"]["spec"], options).split("test").side("a")',
-            "pictures = reverie.to_tensor(data.batch(np.arange(min(8, len(data)))))",
-            f"translated = reverie.translate(run.model, pictures)  # from {a} to {b} channels, any size",
-        ]
+        lines.append(f"translated = run.translate(run.open())  # the test pictures, from {a} to {b} channels")
     if _is(kind, Encodes):
-        lines += [
-            'options = reverie.DataOptions(**run.config["settings"]["data"])',
-            'data = reverie.open_dataset(run.config["data"]["spec"], options)',
-            'codes = reverie.embed(run.model, data.split("test")).codes',
-        ]
+        lines.append("codes = run.encode(run.open())  # of the test pictures")
     return "\n".join(lines)
 
 
@@ -174,11 +172,12 @@ def _quality(folder: Path) -> list[str]:
 
 
 def _use(folder: Path, config: dict[str, Any], kind: type[Model]) -> str:
+    shell = commands(str(folder), config, kind)
     return "\n\n".join(
         [
             "## How to use",
             fence("python", script(str(folder), config, kind)),
-            fence("bash", commands(str(folder), config, kind)),
+            *([fence("bash", shell)] if shell else []),
             "All settings are in `config.json`; `model.safetensors` holds the weights. Nothing in either is executed.",
         ]
     )
