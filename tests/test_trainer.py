@@ -223,6 +223,8 @@ def test_what_does_not_go_together_is_told_at_once(digits: Dataset) -> None:
     other = reverie.open_dataset("digits", reverie.DataOptions(size="6"))
     with pytest.raises(ReverieError, match=r"built for .*height=8.*height=6.*build it with the facts of the data"):
         reverie.Trainer(fresh(digits), other, plan())
+    with pytest.raises(ReverieError, match="Linear is no model to train"):
+        reverie.train(torch.nn.Linear(2, 2), digits)  # type: ignore[arg-type]
     with pytest.raises(ReverieError, match="Give only one of"):
         reverie.Trainer(fresh(digits), digits, plan(epochs=1.0))
 

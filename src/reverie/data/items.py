@@ -52,8 +52,10 @@ def check(data: object) -> None:
     if isinstance(data, Mapping | bytes | bytearray | int | float | None):
         raise ReverieError(f"Data can't be given as {kind}; give an array, (pictures, labels), or a torch data set.")
     if endless or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        one = "; one picture is given as [picture]" if hasattr(data, "getpixel") else ""
         raise ReverieError(
-            f"Data of type {kind} has no items by number; give a map-style data set, which has __len__ and __getitem__."
+            f"Data of type {kind} has no items by number; give a map-style data set, which has __len__ and "
+            f"__getitem__{one}."
         )
     if isinstance(data, list | tuple) and data and isinstance(data[0], str | Path):
         raise ReverieError("Data can't be given as a list of paths; give the folder of the pictures.")

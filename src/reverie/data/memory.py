@@ -61,6 +61,8 @@ def as_array(data: Any) -> Array:
 def from_array(what: str, images: Any, labels: Any, layout: str) -> Arrays:
     """An array or tensor, used where it is; ``labels`` are (N,) integers or names, or None."""
     array = as_array(images)
+    if array.ndim == 2:
+        raise ReverieError(f"{what} has the shape {array.shape}, as one picture has; give several, or pictures[None].")
     if array.ndim == 3 and len(array) and array.shape[2] in FEW and layout == "auto":
         raise ReverieError(
             f"{what} has the shape {array.shape}, which may be one picture, (H, W, C), or many, (N, H, W); give "

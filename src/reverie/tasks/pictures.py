@@ -121,8 +121,9 @@ def model_of(model: object) -> object:
 def pictures_of(model: object, data: Data) -> Pictures:
     """``data`` as a set of pictures that ``model`` takes: as it is where it is one, else opened.
 
-    It is brought to the size and the channels that the model takes; a run given in place of its model opens it as the
-    run's own data was read, and in place of a model `Facts` say the shape. Without either, pictures stay what they are.
+    It is brought to the size that the model takes, and refused where it has other channels; a run given in place of its
+    model opens it as the run's own data was read, and in place of a model `Facts` say the shape. Without either,
+    pictures stay what they are.
     """
     if is_pictures(data):
         return data
@@ -135,8 +136,14 @@ def pictures_of(model: object, data: Data) -> Pictures:
         raise ReverieError(
             f"{type(model).__name__} learns pairs; open them by Run.open, or by open_dataset with data.pair."
         )
-    options = DataOptions(size=f"{facts.height}x{facts.width}", channels=str(facts.channels))
-    return open_dataset(cast(Any, data), options, scales=facts.scales)
+    options = DataOptions(size=f"{facts.height}x{facts.width}")
+    opened = open_dataset(cast(Any, data), options, scales=facts.scales)
+    if opened.facts.shape != facts.shape:
+        raise ReverieError(
+            f"{opened.spec} has pictures of {opened.facts.channels} channels, not {facts.channels} as is wanted; open "
+            f"them with data.channels={facts.channels}."
+        )
+    return opened
 
 
 def side_of(facts: Facts, data: Data, direction: str) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def train(
     lost by either.
     """
     world, place = World(), pick_device(device)
-    name = model if isinstance(model, str) else registry.name_for(type(model) if isinstance(model, Model) else model)
+    name = _name_of(model)
     chosen = {section: dict((settings or {}).get(section, {})) for section in ("model", "train", "data")}
     if data is None and not (resume and out is not None):
         raise ReverieError(
@@ -96,7 +96,49 @@ def train(
         recording = Recording(folder, name, quiet=quiet)
         if resume and before is None:
             recording.warn(f"there is no run in {folder} yet: a new one begins")
-        return _run(folder, name, model, built, dataset, plan, callbacks, place, world, recording)
+        if before and dataset.streamed:
+            recording.warn("the pictures are read anew each time: what is resumed may not be what it would have been")
+        checkpoints, description = Checkpoints(folder, recording), Folder(folder, name, outside=built is model)
+        measured = [Quality(folder, recording)] if plan.evaluate_every else []
+        jobs = [Mixture(), checkpoints, *measured, description, recording, Previews(folder / "samples"), Report(folder)]
+        trainer = Trainer(built, dataset, plan, [*jobs, *callbacks], device=place, world=world)
+        how = f"reverie train {name} --data {dataset.spec} --out {folder} --resume"
+        in_memory = dataset.spec.startswith(MEMORY)
+        if in_memory or not isinstance(model, str):
+            how = f"reverie.train(model, data, {str(folder)!r}, resume=True)"
+        with recording, _told(trainer, recording, checkpoints, how):
+            weights = trainer.run()
+        own = dataset if in_memory else None
+        if isinstance(model, Model):  # nothing else knows how to build it; what follows shall not change the caller's
+            weights = copy.deepcopy(weights).requires_grad_(False)
+        elif world.first:
+            return load(folder, place, model=None if isinstance(model, str) else model, data=own)
+        return Run(folder, name, weights, weights.facts, description.config_of(trainer), own)
+
+
+@contextmanager
+def _told(trainer: Trainer, recording: Recording, checkpoints: Checkpoints, how: str) -> Iterator[None]:
+    """Note how a training ended, and tell how an interrupted one goes on."""
+    try:
+        yield
+    except Diverged as error:
+        recording.event(trainer.step, diverged=str(error), kept=checkpoints.saved)
+        raise
+    except Interrupted as error:
+        raise Interrupted(f"{str(error).rstrip('.')}; everything is saved. Go on with: {how}") from error
+    recording.event(trainer.step, finished=True)
+
+
+def _name_of(model: str | type[Model] | Model) -> str:
+    if isinstance(model, str):
+        return model
+    kind = model if isinstance(model, type) else type(model)
+    if not issubclass(kind, Model):
+        raise ReverieError(
+            f"{kind.__name__} is no model to train: give a name that `reverie models` lists, or a reverie.Model with "
+            "phases and optimizers."
+        )
+    return registry.name_for(kind)
 
 
 def _opened(data: Data, settings: dict[str, Any], resumed: bool) -> Dataset:
@@ -118,44 +160,6 @@ def _built(model: str | type[Model] | Model, settings: dict[str, Any], data: Dat
             f"This {type(model).__name__} is built already; give its settings to its Config, and leave them out here."
         )
     return model
-
-
-def _run(
-    folder: Path,
-    name: str,
-    given: str | type[Model] | Model,
-    model: Model,
-    data: Dataset,
-    plan: Plan,
-    callbacks: Sequence[object],
-    device: torch.device,
-    world: World,
-    recording: Recording,
-) -> Run:
-    """Train in a folder that is held."""
-    checkpoints = Checkpoints(folder, recording)
-    measured = [Quality(folder, recording, model, data, plan, device)] if plan.evaluate_every and world.first else []
-    description = Folder(folder, name, outside=given is model)
-    jobs = [Mixture(), checkpoints, description, recording, Previews(folder / "samples"), *measured]
-    trainer = Trainer(model, data, plan, [*jobs, Report(folder), *callbacks], device=device, world=world)
-    with recording:
-        try:
-            weights = trainer.run()
-        except Diverged as error:
-            recording.event(trainer.step, diverged=str(error), kept=checkpoints.saved)
-            raise
-        except Interrupted as error:
-            how = f"reverie train {name} --data {data.spec} --out {folder} --resume"
-            if not isinstance(given, str) or data.spec.startswith(MEMORY):
-                how = f"reverie.train(model, data, {str(folder)!r}, resume=True)"
-            raise Interrupted(f"{str(error).rstrip('.')}; everything is saved. Go on with: {how}") from error
-        recording.event(trainer.step, finished=True)
-    own = data if data.spec.startswith(MEMORY) else None
-    if given is model:  # nothing else knows how to build it; what follows shall not change what the caller holds
-        weights = copy.deepcopy(weights).requires_grad_(False)
-    elif world.first:
-        return load(folder, device, model=None if isinstance(given, str) else given, data=own)
-    return Run(folder, name, weights, weights.facts, description.config_of(trainer), own)
 
 
 def _folder(

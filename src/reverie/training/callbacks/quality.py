@@ -29,17 +29,15 @@ MEASURED = 5000  # samples, and training pictures they are compared with
 class Quality:
     """Measures every ``plan.evaluate_every`` pictures, and at the end; the best weights go to ``folder``/best.
 
-    What they are measured by is made at once: what cannot be measured is told before a training begins.
+    What they are measured by is made at the start: what cannot be measured is told before anything is written.
     """
 
-    def __init__(
-        self, folder: Path, recording: Recording, model: Model, data: Dataset, plan: Plan, device: torch.device
-    ) -> None:
+    def __init__(self, folder: Path, recording: Recording) -> None:
         self.folder, self.recording = folder, recording
-        self.measure = _ruler(model, data, plan, device)
         self._before = 0  # pictures seen a step ago
 
     def on_start(self, trainer: Trainer) -> None:
+        self.measure = _ruler(trainer.loop.model, trainer.data, trainer.plan, trainer.device)
         self._before = trainer.loop.images
 
     def on_step(self, trainer: Trainer) -> None:
