@@ -182,6 +182,34 @@ def training_with_callbacks(folder: str, resume: bool) -> None:
     train("ae", "digits", f"{folder}/run", device="cpu", callbacks=callbacks, **words)
 
 
+class StopsAt:
+    """Stops in the method that is named, on the first rank alone."""
+
+    def __init__(self, method: str) -> None:
+        setattr(self, method, lambda trainer, *_: trainer.stop())
+
+    def on_end(self, trainer: Any) -> None: ...
+
+
+def trainings_that_stop(folder: str) -> None:
+    from reverie.training import train
+
+    settings = {"train": {"steps": 8, "batch_size": 16, "checkpoint_every": 3}, "model": SMALL | {"network": "mlp"}}
+    for method in ("on_start", "on_checkpoint"):
+        out = f"{folder}/{method}"
+        train("ae", "digits", out, device="cpu", callbacks=[StopsAt(method)], settings=settings, quiet=True)
+
+
+def test_stops_at_odd_moments_stop_both(tmp_path: Path) -> None:
+    assert together(trainings_that_stop, str(tmp_path)) == [0, 0]
+    found = [
+        json.loads((tmp_path / name / "events.jsonl").read_text().splitlines()[-1])
+        for name in ("on_start", "on_checkpoint")
+    ]
+    assert [line["step"] for line in found] == [0, 3]
+    assert all(line["finished"] for line in found)
+
+
 def test_a_callback_of_the_first_rank_stops_both(tmp_path: Path) -> None:
     for resume, step in ((False, 3), (True, 6)):
         assert together(training_with_callbacks, str(tmp_path), resume) == [0, 0]

@@ -95,7 +95,7 @@ def test_a_model_built_by_hand(bytes_: NDArray[np.uint8], tmp_path: Path) -> Non
     samples = run.sample(3)
     for refused, said in (
         (lambda: reverie.load(out), r"give it to reverie.load\(path, model=...\)"),
-        (lambda: reverie.load(out, model=built(bytes_, 4)), "does not fit config.json at"),
+        (lambda: reverie.load(out, model=built(bytes_, 4)), "its latent is 4, not 3; build it as for the training"),
         (lambda: reverie.train("vae", bytes_, out, resume=True), "was built by hand"),
         (lambda: reverie.train(model, bytes_, tmp_path / "b", settings=SETTINGS), "is built already"),
         (lambda: reverie.train(model, bytes_[:, :7], tmp_path / "c", settings={"train": TRAIN}), "height=7"),
@@ -161,3 +161,84 @@ def test_the_python_of_a_card_runs(kind: str, bytes_: NDArray[np.uint8], tmp_pat
     assert ("translated" in names) == (kind == "pairs")
     assert ("```bash" in card) == (kind != "by hand")
     assert "memory:array" not in "".join(re.findall(r"```\w+\n.*?```", card, re.DOTALL))
+
+
+class VAE(reverie.VAE):
+    """A class whose name in small letters is that of another model."""
+
+
+def test_a_class_goes_on_whatever_it_is_called(
+    bytes_: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: dict[str, Any] = {"settings": SETTINGS, "quiet": True, "resume": True}
+    whole = reverie.train(VAE, bytes_, tmp_path / "whole", **words)
+    reverie.train(VAE, bytes_, tmp_path / "run", callbacks=[StopAt(5)], **words)
+    assert torch.equal(reverie.train(VAE, bytes_, tmp_path / "run", **words).sample(2), whole.sample(2))
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
+    reverie.train(Unnamed, bytes_, tmp_path / "late", callbacks=[StopAt(5)], **words)
+    reverie.register_model("named-late")(Unnamed)
+    assert reverie.train(Unnamed, bytes_, tmp_path / "late", **words).name == "named-late"
+    assert torch.equal(reverie.load(tmp_path / "late").sample(2), whole.sample(2))  # the same settings and seed
+
+
+def test_what_cannot_be_gone_on_with(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    words: dict[str, Any] = {"settings": {"train": TRAIN}, "quiet": True}
+    run = reverie.train(built(bytes_), bytes_, tmp_path / "run", **words)
+    other = built(bytes_)
+    other.config = reverie.VAE.Config(latent=3, network="mlp", width=4, beta=5.0)
+    with pytest.raises(ReverieError, match=r"its beta is 5\.0, not 1\.0"):
+        reverie.train(other, bytes_, run.path, resume=True)
+    with pytest.raises(ReverieError, match=r"its beta is 5\.0, not 1\.0"):
+        reverie.load(run.path, model=other)
+    named = reverie.train("vae", bytes_, tmp_path / "named", settings=SETTINGS, quiet=True)
+    with pytest.raises(ReverieError, match="is a run of the model 'vae'; resume it with that name"):
+        reverie.train(built(bytes_), bytes_, named.path, resume=True)
+    moved = reverie.open_dataset(bytes_, reverie.DataOptions(shift=1))
+    with pytest.raises(ReverieError, match=r"data\.shift can't change on --resume: it was 0"):
+        reverie.train("vae", moved, named.path, resume=True)
+    for wrong in ("vae", 3, torch.nn.Linear(2, 2)):
+        with pytest.raises(ReverieError, match=r"A model is given as a reverie\.Model"):
+            reverie.load(run.path, model=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ReverieError, match="Say what the model is to be called"):
+        reverie.register_model(Unnamed)  # type: ignore[arg-type]
+
+
+def test_a_loaded_model_can_be_trained_further(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    first = reverie.train("vae", bytes_, tmp_path / "first", settings=SETTINGS, quiet=True)
+    further = reverie.train(first.model, bytes_, tmp_path / "further", settings={"train": TRAIN}, quiet=True)
+    assert not torch.equal(next(further.model.parameters()), next(reverie.load(first.path).model.parameters()))
+
+
+def test_tensorboard_without_its_package_leaves_nothing(
+    bytes_: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    settings = SETTINGS | {"train": TRAIN | {"tensorboard": True}}
+    with pytest.raises(ReverieError, match=r"pip install 'reverie\[tensorboard\]'"):
+        reverie.train("vae", bytes_, tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cards_of_classes_from_elsewhere_run(
+    bytes_: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
+    for number in range(2):  # not registered, and then registered
+        out = tmp_path / str(number)
+        reverie.train(Unnamed, bytes_, out, settings=SETTINGS, quiet=True)
+        card = (out / "README.md").read_text()
+        (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+        names: dict[str, Any] = {"data": bytes_}
+        exec(code, names)
+        assert names["run"].sample(1).shape == (1, 1, 8, 8)
+        assert (f"reverie sample {out} --count 64 --import {__name__}" in card) == bool(number)
+        reverie.register_model("called")(Unnamed)
+
+
+def test_a_detector_belongs_to_its_normal_pictures(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    run = reverie.train("vae", bytes_[:100], tmp_path / "run", settings=SETTINGS, quiet=True)
+    found = [run.detector(normal=run.held_out(bytes_[first : first + 50])) for first in (100, 120, 140)]
+    assert len({id(each) for each in found}) == 3
+    assert run.detector(normal=run.held_out(bytes_[140:190])) is found[2]

@@ -184,7 +184,7 @@ def test_a_state_that_cannot_be_kept_is_told(digits: Dataset) -> None:
         def state_dict(self) -> dict[str, Any]:
             return {"mean": np.float32(1.0)}
 
-    with pytest.raises(ReverieError, match=r"The state of Odd can't be kept .*float32.*tensors, numbers"):
+    with pytest.raises(ReverieError, match=r"The state of Odd can't be kept: 'mean' is a float32, .* tensors, numbers"):
         reverie.Trainer(fresh(digits), digits, plan(steps=1), [Odd()]).run()
 
 
@@ -241,3 +241,101 @@ def test_callbacks_run_on_the_first_rank_unless_they_ask(digits: Dataset, monkey
     reverie.Trainer(fresh(digits), digits, plan(steps=2), [here, there], world=world).run()
     assert here.calls == []
     assert there.calls[-1] == ("end", 2)
+
+
+class Late:
+    """Stops in the method that is named."""
+
+    def __init__(self, method: str) -> None:
+        setattr(self, method, self.stop)
+
+    def stop(self, trainer: reverie.Trainer, *_: object) -> None:
+        trainer.stop()
+
+    def on_end(self, trainer: reverie.Trainer) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("method", "step"), [("on_start", 0), ("on_step", 1), ("on_log", 4), ("on_checkpoint", 3)])
+def test_wherever_a_callback_stops_the_run_goes_on(digits: Dataset, tmp_path: Path, method: str, step: int) -> None:
+    train: dict[str, Any] = {"steps": 12, "batch_size": 16, "log_every": 4, "checkpoint_every": 3, "ema": 0.9}
+    words: dict[str, Any] = {"settings": {"model": SETTINGS, "train": train}, "quiet": True, "resume": True}
+    told = Told()
+    reverie.train("ae", digits, tmp_path / "run", callbacks=[Late(method), told], **words)
+    assert told.calls[-2:] == [("checkpoint", step), ("end", step)]
+    resumed = reverie.train("ae", digits, tmp_path / "run", **words)
+    whole = reverie.train("ae", digits, tmp_path / "whole", **words)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_what_is_no_callback_is_told(digits: Dataset) -> None:
+    class Half(Told):
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    class Misspelt:
+        def on_stepp(self, trainer: reverie.Trainer) -> None: ...
+
+    for callbacks, said in (
+        ([Told], r"Told is a class, and a callback is an object of it: callbacks=\[Told\(\)\]"),
+        ([Misspelt()], "Misspelt is no callback: it has none of the methods on_start, on_step"),
+        ([print], "is no callback"),
+        (Told(), r"as a list: callbacks=\[...\]"),
+        ([Half()], "Half has one of state_dict and load_state_dict"),
+    ):
+        with pytest.raises(ReverieError, match=said):
+            reverie.Trainer(fresh(digits), digits, plan(), callbacks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: 2}, [(1, 2)], {"a": {2: 3}}, float])
+def test_a_state_that_would_come_back_changed_is_refused(digits: Dataset, value: Any) -> None:
+    class Odd(Smoothed):
+        def state_dict(self) -> dict[str, Any]:
+            return {"mean": value}
+
+    with pytest.raises(ReverieError, match="The state of Odd can't be kept: 'mean'"):
+        reverie.Trainer(fresh(digits), digits, plan(steps=1), [Odd()]).run()
+
+
+def test_a_trainer_runs_once(digits: Dataset) -> None:
+    trainer = reverie.Trainer(fresh(digits), digits, plan(steps=2, workers=1))
+    trainer.run()
+    with pytest.raises(ReverieError, match="has run already"):
+        trainer.run()
+
+
+def test_splits_are_taken_for_what_they_are(digits: Dataset) -> None:
+    whole = reverie.Trainer(fresh(digits), digits, plan(steps=3))
+    part = reverie.Trainer(fresh(digits), digits.split("train"), plan(steps=3))
+    assert part.data.fingerprint == whole.data.fingerprint
+    assert len(part.pictures) == len(digits.split("train"))
+    with pytest.raises(ReverieError, match=r"This is the test split of digits, .* give the whole data set"):
+        reverie.Trainer(fresh(digits), digits.split("test"), plan())
+
+
+def test_what_is_frozen_stays_frozen_and_what_was_loaded_learns(digits: Dataset) -> None:
+    model = fresh(digits, "vaegan")
+    kept = model.get_submodule("encoder")
+    kept.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    flags = {name: value.requires_grad for name, value in model.named_parameters()}
+    reverie.Trainer(model, digits, plan(steps=4, ema=0.0)).run()
+    for name, value in model.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+        assert value.requires_grad == flags[name], name
+    loaded = fresh(digits).requires_grad_(False)
+    first = next(loaded.parameters()).clone()
+    reverie.Trainer(loaded, digits, plan(steps=4, ema=0.0)).run()
+    assert not torch.equal(next(loaded.parameters()), first)
+
+
+def test_a_bare_state_that_is_damaged_is_told(
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reverie.Trainer(fresh(digits), digits, plan(checkpoint_every=4), [Checkpoints(tmp_path)]).run()
+    newest = max((tmp_path / "state").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-9])
+    trainer = reverie.Trainer(fresh(digits), digits, plan(), [Checkpoints(tmp_path)])
+    trainer.run()
+    assert "is damaged; the one before it is used" in caplog.text

@@ -68,14 +68,17 @@ def build_model(model: str | type[Model], settings: dict[str, Any], facts: Facts
 
 
 def _outline(model: str | type[Model], settings: dict[str, Any], facts: Facts) -> dict[str, torch.Tensor]:
-    """The state of such a model, of which nothing but types and shapes is there: nothing is allocated."""
+    """The state of such a model, of which nothing but types and shapes is there.
+
+    Nothing is allocated, unless a constructor from outside cannot do without.
+    """
     try:
         with torch.device("meta"):
             return _construct(model, settings, facts).state_dict()
     except ReverieError as error:
         # A constructor from outside may look at a tensor's numbers, of which there are none.
         kind = registry.load_class(model) if isinstance(model, str) else model
-        if kind.__module__.startswith("reverie.") or not isinstance(error.__cause__, RuntimeError):
+        if kind.__module__.startswith("reverie.") or not isinstance(error.__cause__, RuntimeError | TypeError):
             raise
     with seeded(0):
         return _construct(model, settings, facts).state_dict()
@@ -111,11 +114,8 @@ def describe(
     """
     from reverie import __version__
 
-    config: Any = model.config
-    settings: dict[str, Any] = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
     outside = outside or (registry.knows(name) and registry.load_class(name) is not type(model))
-    if outside:
-        settings = {key: value if _storable(value) else str(value) for key, value in settings.items()}
+    settings = _settings_of(model, outside)
     return {
         "format": FORMAT,
         "reverie": __version__,
@@ -125,6 +125,27 @@ def describe(
         "data": data,
         "settings": {"model": settings} | sections,
     }
+
+
+def _settings_of(model: Model, outside: bool) -> dict[str, Any]:
+    """The settings of a model, for JSON; where it came from ``outside`` they may be anything."""
+    config: Any = model.config
+    settings: dict[str, Any] = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
+    if outside:
+        settings = {key: value if _storable(value) else str(value) for key, value in settings.items()}
+    return settings
+
+
+def check_settings(model: Model, config: dict[str, Any], folder: Path) -> None:
+    """Raise ReverieError where a model that was built by hand has other settings than the run's config.json notes."""
+    mine: dict[str, Any] = json.loads(json.dumps(_settings_of(model, outside=True)))
+    noted: dict[str, Any] = config["settings"]["model"]
+    for key in sorted(mine.keys() | noted.keys()):
+        if mine.get(key) != noted.get(key):
+            raise ReverieError(
+                f"The given model has other settings than that of {folder}: its {key} is {str(mine.get(key))[:80]}, "
+                f"not {str(noted.get(key))[:80]}; build it as for the training."
+            )
 
 
 def _storable(value: object) -> bool:
@@ -198,6 +219,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
     model that is built as it was for the training, whose weights are then replaced by the run's, in place. Raises
     ReverieError in one sentence for whatever is wrong with the files, or does not fit.
     """
+    if not (model is None or isinstance(model, Model) or (isinstance(model, type) and issubclass(model, Model))):
+        raise ReverieError(
+            f"What is given as model must be a reverie.Model or a class of one, not {str(model)[:80]!r}."
+        )
     folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
     config = read_config(folder, brought=model is not None)
     source = _known(config, folder) if model is None else model
@@ -205,6 +230,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
     settings = config["settings"]["model"]
     if isinstance(source, Model):
         _check_facts(source.facts, facts, folder)
+        check_settings(source, config, folder)
         state = source.state_dict()
     else:
         state = _outline(source, settings, facts)

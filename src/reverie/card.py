@@ -33,30 +33,37 @@ def write_card(folder: Path, config: dict[str, Any], model: Model | type[Model] 
         temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="replace")
 
 
-def commands(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
+def commands(run: str, config: dict[str, Any], kind: type[Model]) -> str:
     """Lines for a shell that use the run, as its model's capabilities permit; none where only a program can load it."""
-    if config.get("outside"):
+    if not _named(config, kind) or kind.__module__ == "__main__":
         return ""
     spec = str(config["data"].get("spec", ""))
     in_memory = spec.startswith(MEMORY)
     place, data = shlex.quote(run), "PICTURES" if in_memory else shlex.quote(spec)
-    judge = f"reverie evaluate {place}{f' --data {data}' if in_memory else ''}"
-    lines = [f"reverie sample {place} --count 64"] if _is(kind, Samples) else []
+    judge = f"evaluate {place}{f' --data {data}' if in_memory else ''}"
+    lines = [f"sample {place} --count 64"] if _is(kind, Samples) else []
     if _is(kind, Reconstructs):
-        lines.append(f"reverie reconstruct {place} {data}")
+        lines.append(f"reconstruct {place} {data}")
     if _is(kind, Translates):
-        lines += [f"reverie translate {place} PICTURES", judge]
+        lines += [f"translate {place} PICTURES", judge]
     if _is(kind, Encodes):
-        lines += [f"reverie embed {place} {data}", judge]
-    return "\n".join(lines)
+        lines += [f"embed {place} {data}", judge]
+    return "\n".join(f"reverie {line}{registry.imports(kind)}" for line in lines)
 
 
-def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
+def script(run: str, config: dict[str, Any], kind: type[Model]) -> str:
     """Lines of Python that use the run, as its model's capabilities permit."""
     a, b = config["facts"].get("sides") or (0, 0)
-    given = ", model=model" if config.get("outside") else ""  # what only the program that trained it can build
+    lines, given = ["import reverie"], ""
+    if config.get("outside"):  # what only the program that trained it can build
+        given = ", model=model"
+    elif not _named(config, kind):
+        lines.append(f"from {kind.__module__} import {kind.__name__}")
+        given = f", model={kind.__name__}"
+    elif registry.imports(kind):
+        lines.append(f"import {kind.__module__}  # which registers the model")
     given += ", data=data" if str(config["data"].get("spec", "")).startswith(MEMORY) else ""
-    lines = ["import reverie", "", f"run = reverie.load({run!r}{given})"]
+    lines += ["", f"run = reverie.load({run!r}{given})"]
     if _is(kind, Samples):
         c, h, w = (config["facts"][side] for side in ("channels", "height", "width"))
         lines.append(f"pictures = run.sample(16)  # (16, {c}, {h}, {w}) in [-1, 1]")
@@ -65,6 +72,11 @@ def script(run: str, config: dict[str, Any], kind: type[Model] | Model) -> str:
     if _is(kind, Encodes):
         lines.append("codes = run.encode(run.open())  # of the test pictures")
     return "\n".join(lines)
+
+
+def _named(config: dict[str, Any], kind: type[Model]) -> bool:
+    """Whether the name in config.json is one of the class's, and builds it."""
+    return config["model"] in registry.names_of(kind) and not config.get("outside")
 
 
 def final_figures(folder: Path) -> dict[str, float]:
@@ -82,8 +94,8 @@ def number(value: float) -> str:
     return (f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}").replace("-", "−")
 
 
-def _is(kind: type[Model] | Model, capability: type) -> bool:
-    return issubclass(kind if isinstance(kind, type) else type(kind), capability)
+def _is(kind: type[Model], capability: type) -> bool:
+    return issubclass(kind, capability)
 
 
 def _front_matter(config: dict[str, Any], kind: type[Model]) -> str:

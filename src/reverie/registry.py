@@ -110,6 +110,8 @@ def register_model(
     ``preset`` are values of its Config that the name stands for. A class may have several names. Raises ReverieError
     where the name is another class's, or the class lacks something; the same class, defined anew, replaces itself.
     """
+    if not isinstance(name, str):
+        raise ReverieError('Say what the model is to be called: @reverie.register_model("name").')
     if not NAME.fullmatch(name):
         raise ReverieError(
             f"A model cannot be called '{name}'; take small letters, digits, '-' and '_', 64 at most, and a letter or "
@@ -135,9 +137,8 @@ def check(kind: type[Model], preset: Mapping[str, Any] | None = None) -> None:
     from reverie.engine.phase import TAXONOMY, Model
 
     if not (isinstance(kind, type) and issubclass(kind, Model)):
-        raise ReverieError(
-            f"{getattr(kind, '__name__', kind)} is no model: it must inherit from reverie.engine.phase.Model."
-        )
+        name = getattr(kind, "__name__", type(kind).__name__)
+        raise ReverieError(f"{name} is no model: it must inherit from reverie.engine.phase.Model.")
     name, config = kind.__name__, getattr(kind, "Config", None)
     if missing := [each for each in dir(kind) if getattr(getattr(kind, each, None), "__isabstractmethod__", False)]:
         raise ReverieError(f"{name} is no whole model: it lacks the methods {', '.join(missing)}.")
@@ -189,17 +190,34 @@ def load_class(name: str) -> type[Model]:
 
 def name_of(kind: type[Model]) -> str | None:
     """The first name of a class; None where it has none."""
+    return next(iter(names_of(kind)), None)
+
+
+def names_of(kind: type[Model]) -> list[str]:
+    """All names of a class; first those that stand for its Config as it is."""
     where = _where(kind)
-    for name, line in MODELS.items():
-        if (line.kind is kind) if line.kind else f"reverie.models.{line.where}" == where:
-            return name
-    return None
+    found = [
+        name
+        for name, line in MODELS.items()
+        if ((line.kind is kind) if line.kind else f"reverie.models.{line.where}" == where)
+    ]
+    return sorted(found, key=lambda name: bool(MODELS[name].preset))
+
+
+def imports(kind: type[Model]) -> str:
+    """What the words of a command must hold beside the name of a class from outside: " --import MODULE", or nothing."""
+    outside = not kind.__module__.startswith(("reverie.", "__main__"))
+    return f" --import {kind.__module__}" if outside else ""
 
 
 def name_for(kind: type[Model]) -> str:
     """What a run of this class calls its model: its first name, else the class's own in small letters."""
-    plain = re.sub("[^a-z0-9_-]", "", kind.__name__.lower()).lstrip("_-")
-    return name_of(kind) or plain[:64] or "model"
+    return name_of(kind) or plain_name(kind)
+
+
+def plain_name(kind: type[Model]) -> str:
+    """What a class that has no name is called: its own name in small letters."""
+    return re.sub("[^a-z0-9_-]", "", kind.__name__.lower()).lstrip("_-")[:64] or "model"
 
 
 def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:

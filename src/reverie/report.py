@@ -232,7 +232,8 @@ def _latent(metrics: list[dict[str, Any]], model: Model, dataset: Dataset) -> st
 
 
 def _use(folder: Path, config: dict[str, Any], model: Model) -> str:
-    parts = [("In a shell", commands(str(folder), config, model)), ("In Python", script(str(folder), config, model))]
+    kind = type(model)
+    parts = [("In a shell", commands(str(folder), config, kind)), ("In Python", script(str(folder), config, kind))]
     blocks = "".join(f"<div><h3>{h}</h3><pre><code>{escape(text)}</code></pre></div>" for h, text in parts if text)
     return _section("How to use this artifact", f'<div class="pair">{blocks}</div>')
 

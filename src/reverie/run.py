@@ -28,6 +28,7 @@ from reverie.tasks.pictures import (
     images_and_labels,
     in_range,
     is_pictures,
+    looks_of,
     some,
 )
 
@@ -112,6 +113,10 @@ class Run(Loaded):
     def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
         """What a method was given: a tensor in [-1, 1], or a set of pictures."""
         if isinstance(x, Tensor) and x.is_floating_point() and options.get("range") in (None, "-1-1"):
+            if odd := sorted(options.keys() - {"range"}):
+                raise ReverieError(
+                    f"A tensor of floats is taken as it is, and {odd[0]} would change nothing; leave it out."
+                )
             if "range" not in options and x.numel() and float(x.min()) >= 0 and float(x.max()) <= 1:
                 raise ReverieError(
                     "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
@@ -346,8 +351,8 @@ class Run(Loaded):
 
         name = score_of(self.model, score)
         held_out = self.held_out(normal, judged)
-        content = getattr(held_out.dataset, "fingerprint", id(held_out.dataset))
-        key = (name, rate, seed, content, held_out.rows.tobytes())
+        digests = held_out.digests
+        key = (name, rate, seed, tuple(looks_of(held_out) if digests is None else digests))
         if key not in self._detectors:
             self._detectors[key] = detector(self.model, held_out, name, rate, seed=seed)
         return self._detectors[key]

@@ -160,13 +160,7 @@ def earlier(
     if not begun and not (resume and _holds_parts(folder)):
         return None
     config = artifact.read_config(folder, brought=not isinstance(model, str))
-    name = model if isinstance(model, str) else registry.name_for(model if isinstance(model, type) else type(model))
-    if config["model"] != name:
-        raise ReverieError(f"{folder} is a run of {config['model']}, not of {name}; resume it with that.")
-    if config.get("outside") and (isinstance(model, str | type)):
-        raise ReverieError(
-            f"{folder} is a run of a {name} that was built by hand; build it so again, and give it in place of {name}."
-        )
+    _check_model(folder, model, config)
     for section, values in settings.items():
         noted = config["settings"][section]
         for key in values.keys() - set(budget if section == "train" else ()):
@@ -175,6 +169,26 @@ def earlier(
     if settings["train"].keys() & set(budget):
         config["settings"]["train"] |= dict.fromkeys((*budget, "sample_every"))
     return config
+
+
+def _check_model(folder: Path, model: str | type[Model] | Model, config: dict[str, Any]) -> None:
+    """Raise ReverieError unless the model is what the run was begun with."""
+    name, by_hand = config["model"], config.get("outside", False)
+    if isinstance(model, str):
+        names = [model]
+    else:
+        kind = model if isinstance(model, type) else type(model)
+        names = [*registry.names_of(kind), registry.plain_name(kind)]
+    if name not in names:
+        raise ReverieError(f"{folder} is a run of {name}, not of {names[0]}; resume it with that.")
+    if by_hand and isinstance(model, str):
+        raise ReverieError(
+            f"{folder} is a run of a {name} that was built by hand; build it so again, and give it in place of {name}."
+        )
+    if isinstance(model, Model):
+        if not by_hand:
+            raise ReverieError(f"{folder} is a run of the model '{name}'; resume it with that name, or its class.")
+        artifact.check_settings(model, config, folder)
 
 
 def _same(given: object, before: object) -> bool:

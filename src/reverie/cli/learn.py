@@ -83,10 +83,10 @@ def train(
     quiet
         Say nothing but the end.
     """
+    from reverie import registry
     from reverie.config import parse_settings
-    from reverie.registry import preset
 
-    preset(model)  # an unknown name is told before torch is imported
+    registry.preset(model)  # an unknown name is told before torch is imported
     settings = _settings_file(config)
     flags = {
         "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
@@ -105,6 +105,7 @@ def train(
     run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet, force=force)
     if os.environ.get("RANK", "0") == "0":
         further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
+        further += registry.imports(type(run.model))
         tell(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
 
 

@@ -129,6 +129,8 @@ class Dataset(ABC):
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `facts`; a copy."""
 
+    which: Split = "all"  # of the splits, or all
+
     @abstractmethod
     def split(self, which: Split) -> Dataset:
         """The training, validation or test pictures. One that is empty stands in for by another; `found` says so."""
@@ -150,7 +152,7 @@ class Packed(Dataset):
         super().__init__(spec, options, _found(opened.index, division, notes), unreadable)
         self.pack = opened
         self.rows = division.rows[which]  # (N,): the number of each picture in the pack
-        self._division, self._which, self._notes = division, which, notes
+        self._division, self.which, self._notes = division, which, notes
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -196,8 +198,8 @@ class Packed(Dataset):
     def fingerprint(self) -> str:
         content = self._division.content
         if content.startswith(build.STREAMED):
-            return f"{content}, {self._which}"
-        return hash_of((content, self.options.validation, self.options.test, self._which))
+            return f"{content}, {self.which}"
+        return hash_of((content, self.options.validation, self.options.test, self.which))
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
         return self.pack.read(self.rows[indices])

@@ -59,7 +59,7 @@ class Pairs(Dataset):
     ) -> None:
         super().__init__(spec, options, found, unreadable)
         self.paired = options.pair != "unpaired"
-        self._a, self._b = a, b
+        self._a, self._b, self.which = a, b, b.which
 
     def __len__(self) -> int:
         return max(len(self._a), len(self._b))
@@ -120,7 +120,7 @@ class Made(Dataset):
 
     def __init__(self, source: Packed, operator: str, make: Make) -> None:
         super().__init__(source.spec, source.options, source.found, source.unreadable)
-        self._source, self._operator, self._make = source, operator, make
+        self._source, self._operator, self._make, self.which = source, operator, make, source.which
 
     def __len__(self) -> int:
         return len(self._source)

@@ -18,10 +18,12 @@ def pick_device(word: str | torch.device) -> torch.device:
     if word == "auto":
         word = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
     kind, _, number = word.partition(":")
-    if kind not in there or (number and not number.isdecimal()):
+    if kind not in there or (number and not (kind == "cuda" and number.isdecimal())):
         raise ReverieError(f"--device is one of auto, {', '.join(there)}, not '{word}'.")
     if not there[kind]:
         raise ReverieError(f"This machine has no {kind} device that PyTorch can use; take --device auto.")
+    if number and int(number) >= torch.cuda.device_count():
+        raise ReverieError(f"This machine has {torch.cuda.device_count()} CUDA devices, and so no {word}.")
     return torch.device(word)
 
 

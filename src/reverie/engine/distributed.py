@@ -24,6 +24,7 @@ class World:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self._made = False  # whether the group is ours to destroy
 
     @property
     def first(self) -> bool:
@@ -33,11 +34,13 @@ class World:
     def join(self, device: torch.device) -> None:
         """Meet the other ranks: gloo on the CPU, nccl on CUDA."""
         if self.size > 1 and not dist.is_initialized():
+            self._made = True
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     def leave(self) -> None:
-        """Part from the other ranks."""
-        if self.size > 1 and dist.is_initialized():
+        """Part from the other ranks, if it was this object that met them."""
+        if self._made and dist.is_initialized():
+            self._made = False
             dist.destroy_process_group()
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reverie.engine.loop import Means
-from reverie.errors import printable
+from reverie.errors import ReverieError, printable
 from reverie.files import replacing
 
 METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
@@ -156,11 +156,14 @@ def _step(line: str) -> int:
         return sys.maxsize
 
 
-def _board(folder: Path) -> Any:
-    from reverie.errors import ReverieError
-
+def check_board() -> Any:
+    """The class that writes for TensorBoard; ReverieError where its package is missing."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError as error:
         raise ReverieError("train.tensorboard needs an extra: pip install 'reverie[tensorboard]'.") from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter
+
+
+def _board(folder: Path) -> Any:
+    return check_board()(str(folder / "tensorboard"))

@@ -63,7 +63,9 @@ class Loop:
         self._base_lr: dict[str, float] = {}
         self._specs = model.optimizers()
         for name, spec in self._specs.items():
-            self.owned[name] = [p for module in spec.modules for p in model.get_submodule(module).parameters()]
+            theirs = dict.fromkeys(p for m in spec.modules for p in model.get_submodule(m).parameters())  # tied: once
+            # What the user has frozen stays so; a model that is frozen as a whole was loaded, and is to go on learning.
+            self.owned[name] = [p for p in theirs if p.requires_grad] or list(theirs)
             self.optimizers[name], self._base_lr[name] = self._build(spec, self.owned[name]), plan.lr or spec.lr
         self._check_contract()
         self.average = Average(self.model, plan.ema) if plan.ema else None
@@ -251,6 +253,8 @@ class Loop:
                 )
         for parameter in self._orphans():
             parameter.requires_grad_(False)
+        for parameter in itertools.chain(*self.owned.values()):
+            parameter.requires_grad_(True)
 
     def _orphans(self) -> Iterator[nn.Parameter]:
         owned = {id(p) for p in itertools.chain(*self.owned.values())}

@@ -163,7 +163,7 @@ class Model(nn.Module):
         """Called after each step with the number of pictures seen; schedules and growth change buffers here."""
 
     def rehearse(self, progress: float) -> None:
-        """Be as large as at this fraction of training, for the timing of a budget in minutes; undone by the loop."""
+        """Be as large as at this fraction of training: a copy is asked so, to time a budget in minutes."""
 
     def batch_size(self, planned: int) -> int:
         """The batch size for the next step; a growing model may shrink it with its level."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reverie.capabilities import Translates
 from reverie.data import Dataset
 from reverie.data.pairs import Pairs
@@ -30,6 +32,34 @@ def check(model: Model, data: Dataset, pictures: Dataset, plan: Plan, world: Wor
         raise ReverieError(
             f"{name} needs {model.least_batch} pictures at a time or more, not {together}; give a larger --batch-size."
         )
+
+
+METHODS = ("on_start", "on_step", "on_log", "on_checkpoint", "on_end")
+
+
+def checked(callbacks: Sequence[object]) -> Sequence[object]:
+    """The callbacks; ReverieError where one of them would be ignored, or could not be called."""
+    if not isinstance(callbacks, list | tuple):
+        raise ReverieError("Callbacks are given as a list: callbacks=[...].")
+    for each in callbacks:
+        name = each.__name__ if isinstance(each, type) else type(each).__name__
+        if isinstance(each, type):
+            raise ReverieError(f"{name} is a class, and a callback is an object of it: callbacks=[{name}()].")
+        if not any(callable(getattr(each, method, None)) for method in METHODS):
+            raise ReverieError(f"{name} is no callback: it has none of the methods {', '.join(METHODS)}.")
+        if hasattr(each, "state_dict") != hasattr(each, "load_state_dict"):
+            raise ReverieError(f"{name} has one of state_dict and load_state_dict; a state is kept by both, or none.")
+    return callbacks
+
+
+def whole(data: Dataset) -> Dataset:
+    """All of a data set of which all, or the training split, was given. ReverieError for another split."""
+    if data.which in ("all", "train"):
+        return data.split("all")
+    raise ReverieError(
+        f"This is the {data.which} split of {data.spec}, and what is learned is always the training split; give the "
+        "whole data set, or the pictures themselves."
+    )
 
 
 def _check_sides(name: str, model: Model, data: Dataset) -> None:

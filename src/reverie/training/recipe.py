@@ -19,6 +19,7 @@ from reverie.data.sources import MEMORY
 from reverie.engine.budget import Plan
 from reverie.engine.device import pick_device
 from reverie.engine.distributed import World
+from reverie.engine.events import check_board
 from reverie.engine.loop import Diverged
 from reverie.engine.phase import Model
 from reverie.errors import Interrupted, ReverieError
@@ -26,6 +27,7 @@ from reverie.files import check_folder
 from reverie.run import Run, load
 from reverie.training.callbacks import Checkpoints, Folder, Mixture, Previews, Quality, Recording, Report
 from reverie.training.callbacks.quality import check as check_quality
+from reverie.training.check import whole
 from reverie.training.pace import BUDGET
 from reverie.training.trainer import Trainer
 
@@ -67,6 +69,7 @@ def train(
         folder = _folder(held, name, None if data is None else spec_of(data), out, resume, world)
         before = None if folder is None else run_folder.earlier(folder, model, chosen, BUDGET, resume)
         if before:
+            name = before["model"] if isinstance(model, str) or registry.knows(before["model"]) else name
             chosen = {k: before["settings"][k] | (chosen[k] if k == "train" else {}) for k in chosen}
             assert folder is not None
             run_folder.check_states(folder)
@@ -76,7 +79,7 @@ def train(
             if before is None:
                 raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
             data = own_data.own(out, before["data"], "say by --data where it is now")
-        dataset = _opened(data, chosen["data"], before is not None)
+        dataset = _opened(data, chosen["data"], before)
         if before and before["data"]["fingerprint"] != dataset.fingerprint:
             assert folder is not None
             what = own_data.changes(folder, dataset)
@@ -88,7 +91,9 @@ def train(
         built = _built(model, {} if before and isinstance(model, Model) else chosen["model"], dataset, plan.seed)
         if plan.evaluate_every:
             check_quality(name, built)
-        if place.type == "cuda":
+        if plan.tensorboard:
+            check_board()
+        if place.type == "cuda" and place.index is None:
             place = torch.device("cuda", world.local_rank)
         world.join(place)
         held.callback(world.leave)
@@ -102,15 +107,17 @@ def train(
         measured = [Quality(folder, recording)] if plan.evaluate_every else []
         jobs = [Mixture(), checkpoints, *measured, description, recording, Previews(folder / "samples"), Report(folder)]
         trainer = Trainer(built, dataset, plan, [*jobs, *callbacks], device=place, world=world)
-        how = f"reverie train {name} --data {dataset.spec} --out {folder} --resume"
+        how = f"reverie train {name} --data {dataset.spec} --out {folder} --resume{registry.imports(type(built))}"
         in_memory = dataset.spec.startswith(MEMORY)
         if in_memory or not isinstance(model, str):
             how = f"reverie.train(model, data, {str(folder)!r}, resume=True)"
         with recording, _told(trainer, recording, checkpoints, how):
             weights = trainer.run()
         own = dataset if in_memory else None
-        if isinstance(model, Model):  # nothing else knows how to build it; what follows shall not change the caller's
-            weights = copy.deepcopy(weights).requires_grad_(False)
+        if isinstance(model, Model):  # nothing else knows how to build it
+            if weights is model:  # what follows shall not change the caller's
+                weights = copy.deepcopy(weights)
+            weights.requires_grad_(False)
         elif world.first:
             return load(folder, place, model=None if isinstance(model, str) else model, data=own)
         return Run(folder, name, weights, weights.facts, description.config_of(trainer), own)
@@ -141,10 +148,16 @@ def _name_of(model: str | type[Model] | Model) -> str:
     return registry.name_for(kind)
 
 
-def _opened(data: Data, settings: dict[str, Any], resumed: bool) -> Dataset:
+def _opened(data: Data, settings: dict[str, Any], before: dict[str, Any] | None) -> Dataset:
     """The data set, whose tables are found again from anywhere."""
-    if isinstance(data, Dataset) and (resumed or not settings):
-        return data
+    if isinstance(data, Dataset) and (before or not settings):
+        for key in ("flip", "shift") if before else ():  # what is no matter of the pictures, and so of no fingerprint
+            if getattr(data.options, key) != settings[key]:
+                raise ReverieError(
+                    f"data.{key} can't change on --resume: it was {settings[key]}, and {data.spec} was opened with "
+                    f"{getattr(data.options, key)}."
+                )
+        return whole(data)
     for table in ("labels", "split"):
         path = os.path.expanduser(str(settings.get(table) or ""))
         if os.path.isfile(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from reverie.engine.loop import Loop
 from reverie.engine.phase import Model
 from reverie.errors import Interrupted, ReverieError
 from reverie.training import pace
-from reverie.training.check import check
+from reverie.training.check import check, checked, whole
 
 CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
 
@@ -39,17 +38,18 @@ class Trainer:
         on_start(trainer)                once, after a state was loaded
         on_step(trainer)                 after each step
         on_log(trainer, means)           every ``plan.log_every`` steps: the means of the logs, numbers by name
-        on_checkpoint(trainer, state)    a state worth keeping: (tensors, facts), see `state`
+        on_checkpoint(trainer, state)    a state worth keeping: (tensors, facts), see `state`; clone what you keep of it
         on_end(trainer)                  once, when the plan is done or a callback has stopped it; not on an interrupt
 
     Where it has ``state_dict`` and ``load_state_dict``, its state (tensors and what JSON can hold, by name) is part of
-    the trainer's, so that a run that is resumed goes on as if it had not ended. Under several ranks a callback runs on
+    the trainer's, so that a run that is resumed goes on as if it had not ended; what ``on_checkpoint`` changes comes
+    too late for that state. Under several ranks a callback runs on
     the first alone, unless its ``every_rank`` is true, as it must be where it changes the model; the state kept is that
     of the first rank.
 
     ``data`` is whatever `open_dataset` takes; its training split is learned. ``device`` is a word that
     `reverie train --device` takes. ``plan.minutes`` becomes steps here, by timing a copy of the model. Raises
-    ReverieError where model, data and plan do not go together.
+    ReverieError where model, data, plan and callbacks do not go together.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Trainer:
         self.device = pick_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", self.world.local_rank)
-        self.data: Dataset = data if isinstance(data, Dataset) else open_dataset(data)
+        self.callbacks = list(checked(callbacks))
+        self.data = whole(data if isinstance(data, Dataset) else open_dataset(data))
         self.pictures = self.data.split("train")
         plan = (plan or Plan()).with_defaults(model.defaults)
         check(model, self.data, self.pictures, plan, self.world)
@@ -77,9 +78,10 @@ class Trainer:
         with own_randomness(self.device), quick_products(self.device):
             self.plan = pace.resolved(plan, model, self.feed, self.device, self.world)
         self.steps = self.plan.steps or 1
+        self._flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self.loop = Loop(model, self.feed, self.plan.resolved, self.device, self.world)
-        self.callbacks = [each for each in callbacks if self.world.first or getattr(each, "every_rank", False)]
-        self.stopping = False  # whether a callback has asked to stop
+        self.stopping = False  # whether a callback of this rank has asked to stop
+        self._ran = False
 
     @property
     def step(self) -> int:
@@ -101,29 +103,45 @@ class Trainer:
         Raises `Interrupted` after SIGINT or SIGTERM, when the callbacks have been given the state, and
         `reverie.engine.loop.Diverged` where a loss became NaN.
         """
-        loop, saved = self.loop, time.perf_counter()
+        if self._ran:
+            raise ReverieError("This trainer has run already; make another one, which goes on from a state.")
+        self._ran = True
         with ExitStack() as stack:
-            stack.callback(self.feed.close)
-            if self._ours:
-                stack.callback(self.world.leave)
+            stack.callback(self._tidy)
+            self.world.join(self.device)
             stack.enter_context(own_randomness(self.device))
             stack.enter_context(quick_products(self.device))
-            arrived = stack.enter_context(interruptible())
             self._call("on_start")
-            while loop.step < self.steps and not self.stopping:
+            self._steps()
+            self._call("on_end")
+        return self.weights
+
+    def _steps(self) -> None:
+        loop, saved = self.loop, time.perf_counter()
+        if ended := self.world.any(self.stopping, self.device):
+            self._call("on_checkpoint", self.state())
+        with interruptible() as arrived:
+            while loop.step < self.steps and not ended:
                 loop.advance()
                 self._call("on_step")
                 if loop.step % self.plan.log_every == 0 or loop.step == self.steps:
                     self._call("on_log", loop.means())
                 flags = bool(arrived), self.stopping, self._due(saved)
-                interrupted, self.stopping, due = self.world.raised(flags, self.device)
-                if interrupted or self.stopping or due or loop.step == self.steps:
+                interrupted, ended, due = self.world.raised(flags, self.device)
+                if interrupted or ended or due or loop.step == self.steps:
                     self._call("on_checkpoint", self.state())
                     saved = time.perf_counter()
-                if interrupted and not self.stopping and loop.step < self.steps:
+                    ended = self.world.any(self.stopping, self.device)
+                if interrupted and not ended and loop.step < self.steps:
                     raise Interrupted(f"Stopped at step {loop.step} of {self.steps}.")
-            self._call("on_end")
-        return self.weights
+
+    def _tidy(self) -> None:
+        """What is the caller's is left as it was."""
+        self.feed.close()
+        for parameter, flag in self._flags:
+            parameter.requires_grad_(flag)
+        if self._ours:
+            self.world.leave()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything the future depends on, as (tensors, JSON-able facts); every rank must call it.
@@ -134,13 +152,12 @@ class Trainer:
         for name, callback in self._stateful():
             own = dict(callback.state_dict())
             plain = {key: value for key, value in own.items() if not isinstance(value, Tensor)}
-            try:
-                json.dumps(plain)
-            except (TypeError, ValueError) as error:
+            if odd := [key for key, value in plain.items() if not _storable(value)]:
+                kind = type(plain[odd[0]]).__name__
                 raise ReverieError(
-                    f"The state of {name} can't be kept ({error}); let its state_dict give tensors, numbers, words and "
-                    "lists of them."
-                ) from error
+                    f"The state of {name} can't be kept: '{odd[0]}' is a {kind}, or holds what JSON can't; let its "
+                    "state_dict give tensors, numbers, words, and lists and dictionaries of them, with words as keys."
+                )
             facts.setdefault("callbacks", {})[name] = plain
             tensors |= {f"callback.{name}.{key}": value for key, value in own.items() if isinstance(value, Tensor)}
         return tensors, facts
@@ -163,6 +180,8 @@ class Trainer:
 
     def _call(self, method: str, *arguments: object) -> None:
         for callback in self.callbacks:
+            if not (self.world.first or getattr(callback, "every_rank", False)):
+                continue
             if (told := getattr(callback, method, None)) is not None:
                 told(self, *arguments)
 
@@ -170,7 +189,17 @@ class Trainer:
         """The callbacks that have a state, by the name of their class, from the second of a name on with its number."""
         count: dict[str, int] = {}
         for callback in self.callbacks:
-            if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
+            if hasattr(callback, "state_dict"):
                 name = type(callback).__name__
                 count[name] = count.get(name, 0) + 1
-                yield name if count[name] == 1 else f"{name}-{count[name]}", callback
+                if self.world.first or getattr(callback, "every_rank", False):
+                    yield name if count[name] == 1 else f"{name}-{count[name]}", callback
+
+
+def _storable(value: object) -> bool:
+    """Whether a value comes back from JSON as it was: a tuple, or a number as a key, does not."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _storable(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_storable, value))
+    return value is None or isinstance(value, bool | int | float | str)

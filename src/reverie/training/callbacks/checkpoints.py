@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,3 +55,5 @@ class Checkpoints:
     def _warn(self, sentence: str) -> None:
         if self.recording:
             self.recording.warn(sentence)
+        else:
+            logging.getLogger("reverie").warning(sentence)

@@ -43,7 +43,7 @@ class Quality:
     def on_step(self, trainer: Trainer) -> None:
         every, images, before = trainer.plan.evaluate_every, trainer.loop.images, self._before
         self._before = images
-        due = images // every > before // every or trainer.step == trainer.steps
+        due = images // every > before // every or trainer.step == trainer.steps or trainer.stopping
         if due and self.recording.quality(trainer, self.measure(trainer.weights)):
             artifact.write_config(self.folder / BEST, artifact.read_config(self.folder, brought=True))
             artifact.write_weights(self.folder / BEST, trainer.weights)
