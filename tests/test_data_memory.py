@@ -436,7 +436,7 @@ def test_a_pil_picture_that_cannot_be_read_is_named(tmp_path: Path, cache: Path)
         (np.empty((0, 8, 8)), "no pictures"),
         (np.empty((0, 8, 8, 3)), "no pictures"),
         ([], "no pictures"),
-        (np.zeros((4, 4)), r"shape \(4, 4\); expected is"),
+        (np.zeros((4, 4)), r"shape \(4, 4\), as one picture has"),
         (np.zeros((4, 0, 8)), "no pixels"),
         (np.array([None, 1]), "type object; only numbers"),
         (np.zeros((4, 9, 9), complex), "type complex128; only numbers"),

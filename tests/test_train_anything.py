@@ -197,7 +197,7 @@ def test_what_cannot_be_gone_on_with(bytes_: NDArray[np.uint8], tmp_path: Path) 
     with pytest.raises(ReverieError, match=r"data\.shift can't change on --resume: it was 0"):
         reverie.train("vae", moved, named.path, resume=True)
     for wrong in ("vae", 3, torch.nn.Linear(2, 2)):
-        with pytest.raises(ReverieError, match=r"A model is given as a reverie\.Model"):
+        with pytest.raises(ReverieError, match=r"must be a reverie\.Model or a class of one"):
             reverie.load(run.path, model=wrong)  # type: ignore[arg-type]
     with pytest.raises(ReverieError, match="Say what the model is to be called"):
         reverie.register_model(Unnamed)  # type: ignore[arg-type]
