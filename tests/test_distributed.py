@@ -198,14 +198,11 @@ def training_that_stops(folder: str, method: str) -> None:
     train("ae", "digits", folder, device="cpu", callbacks=[StopsAt(method)], settings=settings, quiet=True)
 
 
-def test_stops_at_odd_moments_stop_both(tmp_path: Path) -> None:
-    assert together(trainings_that_stop, str(tmp_path)) == [0, 0]
-    found = [
-        json.loads((tmp_path / name / "events.jsonl").read_text().splitlines()[-1])
-        for name in ("on_start", "on_checkpoint")
-    ]
-    assert [line["step"] for line in found] == [0, 3]
-    assert all(line["finished"] for line in found)
+@pytest.mark.parametrize(("method", "step"), [("on_start", 0), ("on_checkpoint", 3)])
+def test_stops_at_odd_moments_stop_both(method: str, step: int, tmp_path: Path) -> None:
+    assert together(training_that_stops, str(tmp_path / "run"), method) == [0, 0]
+    last = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[-1])
+    assert (last["step"], last["finished"]) == (step, True)
 
 
 def test_a_callback_of_the_first_rank_stops_both(tmp_path: Path) -> None:
