@@ -52,6 +52,15 @@ def checked(callbacks: Sequence[object]) -> Sequence[object]:
     return callbacks
 
 
+def storable(value: object) -> bool:
+    """Whether a value comes back from JSON as it was: a tuple, or a number as a key, does not."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and storable(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(storable, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def whole(data: Dataset) -> Dataset:
     """All of a data set of which all, or the training split, was given. ReverieError for another split."""
     if data.which in ("all", "train"):

@@ -20,7 +20,7 @@ from reverie.engine.loop import Loop
 from reverie.engine.phase import Model
 from reverie.errors import Interrupted, ReverieError
 from reverie.training import pace
-from reverie.training.check import check, checked, whole
+from reverie.training.check import check, checked, storable, whole
 
 CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
 
@@ -152,7 +152,7 @@ class Trainer:
         for name, callback in self._stateful():
             own = dict(callback.state_dict())
             plain = {key: value for key, value in own.items() if not isinstance(value, Tensor)}
-            if odd := [key for key, value in plain.items() if not _storable(value)]:
+            if odd := [key for key, value in plain.items() if not storable(value)]:
                 kind = type(plain[odd[0]]).__name__
                 raise ReverieError(
                     f"The state of {name} can't be kept: '{odd[0]}' is a {kind}, or holds what JSON can't; let its "
@@ -194,12 +194,3 @@ class Trainer:
                 count[name] = count.get(name, 0) + 1
                 if self.world.first or getattr(callback, "every_rank", False):
                     yield name if count[name] == 1 else f"{name}-{count[name]}", callback
-
-
-def _storable(value: object) -> bool:
-    """Whether a value comes back from JSON as it was: a tuple, or a number as a key, does not."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _storable(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return all(map(_storable, value))
-    return value is None or isinstance(value, bool | int | float | str)
