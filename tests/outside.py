@@ -15,10 +15,10 @@ from reverie.models.vae import VAE, VAEConfig
 
 @dataclass(frozen=True)
 class OutsideConfig(VAEConfig):
-    latent: int = 3  # numbers that code a picture
-    units: int = 12  # of the hidden layers
-    sharpness: float = 0.5  # weight of the absolute error
-    sigma: float = 0.5  # of the Gaussian
+    latent: int = 3
+    units: int = reverie.setting(12, "units of the hidden layers", low=1)
+    sharpness: float = reverie.setting(0.5, "weight of the absolute error", low=0)
+    sigma: float = 0.5
 
 
 @reverie.register_model("outside", preset={"units": 8})

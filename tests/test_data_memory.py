@@ -214,7 +214,7 @@ def test_a_layout_is_said_where_shapes_do_not_say_it(tmp_path: Path, cache: Path
         open_dataset(tmp_path / "a.png", layout="nhwc", cache=cache)
     with pytest.raises(ReverieError, match="digits is built-in data"):
         open_dataset("digits", layout="nhw", cache=cache)
-    with pytest.raises(ReverieError, match=r"data\.layout=HWCN is unknown"):
+    with pytest.raises(ReverieError, match=r"data\.layout cannot be 'HWCN'"):
         open_dataset(x, layout="HWCN", cache=cache)
 
 

@@ -375,7 +375,7 @@ def test_ranges(text: str, wanted: tuple[float, float] | None) -> None:
 def test_ranges_that_make_no_sense(wrong: str) -> None:
     with pytest.raises(ReverieError, match=r"data\.range="):
         DataOptions(range=wrong)
-    with pytest.raises(ReverieError, match=r"data\.depth=12 is unknown"):
+    with pytest.raises(ReverieError, match=r"data\.depth cannot be '12'"):
         DataOptions(depth="12")
 
 

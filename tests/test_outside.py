@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from outside import Outside
 from reverie import registry
 from reverie.artifact import build_model, describe, load, read_config, write_config, write_weights
 from reverie.card import write_card
-from reverie.config import settings_of
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model, OptimizerSpec, Phase
@@ -176,16 +174,6 @@ def test_a_model_without_settings_and_words_of_its_own() -> None:
 
     assert registry.entry("bare").line == "Bare"
     assert build_model("bare", {}, FACTS).taxonomy == "unspecified"
-
-
-def test_settings_without_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    shell: Any = ModuleType("shell")
-    monkeypatch.setitem(sys.modules, "shell", shell)
-    shell.dataclass, shell.VAEConfig = dataclass, VAEConfig
-    exec("@dataclass(frozen=True)\nclass Config(VAEConfig):\n    more: int = 3\n", vars(shell))
-    listed = {name: (value, meaning) for name, value, meaning in settings_of(shell.Config)}
-    assert listed["more"] == ("3", "")
-    assert listed["latent"] == ("32", "numbers that code a picture")
 
 
 # Installed packages

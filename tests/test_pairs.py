@@ -955,7 +955,7 @@ def test_the_command_line_tells_of_both_sides(tmp_path: Path, capsys: pytest.Cap
     with Image.open(sheet) as image:
         assert image.size == (8 * 10 - 2, 6)
     for words, sentence in {
-        ("data.pair=edge",): "data.pair=edge is unknown; did you mean 'edges'?",
+        ("data.pair=edge",): "data.pair cannot be 'edge'; did you mean 'edges'?",
         ("data.swap=true",): "say with data.pair how they are made",
         ("data.pair=unpaired", "data.swap=2"): "data.swap takes true or false",
     }.items():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
+    from reverie.config import setting
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.engine.budget import Plan
@@ -62,6 +63,7 @@ except PackageNotFoundError:  # a source tree that was not installed
 
 _WHERE = {
     "Run": "run", "load": "run",
+    "setting": "config",
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
@@ -100,8 +102,8 @@ __all__ = [
     "coarse", "compress", "condition", "detector", "directions", "effects", "embed", "evaluate", "fit_mixture",
     "gaps", "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
     "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "register_model",
-    "restore", "sample", "save_animation", "save_grid", "sensitive", "thumbnails", "to_tensor", "to_uint8", "train",
-    "transfer", "translate", "traverse", "traverse_drawn",
+    "restore", "sample", "save_animation", "save_grid", "sensitive", "setting", "thumbnails", "to_tensor", "to_uint8",
+    "train", "transfer", "translate", "traverse", "traverse_drawn",
 ]  # fmt: skip
 
 

@@ -1,20 +1,19 @@
-"""Typed settings from words: every ``--set section.key=value`` ends here.
+"""Settings that declare themselves, and their values from words: every ``--set section.key=value`` ends here.
 
-A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. Values are coerced to
-the annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
+A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. `setting` gives a
+field its default, its meaning and its range or choices, which errors, listings and help read. Values are coerced to the
+annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import inspect
 import math
-import re
-import textwrap
+import operator
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from reverie.errors import ReverieError, nearest
@@ -25,6 +24,100 @@ T = TypeVar("T")
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
+
+# The ends of a range: in words, and what a value must be to them.
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "low": ("at least", operator.ge),
+    "above": ("more than", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("less than", operator.lt),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one setting of a class; only the first three where it does not declare itself by `setting`."""
+
+    name: str
+    type: str  # in words, say "a whole number or none"
+    default: Any
+    help: str = ""  # what it means, in one line
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> str:
+        """The choices or the range in words: "mlp | conv", "1 to 100", "at least 0, less than 1"; may be empty."""
+        if self.choices:
+            return " | ".join(filter(None, self.choices))
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g}"
+        bounds = ((words, getattr(self, key)) for key, (words, _) in _BOUNDS.items())
+        return ", ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+
+    @property
+    def line(self) -> str:
+        """What it means, and in brackets what it takes; may be empty."""
+        return " ".join(filter(None, (self.help, self.takes and f"({self.takes})")))
+
+
+def setting(
+    default: T,
+    help: str = "",
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] = (),
+) -> T:
+    """A field of a settings class: its default, what it means in one line, and the values that it takes.
+
+    ``low`` and ``high`` are allowed themselves, ``above`` and ``below`` are not; each value of a tuple must lie between
+    them. None, where the type has it, is always allowed. In a subclass a plain default (``latent: int = 100``) replaces
+    the default alone, and `setting` also what else it is given; the rest stays the parent's.
+
+    >>> @dataclass(frozen=True)
+    ... class Config:
+    ...     latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
+    """
+    declared = {"help": help, "low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
+    said = {key: value for key, value in declared.items() if value not in ("", None, ())}
+    return dataclasses.field(default=default, metadata=said)
+
+
+def _declared(kind: type) -> dict[str, dict[str, Any]]:
+    """What each setting of a class declares, by name: what a class leaves out is its parent's."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in reversed(kind.__mro__):
+        for field in vars(each).get("__dataclass_fields__", {}).values():
+            said = {k: v for k, v in field.metadata.items() if k in ("help", "choices", *_BOUNDS)}
+            found.setdefault(field.name, {}).update(said)
+    return found
+
+
+def check(settings: object, section: str) -> None:
+    """ReverieError unless each setting lies in the range, or is one of the choices, that it declares.
+
+    ``section`` names them in the error, and is "model", "train" or "data".
+    """
+    for name, declared in _declared(type(settings)).items():
+        value = getattr(settings, name) if declared else None
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None:
+                _check(f"{section}.{name}", each, declared)
+
+
+def _check(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+    for bound, (words, holds) in _BOUNDS.items():
+        if bound in declared and not holds(value, declared[bound]):
+            raise ReverieError(f"{key} must be {words} {declared[bound]:g}, not {value:g}.")
+    choices = declared.get("choices")
+    if choices and value not in choices:
+        raise ReverieError(f"{key} cannot be '{value}'{nearest(value, filter(None, choices))}")
 
 
 def coerce(value: Any, wanted: Any, key: str) -> Any:
@@ -38,7 +131,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     if origin is tuple:
         parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
-            raise ReverieError(f"{key} takes a comma-separated list, not {_shown(value)}.")
+            raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
         kinds = typing.get_args(wanted)
         kinds = (kinds[0],) * len(parts) if len(kinds) == 2 and kinds[1] is Ellipsis else kinds
         if len(kinds) != len(parts):
@@ -50,21 +143,21 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
         word = str(value).lower()
         if word in _TRUE | _FALSE:
             return word in _TRUE
-        raise ReverieError(f"{key} takes true or false, not {_shown(value)}.")
+        raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
     if wanted is str:
         if isinstance(value, str):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)  # 64 in a JSON file for a size
-        raise ReverieError(f"{key} takes a word, not {_shown(value)}.")
+        raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {_shown(value)}.")
+        raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
     try:
         number = float(value)
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or (wanted is int and number != int(number)):
-        raise ReverieError(f"{key} takes {'a whole number' if wanted is int else 'a number'}, not {_shown(value)}.")
+        raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
     if wanted is int:
         whole = int(value) if isinstance(value, int) or str(value).lstrip("+-").isdigit() else int(number)
         if abs(whole) > LARGEST_INTEGER:
@@ -73,30 +166,24 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
     return number
 
 
+def _in_words(wanted: Any) -> str:
+    """What a setting of this type takes."""
+    if typing.get_origin(wanted) in (types.UnionType, typing.Union):
+        kinds = typing.get_args(wanted)
+        some = _in_words(next(kind for kind in kinds if kind is not type(None)))
+        return f"{some} or none" if type(None) in kinds else some
+    if typing.get_origin(wanted) is tuple:
+        return "a comma-separated list"
+    return {bool: "true or false", str: "a word", int: "a whole number"}.get(wanted, "a number")
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def check_ranges(settings: object, section: str, **ranges: tuple[float, float]) -> None:
-    """ReverieError unless each named setting lies between its two numbers, which are both allowed."""
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not low <= value <= high:
-            bound = f"at least {low:g}" if value < low else f"at most {high:g}"
-            raise ReverieError(f"{section}.{name} must be {bound}, not {value:g}.")
-
-
-def check_choices(settings: object, section: str, **choices: Collection[str]) -> None:
-    """ReverieError, with the nearest match, unless each named setting is one of its choices."""
-    for name, known in choices.items():
-        value = getattr(settings, name)
-        if value not in known:
-            raise ReverieError(f"{section}.{name} cannot be '{value}'{nearest(value, known)}")
-
-
 def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
-    """An instance of the settings class ``kind`` from loosely typed values; ``section`` names it in errors."""
+    """An instance of the settings class ``kind`` from loosely typed values, checked; ``section`` names it in errors."""
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
     checked = {}
@@ -104,18 +191,18 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
         if key not in names:
             raise ReverieError(f"Unknown setting '{section}.{key}'{nearest(key, names)}")
         checked[key] = coerce(value, hints[key], f"{section}.{key}")
-    return kind(**checked)
+    settings = kind(**checked)
+    check(settings, section)
+    return settings
 
 
-def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
-    """(name, default, what it means) of each setting; the meaning is the comment beside it in the source, if any."""
-    values = {f.name: f.default for f in dataclasses.fields(typing.cast(Any, kind))} | dict(preset or {})
-    sources = []
-    for each in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
-        with contextlib.suppress(OSError, TypeError):  # what was typed into a shell has no source
-            sources.append(textwrap.dedent(inspect.getsource(each)))
-    meant = dict(re.findall(r"^    (\w+): .*?  # (.+)$", "\n".join(sources), re.MULTILINE))
-    return [(name, str(value), meant.get(name, "")) for name, value in values.items()]
+def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[Setting]:
+    """The settings of a class, in their order; the values of ``preset`` take the place of defaults."""
+    hints, declared, given = typing.get_type_hints(kind), _declared(kind), preset or {}
+    return [
+        Setting(f.name, _in_words(hints[f.name]), given.get(f.name, f.default), **declared[f.name])
+        for f in dataclasses.fields(typing.cast(Any, kind))
+    ]
 
 
 def parse_settings(words: list[str]) -> dict[str, dict[str, str]]:

@@ -26,11 +26,20 @@ from reverie.cli.shared import (
     tell,
     writes,
 )
+from reverie.config import settings_of
+from reverie.engine.budget import Plan
 from reverie.errors import ReverieError
 
 command = room("Learn")
 
 SHEET = "contact-sheet.png"
+PLAN = {setting.name: setting for setting in settings_of(Plan)}
+
+
+def planned(name: str, *flags: str) -> Parameter:
+    """The flag of a setting ``train.NAME``, which says what that means; ``flags`` where it is not called like it."""
+    meaning = PLAN[name].help
+    return Parameter(name=flags or None, help=f"{meaning[:1].upper()}{meaning[1:]}.")
 
 
 @command
@@ -43,21 +52,15 @@ def train(
         Parameter(help="Folder, zip, tar, npz, idx, hf:owner/name, digits or faces; may be left out with --resume."),
     ] = None,
     out: Annotated[Path | None, Parameter(help="The run's folder; by default runs/MODEL-DATA.")] = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    steps: WholeOrNone = None,
+    minutes: Annotated[float | None, planned("minutes")] = None,
+    epochs: Annotated[float | None, planned("epochs")] = None,
+    steps: Annotated[WholeOrNone, planned("steps")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on with the run in --out.")] = False,
-    batch_size: WholeOrNone = None,
-    lr: Annotated[float | None, Parameter(help="Learning rate of every optimizer.")] = None,
-    seed: WholeOrNone = None,
-    evaluate_every: Annotated[
-        WholeOrNone,
-        Parameter(
-            name=("--evaluate-every", "--during-training"),
-            help="Measure the samples' quality each time so many pictures were seen; RUN/best keeps the best.",
-        ),
-    ] = None,
-    workers: Annotated[WholeOrNone, Parameter(help="Threads that prepare batches ahead.")] = None,
+    batch_size: Annotated[WholeOrNone, planned("batch_size")] = None,
+    lr: Annotated[float | None, planned("lr")] = None,
+    seed: Annotated[WholeOrNone, planned("seed")] = None,
+    evaluate_every: Annotated[WholeOrNone, planned("evaluate_every", "--evaluate-every", "--during-training")] = None,
+    workers: Annotated[WholeOrNone, planned("workers")] = None,
     device: Device = "auto",
     config: Annotated[Path | None, Parameter(help="A JSON file with the sections model, train and data.")] = None,
     set_: Set = (),
@@ -70,16 +73,6 @@ def train(
     ----------
     model
         A name that `reverie models` lists, say vae.
-    minutes
-        How long to train (10 where neither this, --epochs nor --steps is given).
-    epochs
-        How often to see every picture.
-    steps
-        How many optimizer steps.
-    batch_size
-        How many pictures a step.
-    seed
-        Equal seeds give equal runs.
     quiet
         Say nothing but the end.
     """
@@ -205,9 +198,7 @@ def _settings(name: str) -> None:
     from dataclasses import asdict
 
     from reverie import registry
-    from reverie.config import settings_of
     from reverie.data import DataOptions
-    from reverie.engine.budget import Plan
 
     found = registry.load_class(name)
     sections: list[tuple[str, type, dict[str, Any]]] = [
@@ -216,8 +207,8 @@ def _settings(name: str) -> None:
         ("data", DataOptions, {}),
     ]
     for section, kind, preset in sections:
-        for key, default, meaning in settings_of(kind, preset):
-            print(f"{f'{section}.{key}={default}':34}  {meaning}".rstrip())
+        for each in settings_of(kind, preset):
+            print(f"{f'{section}.{each.name}={each.default}':34}  {each.line}".rstrip())
 
 
 @command

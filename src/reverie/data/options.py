@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reverie.config import check, setting
 from reverie.data.layouts import LAYOUTS
 from reverie.errors import ReverieError, nearest
 from reverie.scale import DEPTHS, parse_range
@@ -22,39 +23,48 @@ MOST_CHANNELS = 16
 class DataOptions:
     """How pictures become (C, H, W); a value that makes no sense raises ReverieError at once."""
 
-    size: str = "auto"  # auto (the common size, else 32, 64 or 128 by the median side) | 64 | 64x48 (height x width)
-    fit: str = "crop"  # crop (resize the short side, cut the centre) | pad (with zeros) | stretch
-    channels: str = "auto"  # auto (what the pictures have; mixed ones are refused) | grey | rgb | rgba | a number
-    depth: str = "auto"  # bits of a value in the pack: auto (what the files have) | 8 | 16 | float
-    range: str = "auto"  # what is black and white: auto (what the pictures use) | full (of the type) | LOW-HIGH, 0-4095
-    flip: bool = False  # training: mirror half of the pictures
-    shift: int = 0  # training: move by up to so many pixels, reflecting at the border
-    count: int = 10000  # `faces` only: how many pictures, all splits together
-    limit: int = 0  # use only so many pictures, spread over the whole source; 0 = all
-    validation: float = 0.05  # fraction held out where the source has no validation split of its own
-    test: float = 0.05  # likewise for the test split
-    pair: str = (
-        ""  # two sides, for translation: halves | folders | unpaired | or an operator's picture and the original
+    size: str = setting(
+        "auto", "auto (the common size, else 32, 64 or 128 by the median side) | 64 | 64x48 (height x width)"
     )
-    swap: bool = False  # exchange the sides A and B
-    sides: str = ""  # the folders or classes of pairs, A,B; else A is the first by the alphabet
-    layout: str = (
-        "auto"  # auto | flat | classes | splits | splits-classes | sides | defects; of arrays nhw | nhwc | nchw
+    fit: str = setting(
+        "crop",
+        "how they come to that size: crop resizes the short side and cuts the centre, pad adds zeros",
+        choices=FITS,
     )
-    classes: str = ""  # only these classes, in this order: cat,dog
-    labels: str = ""  # a table of classes or attributes: a .csv (file, class ...) or StyleGAN's dataset.json
-    split: str = ""  # a table of splits: a .csv (file, train | validation | test)
-    stream: bool = False  # a torch data set only: read its items anew each time, and not once
+    channels: str = setting(
+        "auto", "auto (what the pictures have; mixed ones are refused) | grey | rgb | rgba | a number"
+    )
+    depth: str = setting("auto", "bits of a value in the pack; auto is what the files have", choices=DEPTHS)
+    range: str = setting(
+        "auto", "what is black and white: auto (what the pictures use) | full (of the type) | LOW-HIGH, 0-4095"
+    )
+    flip: bool = setting(False, "training: mirror half of the pictures")
+    shift: int = setting(0, "training: move by up to so many pixels, reflecting at the border", low=0)
+    count: int = setting(10000, "`faces` only: how many pictures, all splits together", low=1)
+    limit: int = setting(0, "use only so many pictures, spread over the whole source; 0 = all", low=0)
+    validation: float = setting(
+        0.05, "fraction held out where the source has no validation split of its own", low=0, below=1
+    )
+    test: float = setting(0.05, "fraction held out where the source has no test split of its own", low=0, below=1)
+    pair: str = setting(
+        "",
+        "two sides, for translation: those of the source, or an operator's picture and the original",
+        choices=("", *SOURCES, *OPERATORS),
+    )
+    swap: bool = setting(False, "exchange the sides A and B")
+    sides: str = setting("", "the folders or classes of pairs, A,B; else A is the first by the alphabet")
+    layout: str = setting(
+        "auto", "how a folder's files lie, or an array's axes", choices=("auto", *LAYOUTS, *ARRAY_LAYOUTS)
+    )
+    classes: str = setting("", "only these classes, in this order: cat,dog")
+    labels: str = setting("", "a table of classes or attributes: a .csv (file, class ...) or StyleGAN's dataset.json")
+    split: str = setting("", "a table of splits: a .csv (file, train | validation | test)")
+    stream: bool = setting(False, "a torch data set only: read its items anew each time, and not once")
 
     def __post_init__(self) -> None:
-        if self.fit not in FITS:
-            raise ReverieError(f"data.fit={self.fit} is unknown{nearest(self.fit, FITS)}")
-        if self.pair and self.pair not in (*SOURCES, *OPERATORS):
-            raise ReverieError(f"data.pair={self.pair} is unknown{nearest(self.pair, (*SOURCES, *OPERATORS))}")
         if self.layout.lower() in ARRAY_LAYOUTS:  # people write NHWC
             object.__setattr__(self, "layout", self.layout.lower())
-        if self.layout not in (layouts := ("auto", *LAYOUTS, *ARRAY_LAYOUTS)):
-            raise ReverieError(f"data.layout={self.layout} is unknown{nearest(self.layout, layouts)}")
+        check(self, "data")
         if self.stream and self.pair not in ("", "unpaired"):
             raise ReverieError(
                 f"data.stream reads a picture anew for each side of a pair, and they would not match; leave out "
@@ -70,13 +80,8 @@ class DataOptions:
             raise ReverieError("data.swap exchanges the sides of pairs; say with data.pair how they are made.")
         self.fixed_size()
         self.fixed_channels()
-        if self.depth not in DEPTHS:
-            raise ReverieError(f"data.depth={self.depth} is unknown{nearest(self.depth, DEPTHS)}")
         parse_range(self.range)
-        for name, low in (("shift", 0), ("count", 1), ("limit", 0)):
-            if getattr(self, name) < low:
-                raise ReverieError(f"data.{name}={getattr(self, name)} must be at least {low}.")
-        if not (0 <= self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
+        if self.validation + self.test >= 1:
             raise ReverieError(
                 f"data.validation={self.validation} and data.test={self.test} must be fractions, together below 1."
             )
@@ -100,7 +105,9 @@ class DataOptions:
         if self.channels in CHANNELS:
             return CHANNELS[self.channels]
         if not re.fullmatch(r"[0-9]{1,4}", self.channels):
-            raise ReverieError(f"data.channels={self.channels} is unknown{nearest(self.channels, ['auto', *CHANNELS])}")
+            raise ReverieError(
+                f"data.channels cannot be '{self.channels}'{nearest(self.channels, ['auto', *CHANNELS])}"
+            )
         if not 1 <= int(self.channels) <= MOST_CHANNELS:
             raise ReverieError(f"data.channels={self.channels} must be from 1 to {MOST_CHANNELS}.")
         return int(self.channels)

@@ -1,13 +1,19 @@
-"""How long to train, and with what: the settings of the loop, and their resolution to plain numbers."""
+"""How long to train, and with what: the settings of the loop, and their resolution to plain numbers.
+
+Importing this does not import torch.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reverie.engine.phase import Defaults
+from reverie.config import check, setting
 from reverie.errors import ReverieError
+
+if TYPE_CHECKING:
+    from reverie.engine.phase import Defaults
 
 SCHEDULES = ("constant", "cosine", "linear", "late-linear")
 LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
@@ -17,55 +23,58 @@ LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
 class Plan:
     """The ``train.*`` settings. None means: what the model asks for (`Defaults`), or what the budget implies."""
 
-    steps: int | None = None  # how long to train: give one of steps, epochs and minutes
-    epochs: float | None = None  # times that every picture is seen
-    minutes: float | None = None  # turned into steps after a short timing
-    seed: int = 0  # of every random number; equal seeds give equal runs
-    batch_size: int | None = None  # pictures a step, over all ranks
-    microbatches: int = 1  # gradients are accumulated over this many parts of each rank's batch
-    lr: float | None = None  # replaces the learning rate of every optimizer of the model
-    lr_schedule: str | None = None  # constant | cosine | linear | late-linear (constant for the first half)
-    warmup: float | None = None  # fraction of training over which the learning rate rises from zero
-    ema: float | None = None  # decay per step of the averaged weights; 0 = none
-    clip: float | None = None  # largest gradient norm; 0 = no clipping
-    log_every: int = 50  # steps
-    sample_every: int | None = None  # steps; None = ten times over the training
-    evaluate_every: int = 0  # pictures seen between measurements of samples' quality, which add time; 0 = none
-    features: str = (
-        "auto"  # the space quality is measured in: auto, pixels, textures, classifier, encoder:RUN, inception
+    steps: int | None = setting(
+        None, "how many optimizer steps to train for; give one of steps, epochs and minutes", low=1
     )
-    checkpoint_every: int | None = None  # steps; None = every two minutes
-    workers: int = 0  # threads that prepare batches ahead
-    tensorboard: bool = False  # also write the metrics for TensorBoard
+    epochs: float | None = setting(None, "how often to see every picture", above=0, below=LARGEST_BUDGET)
+    minutes: float | None = setting(
+        None,
+        "how long to train, turned into steps after a short timing; 10 where neither epochs nor steps are given",
+        above=0,
+        below=LARGEST_BUDGET,
+    )
+    seed: int = setting(0, "seed of every random number; equal seeds give equal runs", low=0)
+    batch_size: int | None = setting(None, "pictures a step, over all ranks", low=1)
+    microbatches: int = setting(1, "gradients are accumulated over this many parts of each rank's batch", low=1)
+    lr: float | None = setting(
+        None, "replaces the learning rate of every optimizer of the model", above=0, below=LARGEST_BUDGET
+    )
+    lr_schedule: str | None = setting(
+        None, "how the learning rate moves; late-linear is constant for the first half", choices=SCHEDULES
+    )
+    warmup: float | None = setting(
+        None, "fraction of training over which the learning rate rises from zero", low=0, below=1
+    )
+    ema: float | None = setting(None, "decay per step of the averaged weights; 0 = none", low=0, below=1)
+    clip: float | None = setting(None, "largest gradient norm; 0 = no clipping", low=0)
+    log_every: int = setting(50, "steps between lines of metrics.jsonl", low=1)
+    sample_every: int | None = setting(
+        None, "steps between pictures of samples; none = ten times over the training", low=1
+    )
+    evaluate_every: int = setting(
+        0,
+        "measure the samples' quality each time so many pictures were seen; RUN/best keeps the best; 0 = never",
+        low=0,
+    )
+    features: str = setting(
+        "auto", "the space quality is measured in: auto, pixels, textures, classifier, encoder:RUN, inception"
+    )
+    checkpoint_every: int | None = setting(None, "steps between saved states; none = every two minutes", low=1)
+    workers: int = setting(0, "threads that prepare batches ahead", low=0, high=MOST_WORKERS)
+    tensorboard: bool = setting(False, "also write the metrics for TensorBoard")
+
+    def __post_init__(self) -> None:
+        check(self, "train")
 
     def with_defaults(self, defaults: Defaults) -> Plan:
-        """This plan with every open choice of the model's filled in; checks ranges."""
+        """This plan with every open choice of the model's filled in; checks what settings must be to each other."""
         chosen = {k: v for k, v in asdict(defaults).items() if getattr(self, k) is None}
         plan = replace(self, **chosen)
-        if plan.lr_schedule not in SCHEDULES:
-            raise ReverieError(f"train.lr_schedule is one of {', '.join(SCHEDULES)}, not '{plan.lr_schedule}'.")
-        at_least: dict[str, float] = {"batch_size": 1, "microbatches": 1, "log_every": 1, "workers": 0, "clip": 0}
-        at_least["evaluate_every"] = 0
-        at_least["seed"] = 0
-        at_least |= {k: 1 for k in ("steps", "sample_every", "checkpoint_every") if getattr(plan, k) is not None}
-        for key, low in at_least.items():
-            if getattr(plan, key) < low:
-                raise ReverieError(f"train.{key} must be at least {low}, not {getattr(plan, key)}.")
-        for key in ("epochs", "minutes", "lr"):
-            if getattr(plan, key) is not None and not 0 < getattr(plan, key) < LARGEST_BUDGET:
-                raise ReverieError(
-                    f"train.{key} must be more than zero and less than {LARGEST_BUDGET:g}, not {getattr(plan, key)}."
-                )
-        if plan.workers > MOST_WORKERS:
-            raise ReverieError(f"train.workers must be at most {MOST_WORKERS}, not {plan.workers}.")
         if (plan.batch_size or 0) % plan.microbatches:
             raise ReverieError(
                 f"The batch size {plan.batch_size} can't be divided by {plan.microbatches} microbatches; "
                 f"set train.batch_size to a multiple of {plan.microbatches}."
             )
-        for key in ("warmup", "ema"):
-            if not 0 <= getattr(plan, key) < 1:
-                raise ReverieError(f"train.{key} must lie in [0, 1), not {getattr(plan, key)}.")
         if sum(getattr(plan, k) is not None for k in ("steps", "epochs", "minutes")) > 1:
             raise ReverieError("Give only one of --steps, --epochs and --minutes.")
         return plan

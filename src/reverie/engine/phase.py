@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from reverie.config import check
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.scale import Scale
@@ -149,6 +150,7 @@ class Model(nn.Module):
     def __init__(self, config: Any = None, facts: Facts | None = None) -> None:
         super().__init__()
         self.config = self.Config() if config is None else config
+        check(self.config, "model")
         self.facts = known(facts)
 
     @abstractmethod

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Reconstructs
-from reverie.config import check_choices, check_ranges
+from reverie.config import check, setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.reconstruction import squared_error
@@ -35,20 +35,19 @@ PENALTIES = ("none", "weights", "gradient")
 class AutoencoderConfig:
     """What an autoencoder may be told; see the module's docstring."""
 
-    latent: int = 32  # numbers that code a picture
-    network: str = "conv"  # mlp | conv | resnet
-    width: int = 32  # channels of the finest stage
-    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
-    corruption: str = "none"  # none | gaussian | mask | salt-pepper, of the input only
-    level: float = 0.3  # the noise's standard deviation, or the fraction of pixels hit
-    code: float = 0.0  # weight of |z|^2 / 2
-    penalty: str = "none"  # none | weights | gradient, of the decoder
-    smoothness: float = 0.0  # weight of that penalty
-    lr: float = 1e-3  # learning rate
+    latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
+    network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)
+    width: int = setting(32, "channels of the finest stage", low=1, high=65536)
+    depth: int = setting(1, "layers (mlp, conv) or residual blocks (resnet) a stage", low=0, high=32)
+    corruption: str = setting("none", "noise of the input only", choices=CORRUPTIONS)
+    level: float = setting(0.3, "the noise's standard deviation, or the fraction of pixels hit", low=0, high=1e3)
+    code: float = setting(0.0, "weight of |z|^2 / 2", low=0, high=1e9)
+    penalty: str = setting("none", "what keeps the decoder smooth: its small weights, or gradients", choices=PENALTIES)
+    smoothness: float = setting(0.0, "weight of that penalty", low=0, high=1e9)
+    lr: float = setting(1e-3, "learning rate", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), level=(0, 1e3))
-        check_ranges(self, "model", code=(0, 1e9), smoothness=(0, 1e9), lr=(1e-12, 1e3))
+        check(self, "model")
 
 
 class Autoencoder(Model, Reconstructs):
@@ -76,7 +75,6 @@ class Autoencoder(Model, Reconstructs):
     ) -> None:
         super().__init__(config, facts)
         config, shape = self.config, self.facts.shape
-        check_choices(config, "model", network=coders.NETWORKS, corruption=CORRUPTIONS, penalty=PENALTIES)
         built, latent = (config.width, config.depth), config.latent
         self.encoder = (
             coders.encoder(config.network, shape, latent, *built)

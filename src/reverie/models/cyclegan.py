@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
-from reverie.config import check_ranges
+from reverie.config import setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES
@@ -36,15 +36,18 @@ from reverie.networks.translators import translator
 
 @dataclass(frozen=True)
 class CycleGANConfig(TranslatorConfig):
-    objective: str = "lsgan"  # lsgan | non-saturating | hinge | minimax
-    norm: str = "instance"  # instance (of a whole picture) | pixel (of each pixel's channels: parts equal the whole)
-    cycle: float = 5.0  # lambda, the weight of there and back; the paper's 10, for lsgan is half of its game here
-    identity: float = 0.5  # weight of leaving alone what is of the other side already, times lambda
-    pool: int = 50  # past fakes kept of each side
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self, "model", cycle=(0, 1e9), identity=(0, 1e9), pool=(1, 10_000))
+    objective: str = "lsgan"
+    norm: str = "instance"
+    cycle: float = setting(
+        5.0,
+        "lambda, the weight of there and back; the paper's 10, for lsgan is half of its game here",
+        low=0,
+        high=1e9,
+    )
+    identity: float = setting(
+        0.5, "weight of leaving alone what is of the other side already, times lambda", low=0, high=1e9
+    )
+    pool: int = setting(50, "past fakes kept of each side", low=1, high=10_000)
 
 
 class CycleGAN(Model, Translates):

@@ -21,7 +21,7 @@ from typing import Any
 from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
-from reverie.config import check_choices
+from reverie.config import setting
 from reverie.engine.phase import Defaults, Facts
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -31,12 +31,12 @@ HOW = ("projection", "concatenation")
 
 @dataclass(frozen=True)
 class DCGANConfig(GANConfig):
-    latent: int = 100  # size of z
-    width: int = 32  # channels of the finest stage
-    r1: float = 0.5  # gamma of the penalty on the gradient at real pictures; 0 is the paper
-    penalty_every: int = 4  # steps between penalties
-    lr: float = 2e-3  # Adam's, of both players
-    beta2: float = 0.999  # Adam's
+    latent: int = 100
+    width: int = setting(32, "channels of the finest stage")
+    r1: float = setting(0.5, "gamma of the penalty on the gradient at real pictures; 0 is the paper")
+    penalty_every: int = setting(4, "steps between penalties")
+    lr: float = 2e-3
+    beta2: float = 0.999
 
 
 class DCGAN(GAN):
@@ -60,11 +60,7 @@ class DCGAN(GAN):
 
 @dataclass(frozen=True)
 class CGANConfig(DCGANConfig):
-    condition: str = "projection"  # projection | concatenation: how the discriminator is told the class
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choices(self, "model", condition=HOW)
+    condition: str = setting("projection", "how the discriminator is told the class", choices=HOW)
 
 
 class CGAN(DCGAN, Conditions):

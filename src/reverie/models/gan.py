@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Conditions, Discriminates, Samples
-from reverie.config import check_choices, check_ranges
+from reverie.config import check, setting
 from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
@@ -48,28 +48,32 @@ SMOOTHING = 1e-8
 class GANConfig:
     """Settings that every GAN shares."""
 
-    latent: int = 64  # size of z
-    width: int = 16  # channels of the finest stage; an mlp has 16 units a unit of width
-    objective: str = "non-saturating"  # minimax | non-saturating | lsgan | hinge | wgan-gp | relativistic
-    r1: float = 0.0  # gamma of the penalty on the gradient at real pictures
-    r2: float = 0.0  # the same at generated pictures
-    penalty_every: int = 1  # steps between R1 and R2 penalties; above 1 they are a phase of their own
-    gp: float = 10.0  # weight of the gradient penalty of wgan-gp
-    critics: int = 1  # discriminator steps, each with fresh pictures, for one of the generator
-    augment: str = ""  # of translation, colour, cutout, flip, geometry, with commas: what D sees is augmented
-    augment_p: float = 1.0  # probability of each augmentation; where ada is on, of the start
-    ada: float = 0.0  # keep the mean of sign(D(x)) at this by adapting the probability, say 0.6; 0 = do not adapt
-    lr: float = 2e-4  # Adam's, of both players
-    beta1: float = 0.0  # Adam's
-    beta2: float = 0.99  # Adam's
+    latent: int = setting(64, "size of z", low=1, high=1e6)
+    width: int = setting(16, "channels of the finest stage; an mlp has 16 units a unit of width", low=1, high=1e6)
+    objective: str = setting("non-saturating", "the adversarial game", choices=OBJECTIVES)
+    r1: float = setting(0.0, "gamma of the penalty on the gradient at real pictures", low=0, high=1e9)
+    r2: float = setting(0.0, "gamma of the penalty on the gradient at generated pictures", low=0, high=1e9)
+    penalty_every: int = setting(
+        1, "steps between R1 and R2 penalties; above 1 they are a phase of their own", low=1, high=1e6
+    )
+    gp: float = setting(10.0, "weight of the gradient penalty of wgan-gp", low=0, high=1e9)
+    critics: int = setting(
+        1, "discriminator steps, each with fresh pictures, for one of the generator", low=1, high=1e6
+    )
+    augment: str = setting("", "of translation, colour, cutout, flip, geometry, with commas: what D sees is augmented")
+    augment_p: float = setting(1.0, "probability of each augmentation; where ada is on, of the start", low=0, high=1)
+    ada: float = setting(
+        0.0,
+        "keep the mean of sign(D(x)) at this by adapting the probability, say 0.6; 0 = do not adapt",
+        low=0,
+        high=0.99,
+    )
+    lr: float = setting(2e-4, "Adam's learning rate, of both players", low=0)
+    beta1: float = setting(0.0, "Adam's beta1", low=0, high=0.9999)
+    beta2: float = setting(0.99, "Adam's beta2", low=0, high=0.9999)
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", objective=OBJECTIVES)
-        at_least: dict[str, tuple[float, float]] = dict.fromkeys(
-            ("latent", "width", "penalty_every", "critics"), (1, 1e6)
-        )
-        at_least |= dict.fromkeys(("r1", "r2", "gp"), (0, 1e9))
-        check_ranges(self, "model", **at_least, augment_p=(0, 1), ada=(0, 0.99), beta1=(0, 0.9999), beta2=(0, 0.9999))
+        check(self, "model")
         for name in filter(None, self.augment.split(",")):
             if name not in POLICIES:
                 raise ReverieError(f"model.augment cannot contain '{name}'{nearest(name, POLICIES)}")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
-from reverie.config import check_choices, check_ranges
+from reverie.config import check, setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
@@ -38,22 +38,26 @@ from reverie.networks.translators import NETWORKS, translator
 class TranslatorConfig:
     """Settings that models of two sides share."""
 
-    network: str = "unet"  # unet | resnet
-    width: int = 24  # channels of the generator's finest stage
-    depth: int = 3  # how often the unet halves; 0 = down to one pixel, the paper's
-    blocks: int = 4  # residual blocks in the generator's middle
-    norm: str = "pixel"  # instance (of a whole picture) | pixel (of each pixel's channels: parts equal the whole)
-    objective: str = "non-saturating"  # non-saturating | lsgan | hinge | minimax
-    patches: int = 3  # strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3
-    width_d: int = 24  # channels of the discriminator's finest stage
-    lr: float = 5e-4  # Adam's, of the generator
-    lr_d: float = 5e-4  # Adam's, of the discriminator
-    beta1: float = 0.5  # Adam's
+    network: str = setting("unet", "what the generator is", choices=NETWORKS)
+    width: int = setting(24, "channels of the generator's finest stage", low=1, high=4096)
+    depth: int = setting(3, "how often the unet halves; 0 = down to one pixel, the paper's", low=0, high=14)
+    blocks: int = setting(4, "residual blocks in the generator's middle", low=0, high=64)
+    norm: str = setting(
+        "pixel",
+        "normalisation, over a whole picture or over each pixel's channels, by which parts equal the whole",
+        choices=NORMS,
+    )
+    objective: str = setting("non-saturating", "the adversarial game", choices=SIMPLE)
+    patches: int = setting(
+        3, "strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3", low=1, high=8
+    )
+    width_d: int = setting(24, "channels of the discriminator's finest stage", low=1, high=4096)
+    lr: float = setting(5e-4, "Adam's learning rate, of the generator", low=1e-12, high=1e3)
+    lr_d: float = setting(5e-4, "Adam's learning rate, of the discriminator", low=1e-12, high=1e3)
+    beta1: float = setting(0.5, "Adam's beta1", low=0, high=0.9999)
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", network=NETWORKS, norm=NORMS, objective=SIMPLE)
-        check_ranges(self, "model", width=(1, 4096), width_d=(1, 4096), depth=(0, 14), blocks=(0, 64), patches=(1, 8))
-        check_ranges(self, "model", lr=(1e-12, 1e3), lr_d=(1e-12, 1e3), beta1=(0, 0.9999))
+        check(self, "model")
 
     def optimizers(self, generators: tuple[str, ...], discriminators: tuple[str, ...]) -> dict[str, OptimizerSpec]:
         """Adam for the two players."""
@@ -66,13 +70,21 @@ class TranslatorConfig:
 
 @dataclass(frozen=True)
 class Pix2PixConfig(TranslatorConfig):
-    dropout: float = 0.0  # share of the features that is dropped in the innermost stages of the way back
-    l1: float = 100.0  # lambda, the weight of the absolute error, which is a mean over pixels in [-1, 1]
-    adversarial: float = 1.0  # weight of the game; 0 is the absolute error alone, without a discriminator's turn
+    dropout: float = setting(
+        0.0, "share of the features that is dropped in the innermost stages of the way back", low=0, high=0.95
+    )
+    l1: float = setting(
+        100.0, "lambda, the weight of the absolute error, which is a mean over pixels in [-1, 1]", low=0, high=1e9
+    )
+    adversarial: float = setting(
+        1.0,
+        "weight of the game; 0 is the absolute error alone, without a discriminator's turn",
+        low=0,
+        high=1e9,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, "model", dropout=(0, 0.95), l1=(0, 1e9), adversarial=(0, 1e9))
         if self.dropout and self.network != "unet":
             raise ReverieError(f"model.dropout is the unet's; leave it out with model.network={self.network}.")
         if not (self.l1 or self.adversarial):

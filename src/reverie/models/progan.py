@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverie.config import check_ranges
+from reverie.config import setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs
 from reverie.models.gan import GAN, GANConfig
 from reverie.models.own import Zeros
@@ -34,17 +34,18 @@ GROWING = 0.6  # fraction of the training in which the networks grow, where ``gr
 
 @dataclass(frozen=True)
 class ProGANConfig(GANConfig):
-    latent: int = 64  # size of z
-    width: int = 16  # channels of the finest level
-    objective: str = "non-saturating"  # wgan-gp is the paper's first choice; any other game can be played
-    r1: float = 3.0  # gamma of the penalty on the gradient at real pictures
-    penalty_every: int = 4  # steps between R1 penalties
-    grow: int = 0  # pictures for which a level fades in, and for which it then settles; 0 = 60% of training is growth
-    lr: float = 6e-3  # Adam's, of both players
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self, "model", grow=(0, 1e12))
+    latent: int = 64
+    width: int = setting(16, "channels of the finest level")
+    objective: str = setting("non-saturating", "the adversarial game; wgan-gp is the paper's first choice")
+    r1: float = 3.0
+    penalty_every: int = setting(4, "steps between R1 penalties")
+    grow: int = setting(
+        0,
+        "pictures for which a level fades in, and for which it then settles; 0 = 60% of training is growth",
+        low=0,
+        high=1e12,
+    )
+    lr: float = 6e-3
 
 
 class ProGAN(GAN):

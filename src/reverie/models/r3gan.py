@@ -31,7 +31,7 @@ from typing import Any
 from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
-from reverie.config import check_ranges
+from reverie.config import setting
 from reverie.engine.phase import Anneal, Defaults, Facts, OptimizerSpec, settled
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -41,33 +41,27 @@ EMBEDDING = 64  # numbers for a label
 
 @dataclass(frozen=True)
 class R3GANConfig(GANConfig):
-    latent: int = 64  # size of z
-    width: int = 16  # channels of the finest stage
-    depth: int = 1  # residual blocks a stage
-    patch: int = 2  # pixels a side of what the finest blocks see as one: 1, the paper's, or 2, a third of the cost
-    bounded: bool = True  # tanh at the generator's end; false is the paper's
-    objective: str = "relativistic"  # the paper's; any other game can be played
-    r1: float = 5.0  # gamma at real pictures, at the start
-    r2: float = 5.0  # gamma at generated pictures, at the start
-    calm: float = 0.2  # the factor that gamma reaches
-    burn_in: float = 1.0  # fraction of training over which learning rate, gamma and beta2 settle
-    lr: float = 3e-3  # Adam's, at the start
-    lr_end: float = 0.1  # the factor that the learning rate reaches
-    beta2: float = 0.99  # Adam's, at the start
-    beta2_end: float = 0.99  # Adam's, after burn-in
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(
-            self,
-            "model",
-            depth=(0, 100),
-            patch=(1, 2),
-            calm=(0, 1),
-            burn_in=(0.001, 1),
-            lr_end=(0, 1),
-            beta2_end=(0, 0.9999),
-        )
+    latent: int = 64
+    width: int = setting(16, "channels of the finest stage")
+    depth: int = setting(1, "residual blocks a stage", low=0, high=100)
+    patch: int = setting(
+        2,
+        "pixels a side of what the finest blocks see as one: 1, the paper's, or 2, a third of the cost",
+        low=1,
+        high=2,
+    )
+    bounded: bool = setting(True, "tanh at the generator's end; false is the paper's")
+    objective: str = setting("relativistic", "the adversarial game; relativistic is the paper's")
+    r1: float = setting(5.0, "gamma at real pictures, at the start")
+    r2: float = setting(5.0, "gamma at generated pictures, at the start")
+    calm: float = setting(0.2, "the factor that gamma reaches", low=0, high=1)
+    burn_in: float = setting(
+        1.0, "fraction of training over which learning rate, gamma and beta2 settle", low=0.001, high=1
+    )
+    lr: float = setting(3e-3, "Adam's learning rate, at the start")
+    lr_end: float = setting(0.1, "the factor that the learning rate reaches", low=0, high=1)
+    beta2: float = setting(0.99, "Adam's beta2, at the start")
+    beta2_end: float = setting(0.99, "Adam's beta2, after burn-in", low=0, high=0.9999)
 
 
 class R3GAN(GAN):

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Conditions, Styles, needed_classes
-from reverie.config import check_ranges
+from reverie.config import setting
 from reverie.engine.distributed import total
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
@@ -42,22 +42,17 @@ from reverie.networks.stylegan2 import SkipSynthesis
 
 @dataclass(frozen=True)
 class StyleGANConfig(GANConfig):
-    version: int = 2  # 1 (AdaIN) | 2 (modulated convolutions)
-    latent: int = 64  # size of z
-    style: int = 64  # size of w
-    width: int = 16  # channels of the finest grid
-    depth: int = 2  # layers of the mapping network
-    mixing: float = 0.9  # probability that a picture has two styles
-    path: float = 0.5  # weight of the path length penalty; 0 = none
-    path_every: int = 4  # steps between path length penalties
-    r1: float = 3.0  # gamma of the penalty on the gradient at real pictures; more for larger pictures
-    penalty_every: int = 4  # steps between R1 penalties
-    lr: float = 1e-2  # Adam's, of both players; the mapping's is a hundredth
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self, "model", version=(1, 2), style=(1, 65536), depth=(1, 100), mixing=(0, 1))
-        check_ranges(self, "model", path=(0, 1e9), path_every=(1, 1e6))
+    version: int = setting(2, "1: AdaIN, 2: modulated convolutions", low=1, high=2)
+    latent: int = 64
+    style: int = setting(64, "size of w", low=1, high=65536)
+    width: int = setting(16, "channels of the finest grid")
+    depth: int = setting(2, "layers of the mapping network", low=1, high=100)
+    mixing: float = setting(0.9, "probability that a picture has two styles", low=0, high=1)
+    path: float = setting(0.5, "weight of the path length penalty; 0 = none", low=0, high=1e9)
+    path_every: int = setting(4, "steps between path length penalties", low=1, high=1e6)
+    r1: float = setting(3.0, "gamma of the penalty on the gradient at real pictures; more for larger pictures")
+    penalty_every: int = setting(4, "steps between R1 penalties")
+    lr: float = setting(1e-2, "Adam's learning rate, of both players; the mapping's is a hundredth")
 
 
 class RunningMean(nn.Module):

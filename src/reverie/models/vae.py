@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions, needed_classes
-from reverie.config import check_choices, check_ranges
+from reverie.config import check, setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
@@ -60,25 +60,31 @@ ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
 class VAEConfig:
     """What a VAE may be told; see the module's docstring."""
 
-    latent: int = 32  # numbers that code a picture
-    network: str = "conv"  # mlp | conv | resnet
-    width: int = 32  # channels of the finest stage
-    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
-    likelihood: str = "gaussian"  # gaussian | bernoulli (pictures binarised anew at each step) | logistic
-    sigma: float = 0.0  # the Gaussian's standard deviation on the [-1, 1] pixel scale; 0 = optimal
-    components: int = 5  # logistics in each pixel's mixture
-    bound: str = "elbo"  # elbo | tc | mmd | iwae
-    beta: float = 1.0  # weight of the KL; of the total correlation under bound=tc
-    warmup: float = 0.3  # fraction of training over which the KL's weight rises from zero
-    free_bits: float = 0.0  # nats a latent dimension may hold without paying for them
-    samples: int = 1  # draws of z a picture, under bound=iwae
-    mmd: float = 0.0  # weight of the MMD, under bound=mmd
-    lr: float = 1e-3  # learning rate
+    latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
+    network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)
+    width: int = setting(32, "channels of the finest stage", low=1, high=65536)
+    depth: int = setting(1, "layers (mlp, conv) or residual blocks (resnet) a stage", low=0, high=32)
+    likelihood: str = setting(
+        "gaussian", "p(x|z); under bernoulli pictures are binarised anew at each step", choices=LIKELIHOODS
+    )
+    sigma: float = setting(
+        0.0, "the Gaussian's standard deviation on the [-1, 1] pixel scale; 0 = optimal", low=0, high=1e3
+    )
+    components: int = setting(5, "logistics in each pixel's mixture", low=1, high=1000)
+    bound: str = setting(
+        "elbo",
+        "what is maximised; tc weighs the total correlation, mmd adds the MMD, iwae takes several draws",
+        choices=BOUNDS,
+    )
+    beta: float = setting(1.0, "weight of the KL; of the total correlation under bound=tc", low=0, high=1e9)
+    warmup: float = setting(0.3, "fraction of training over which the KL's weight rises from zero", low=0, high=1)
+    free_bits: float = setting(0.0, "nats a latent dimension may hold without paying for them", low=0, high=1e6)
+    samples: int = setting(1, "draws of z a picture, under bound=iwae", low=1, high=65536)
+    mmd: float = setting(0.0, "weight of the MMD, under bound=mmd", low=0, high=1e9)
+    lr: float = setting(1e-3, "learning rate", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), components=(1, 1000))
-        check_ranges(self, "model", samples=(1, 65536), sigma=(0, 1e3), warmup=(0, 1), free_bits=(0, 1e6))
-        check_ranges(self, "model", beta=(0, 1e9), mmd=(0, 1e9), lr=(1e-12, 1e3))
+        check(self, "model")
 
 
 class VAE(Model, Bounds):
@@ -111,7 +117,6 @@ class VAE(Model, Bounds):
     ) -> None:
         super().__init__(config, facts)
         config = self.config
-        check_choices(config, "model", network=coders.NETWORKS, likelihood=LIKELIHOODS, bound=BOUNDS)
         if config.likelihood == "logistic" and self.facts.depth == 32:
             raise ReverieError(
                 "model.likelihood=logistic counts levels, and these pictures are floats, which have none; take "

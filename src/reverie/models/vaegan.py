@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Discriminates, Reconstructs
-from reverie.config import check_choices, check_ranges
+from reverie.config import check, setting
 from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
@@ -44,24 +44,26 @@ LARGEST = 1e4  # of lambda
 class VAEGANConfig:
     """What a VAE/GAN may be told; see the module's docstring."""
 
-    latent: int = 32  # numbers that code a picture
-    network: str = "conv"  # mlp | conv | resnet, of encoder and decoder
-    width: int = 32  # channels of the finest stage, of the discriminator too
-    depth: int = 1  # layers (mlp, conv) or residual blocks (resnet) a stage
-    beta: float = 1.0  # weight of the KL
-    objective: str = "hinge"  # hinge | non-saturating | minimax | lsgan
-    adversarial: float = 0.5  # of the gradient at the decoder's last layer, against the likelihood's
-    alone: float = 0.1  # fraction of training in which the discriminator plays, but nobody listens
-    patches: int = 2  # strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3
-    lr: float = 1e-3  # Adam's, of the autoencoder
-    lr_d: float = 2e-4  # Adam's, of the discriminator
+    latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
+    network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)
+    width: int = setting(32, "channels of the finest stage, of the discriminator too", low=1, high=65536)
+    depth: int = setting(1, "layers (mlp, conv) or residual blocks (resnet) a stage", low=0, high=32)
+    beta: float = setting(1.0, "weight of the KL", low=0, high=1e9)
+    objective: str = setting("hinge", "the adversarial game", choices=SIMPLE)
+    adversarial: float = setting(
+        0.5, "weight of the game: its gradient at the decoder's last layer against the likelihood's", low=0, high=1e9
+    )
+    alone: float = setting(
+        0.1, "fraction of training in which the discriminator plays, but nobody listens", low=0, high=1
+    )
+    patches: int = setting(
+        2, "strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3", low=1, high=8
+    )
+    lr: float = setting(1e-3, "Adam's learning rate, of the autoencoder", low=1e-12, high=1e3)
+    lr_d: float = setting(2e-4, "Adam's learning rate, of the discriminator", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check_choices(self, "model", network=coders.NETWORKS, objective=SIMPLE)
-        check_ranges(self, "model", latent=(1, 65536), width=(1, 65536), depth=(0, 32), patches=(1, 8))
-        check_ranges(
-            self, "model", beta=(0, 1e9), adversarial=(0, 1e9), alone=(0, 1), lr=(1e-12, 1e3), lr_d=(1e-12, 1e3)
-        )
+        check(self, "model")
 
 
 class Scale(nn.Module):
