@@ -1,7 +1,7 @@
 """Every model by name: where its class is, what the name presets, what it is. Importing this does not import torch.
 
 Models of one's own join by `register_model`, in code that was imported, or as an entry point of an installed package.
-What a file says is looked up here and never imported.
+What a file says is looked up here: it chooses among names, of which those of installed packages are then imported.
 """
 
 from __future__ import annotations
