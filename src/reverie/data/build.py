@@ -25,7 +25,7 @@ from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.data.reading import natural
 from reverie.errors import ReverieError
-from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, span_in_memory
+from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, integers_in_memory, span_in_memory
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
@@ -131,6 +131,8 @@ def plan_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | 
     if arrays.in_memory and arrays.kind == "float":
         span = span_in_memory(what, span, options.range, scale)
         scale = None if scale is None else Scale(scale.depth, "float", *span)
+    elif arrays.in_memory and arrays.kind == "integer" and scale is not None and scale.kind != "integer":
+        scale = Scale(scale.depth, "integer", *integers_in_memory(what, span, scale))
     plan = choose_plan([Seen("", channels, height, width, 8, arrays.kind, span)], options, scale)
     if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
         raise ReverieError(
