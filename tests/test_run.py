@@ -268,6 +268,26 @@ def test_a_tensor_of_floats_must_say_what_is_black(vae: Run) -> None:
             function(torch.linspace(0, 255, 64).view(1, 1, 8, 8))
 
 
+def test_a_tensor_of_floats_means_one_thing_everywhere(vae: Run) -> None:
+    images = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))  # in [0, 1], a part of [-1, 1]
+    model = vae.model
+    codes = reverie.latents_of(model, images)
+    torch.testing.assert_close(torch.from_numpy(reverie.embed(model, images).codes), codes, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(images_of(None, pictures_of(None, images)), images, atol=1e-6, rtol=0)
+    finder = reverie.detector(model, images, rate=0.1)
+    assert np.allclose(finder.normal, finder.scores(images))
+    signed = images * 2 - 1
+    kept = vae.open(signed[:, :, :, :7])
+    assert kept.facts.shape == (1, 8, 8)
+    torch.testing.assert_close(images_of(None, vae.open(signed / 2)), signed / 2, atol=1e-6, rtol=0)
+    for use in (vae.open, vae.evaluate, vae.held_out, lambda x: vae.score(signed, normal=x)):
+        with pytest.raises(ReverieError, match='range="0-1" or range="-1-1"'):
+            use(images)  # type: ignore[operator]
+    torch.testing.assert_close(images_of(None, vae.open(images, range="0-1")), signed, atol=1e-6, rtol=0)
+    with pytest.raises(ReverieError, match=r"this one has the shape \(30, 8, 8\)"):
+        reverie.embed(model, images[:, 0])
+
+
 # Tasks take anything
 
 

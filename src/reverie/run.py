@@ -24,12 +24,14 @@ from reverie.tasks.pictures import (
     Data,
     Pictures,
     Subset,
+    are_floats,
     device_of,
     images_and_labels,
     in_range,
     is_pictures,
     looks_of,
     some,
+    unmistakable,
 )
 
 if TYPE_CHECKING:
@@ -112,17 +114,12 @@ class Run(Loaded):
 
     def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
         """What a method was given: a tensor in [-1, 1], or a set of pictures."""
-        if isinstance(x, Tensor) and x.is_floating_point() and options.get("range") in (None, "-1-1"):
+        if are_floats(x) and options.get("range") in (None, "-1-1"):
             if odd := sorted(options.keys() - {"range"}):
                 raise ReverieError(
                     f"A tensor of floats is taken as it is, and {odd[0]} would change nothing; leave it out."
                 )
-            if "range" not in options and x.numel() and float(x.min()) >= 0 and float(x.max()) <= 1:
-                raise ReverieError(
-                    "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
-                    'range="0-1" or range="-1-1".'
-                )
-            return in_range(x)
+            return in_range(x) if "range" in options else unmistakable(x)
         return x if is_pictures(x) and not options else self.open(x, **options)
 
     def _given(self, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:

@@ -13,7 +13,7 @@ from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.errors import ReverieError, printable
-from reverie.tasks.pictures import Data, Subset, is_pictures, looks_of
+from reverie.tasks.pictures import Data, Subset, are_floats, is_pictures, looks_of, unmistakable
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
 MEMORY = "memory:"  # begins the spec of what was never a file
@@ -54,9 +54,14 @@ def is_own(run: Loaded, data: Data) -> bool:
 def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Dataset:
     """All of a source in the shape of the run's pictures, read as these were but for the options ``given``.
 
-    A `Dataset` is taken as it is. Raises ReverieError where the pictures are of another shape.
+    A `Dataset` is taken as it is, and a torch tensor of floats as pictures in [-1, 1] unless ``given`` has a range.
+    Raises ReverieError where the pictures are of another shape, or lie where they could mean two things.
     """
-    dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given or {})
+    given = dict(given or {})
+    if are_floats(data) and "range" not in given:
+        unmistakable(data)
+        given["range"] = "-1-1"
+    dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given)
     facts, name = run.facts, spec_of(data) or dataset.spec
     if dataset.facts.shape != facts.shape:
         raise ReverieError(
