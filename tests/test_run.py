@@ -22,8 +22,10 @@ import reverie
 from commands import succeeds, words_for
 from pictures import Held
 from reverie.data import DataOptions, Dataset
+from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
+from reverie.models.vae import CVAE, VAEConfig
 from reverie.own_data import LISTING, learned_digests
 from reverie.run import Run
 from reverie.tasks.pictures import Subset, images_of, looks_of, pictures_of
@@ -380,6 +382,28 @@ def test_labels_of_data_in_memory_are_matched_by_name(trained: Trained) -> None:
     pixels, names = test.batch(np.arange(len(test))), [test.facts.classes[i] for i in test.labels]
     assert torch.equal(run.reconstruct((pixels, names)), run.reconstruct(test))
     assert torch.equal(reverie.reconstruct(run.model, (pixels, names)), run.reconstruct(test))
+
+
+def conditional(*classes: str) -> CVAE:
+    return CVAE(VAEConfig(latent=2, network="mlp", width=8), Facts(1, 8, 8, classes)).eval()
+
+
+def test_a_whole_number_is_the_name_of_a_class_that_is_called_by_it() -> None:
+    one, named = conditional("1", "2", "3"), ["3", "1"]
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for labels in ([3, 1], np.array([3, 1]), torch.tensor([3, 1])):
+        assert torch.equal(reverie.reconstruct(one, images, labels), reverie.reconstruct(one, images, named))
+    assert torch.equal(reverie.sample(one, 2, labels=[3, 1]), reverie.sample(one, 2, labels=named))
+    with pytest.raises(ReverieError, match="no class 0; classes are called by numbers: 1, 2, 3"):
+        reverie.sample(one, 2, labels=[0])
+    data = (images.mul(255).byte(), [3, 1])  # of the data's own classes, 1 and 3
+    assert torch.equal(reverie.reconstruct(one, data), reverie.reconstruct(one, images_of(one, data), named))
+    usual = conditional("0", "1", "2")
+    assert torch.equal(reverie.sample(usual, 2, labels=[2, 0]), reverie.sample(usual, 2, labels=["2", "0"]))
+    words = conditional("ant", "bee", "cat")
+    assert torch.equal(reverie.sample(words, 2, labels=[2, 0]), reverie.sample(words, 2, labels=["cat", "ant"]))
+    with pytest.raises(ReverieError, match=r"called by numbers \(1, 3\).*by names \(ant, bee, cat\); give"):
+        reverie.reconstruct(words, data)
 
 
 @in_memory

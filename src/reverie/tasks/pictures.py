@@ -20,7 +20,7 @@ from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, classes_of, label_number
+from reverie.tasks.labels import Labels, called_by_numbers, classes_of, label_number, names_of
 
 Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
 
@@ -178,8 +178,8 @@ def images_and_labels(model: object, data: Data, labels: Labels | None) -> tuple
     """As `images_of`, with the labels given, or else those of the data where the model takes any."""
     if are_floats(data):
         return in_range(data), labels
-    dataset = pictures_of(model, data)
-    return all_of(dataset), model_labels(model_of(model), dataset) if labels is None else labels
+    dataset, network = pictures_of(model, data), model_of(model)
+    return all_of(dataset), names_of(network, model_labels(network, dataset)) if labels is None else labels
 
 
 def all_of(dataset: Pictures) -> Tensor:
@@ -287,6 +287,12 @@ def model_labels(
     if dataset.labels is None:
         raise ReverieError(f"{type(model).__name__} needs class labels, and this data has none.")
     known = dataset.facts.classes or classes
+    if called_by_numbers(known) and not any(called_by_numbers([name]) for name in classes):
+        theirs, mine = (", ".join(each[:3]) + ", ..." * (len(each) > 3) for each in (known, classes))
+        raise ReverieError(
+            f"The classes of this data are called by numbers ({theirs}), and those of the model by names ({mine}); "
+            "give labels by name."
+        )
     present = np.unique(dataset.labels)
     table = np.zeros(len(known), np.int64)
     table[present] = [label_number(known[i], classes) for i in present]
