@@ -529,3 +529,40 @@ def test_floats_that_may_be_of_another_range_than_the_run_s_are_refused(cache: P
     for options in (DataOptions(), DataOptions(range="0-255")):  # the second as the run's own settings say
         with pytest.raises(ReverieError, match=r"the run's go from 0 to 255.*say what is black and white"):
             open_dataset(x / 255, options, cache=cache, scales=scales)
+
+
+def test_one_class_is_a_class_where_a_model_is_given_it(cache: Path) -> None:
+    x, y = bytes_of(6, 9, 9), np.full(6, 3)
+    scales = open_dataset(x, cache=cache).facts.scales
+    pil = [Image.fromarray(one) for one in x]
+    items = [(one, 3) for one in x]
+    for data in ((x, y), (pil, y), items):
+        assert open_dataset(data, cache=cache).labels is None  # there is nothing to learn of it
+        for options in (DataOptions(), DataOptions(size="6")):
+            one = open_dataset(data, options, cache=cache, scales=scales)
+            assert one.facts.classes == ("3",)
+            assert one.labels is not None
+            assert one.labels.tolist() == [0] * 6
+        assert open_dataset(data, cache=cache).labels is None
+
+
+def test_labels_of_other_types(cache: Path) -> None:
+    x, names = bytes_of(4, 9, 9), ["cat", "dog", "cat", "dog"]
+    for labels, classes in (
+        (np.array([True, False, True, False]), ("0", "1")),
+        (np.array(names, object), ("cat", "dog")),
+        (np.array([4, 7, 4, 7], object), ("4", "7")),
+        (torch.tensor([True, False, True, False]), ("0", "1")),
+    ):
+        assert open_dataset((x, labels), cache=cache).facts.classes == classes
+    for labels in (np.array([0.5, 1, 2, 3], object), np.array(["cat", 1, "cat", None], object)):
+        with pytest.raises(ReverieError, match="one integer or name for each picture"):
+            open_dataset((x, labels), cache=cache)
+
+
+@pytest.mark.parametrize("one", [np.zeros((20, 20, 1)), torch.zeros(3, 20, 20), torch.zeros(20, 20, 1)])
+def test_one_picture_with_channels_is_not_taken_for_many(cache: Path, one: Any) -> None:
+    with pytest.raises(ReverieError, match=r"may be one picture, .*give pictures\[None\]"):
+        open_dataset(one, cache=cache)
+    assert len(open_dataset(one, layout="NHW", cache=cache)) == len(one)
+    assert len(open_dataset(one[None], cache=cache)) == 1

@@ -82,7 +82,7 @@ def build_files(
             plan, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
     names = [one.entry.name for one in kept]
-    labels, classes = _classes([one.entry.label for one in kept], files.classes)
+    labels, classes = _classes([one.entry.label for one in kept], files.classes, files.least)
     seen_all = [one.seen for one in kept]
     sizes = [(seen.height, seen.width) for seen in seen_all]
     splits, digests = [one.entry.split for one in kept], [one.digest for one in kept]
@@ -381,10 +381,10 @@ def _index(
     }
 
 
-def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[int] | None, list[str]]:
+def _classes(names: Sequence[str | None], order: Sequence[str], least: int) -> tuple[list[int] | None, list[str]]:
     there = {name for name in names if name is not None}
     classes = [name for name in order if name in there] or natural(there)
-    if len(classes) < 2:
+    if len(classes) < least:
         return None, []
     numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     return [numbers[name] for name in names], classes
