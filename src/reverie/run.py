@@ -386,7 +386,7 @@ class Run(Loaded):
     def evaluate(
         self,
         data: Data = None,
-        split: Split = "test",
+        split: Split | None = None,
         *,
         metrics: Sequence[str] | None = None,
         samples: int = 500,
@@ -398,8 +398,9 @@ class Run(Loaded):
     ) -> Figures:
         """Figures for JSON, measured on a split of data, by default the run's own; see `reverie.evaluate`.
 
-        New pictures are compared with the training pictures of the data where ``split`` is "test". A reverie `Dataset`
-        is measured on as it is.
+        ``split`` is by default test of the run's own data, and all of any other. New pictures are compared with the
+        training pictures of the data where it is test; by default, of other data, with those that the run has learned
+        from, where they are at hand. A reverie `Dataset` is measured on as it is.
         """
         from reverie.evaluation import evaluate
 
@@ -407,8 +408,13 @@ class Run(Loaded):
         if is_pictures(data):
             dataset: Pictures = data
         else:
-            whole = run_data.whole(self, run_data.own(self) if data is None else data, options)
-            dataset, training = whole.split(split), whole.split("train") if split == "test" else None
+            given = run_data.own(self) if data is None else data
+            whole = run_data.whole(self, given, options)
+            if split is None and not self.is_own(given):
+                dataset, training = whole, run_data.learned(self)
+            else:
+                dataset = whole.split(split or "test")
+                training = whole.split("train") if split in (None, "test") else None
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,
             training=training, features=features, generated=generated,

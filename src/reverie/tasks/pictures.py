@@ -63,7 +63,7 @@ class Subset:
     @property
     def digests(self) -> Sequence[str] | None:
         """What tells each picture by its content; None where the set does not say."""
-        digests = getattr(self.dataset, "digests", None)
+        digests = digests_of(self.dataset)
         return None if digests is None else [digests[row] for row in self.rows]
 
     def __len__(self) -> int:
@@ -216,6 +216,12 @@ def unmistakable(images: Tensor) -> Tensor:
             'range="0-1" or range="-1-1".'
         )
     return in_range(images)
+
+
+def digests_of(dataset: Pictures) -> Sequence[str] | None:
+    """What tells each picture (N,) of a set by its content; None where the set does not say, or reads them anew."""
+    digests: Sequence[str] | None = getattr(dataset, "digests", None)
+    return None if getattr(dataset, "streamed", False) else digests
 
 
 def looks_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
