@@ -108,6 +108,26 @@ def test_classes_have_the_names_that_the_data_set_gives(cache: Path) -> None:
     assert other.facts.classes == ("0", "1", "2")
 
 
+def test_parts_and_sums_of_torch_keep_the_names_of_classes(cache: Path) -> None:
+    names = ["cat", "dog", "bird"]
+    named = Computed(LABELLED["pair"], classes=names)
+    part = torch.utils.data.random_split(named, [40, 20], torch.Generator().manual_seed(0))[0]
+    both = torch.utils.data.ConcatDataset([part, torch.utils.data.Subset(named, range(9))])
+    own: Any = open_dataset((X, np.array(names)[Y]), cache=cache)
+    for data in (part, both):
+        assert open_dataset(data, cache=cache).facts.classes == tuple(names)
+    assert open_dataset(torch.utils.data.Subset(own, range(30)), cache=cache).facts.classes == ("bird", "cat", "dog")
+    other = Computed(LABELLED["pair"], classes=["dog", "cat", "bird"])
+    mixed = torch.utils.data.ConcatDataset([named, other])
+    assert open_dataset(mixed, cache=cache).facts.classes == ("0", "1", "2")
+
+
+def test_an_item_that_fails_is_named(cache: Path) -> None:
+    broken = Computed(lambda i: X[i] if i != 37 else {}["lost"])
+    with pytest.raises(ReverieError, match=r"Item 37 of memory:Computed cannot be read \(KeyError: 'lost'\)"):
+        open_dataset(broken, cache=cache)
+
+
 def test_options_hold_for_items(cache: Path) -> None:
     data = Computed(LABELLED["pair"])
     some = open_dataset(data, DataOptions(limit=20), cache=cache)
@@ -264,6 +284,13 @@ def test_a_stream_asks_the_data_set_for_its_labels(cache: Path) -> None:
     assert labels.tolist() == Y.tolist()
 
 
+def test_labels_that_a_stream_lists_are_those_of_its_items(cache: Path) -> None:
+    data = Computed(lambda i: (X[i], Y[i] % 2), targets=Y)  # it has made other labels of those that it lists
+    labels = open_dataset(data, DataOptions(stream=True), cache=cache).labels
+    assert labels is not None
+    assert labels.tolist() == (Y % 2).tolist()
+
+
 def test_a_stream_can_be_fed_and_loaded(cache: Path) -> None:
     dataset = open_dataset(noisy(), DataOptions(stream=True, size="9"), cache=cache)
     feed = Feed(dataset, 0, torch.device("cpu"), workers=2)
@@ -368,3 +395,13 @@ def test_a_hugging_face_data_set_without_pictures_is_refused(cache: Path, hub: A
         open_dataset(hub.Dataset.from_dict({"text": ["a"]}), cache=cache)
     with pytest.raises(ReverieError, match="no pictures in memory:huggingface"):
         open_dataset(hugging(hub).select([]), cache=cache)
+
+
+def test_labels_of_a_hugging_face_data_set(cache: Path, hub: Any) -> None:
+    pictures = hugging(hub).remove_columns("label")
+    for label in ([0.5] * 9, [[1, 0]] * 9):
+        with pytest.raises(ReverieError, match=r"labels of type (float|list); give whole numbers or names"):
+            open_dataset(pictures.add_column("label", label), cache=cache)
+    some = open_dataset(pictures.add_column("label", [0, 1, None, *[0] * 6]), cache=cache)
+    assert some.labels is None
+    assert "without a label are 1 of 9 pictures" in some.said

@@ -286,9 +286,9 @@ def test_a_run_of_signed_floats_reads_a_part_of_them(cache: Path) -> None:
         open_dataset(part, cache=cache, scales=open_dataset(FORMS["unit"], cache=cache).facts.scales)
 
 
-def test_a_run_of_other_floats_reads_all_floats_as_its_own(cache: Path) -> None:
+def test_a_run_of_other_floats_reads_floats_as_its_own(cache: Path) -> None:
     scales = (Scale(32, "float", 0, 300),)  # as found in files
-    for values in (FORMS["unit"] * 300, FORMS["unit"]):
+    for values in (FORMS["unit"] * 300, FORMS["unit"] * 20):
         shades = images(open_dataset(values, cache=cache, scales=scales))
         assert np.allclose(shades[:, 0], values / 150 - 1, atol=1e-6)
 
@@ -502,3 +502,67 @@ def test_commands_say_that_a_run_learned_from_memory(tmp_path: Path, capsys: pyt
     write_config(tmp_path / "run", config)
     said = fails(capsys, "evaluate", tmp_path / "run")
     assert "was trained on data in memory ('memory:array'); give --data" in said
+
+
+# Read for a run
+
+
+def test_integers_mean_the_same_in_every_company(cache: Path) -> None:
+    x = bytes_of(8, 9, 9)
+    scales = open_dataset(x, cache=cache).facts.scales
+    dark = x // 4
+    for wide in (dark.astype(np.int64), dark.astype(np.uint16) * 257):
+        read = images(open_dataset(wide, cache=cache, scales=scales))
+        assert np.allclose(read, images(open_dataset(dark, cache=cache, scales=scales)), atol=1e-6)
+    few = open_dataset(x // 16, cache=cache)  # 0 to 15, of which the last is white
+    assert few.facts.scales[0].high == 15
+    again = open_dataset((x[:2] // 64).astype(np.int32), cache=cache, scales=few.facts.scales)
+    assert np.array_equal(images(again), images(open_dataset(x[:2] // 64, cache=cache, scales=few.facts.scales)))
+    with pytest.raises(ReverieError, match=r"whole numbers from -1 to .*data\.range=LOW-HIGH"):
+        open_dataset(x.astype(np.int64) - 1 - x.min(), cache=cache, scales=scales)
+
+
+def test_floats_that_may_be_of_another_range_than_the_run_s_are_refused(cache: Path) -> None:
+    x = bytes_of(8, 9, 9).astype(np.float32)
+    scales = open_dataset(x, DataOptions(range="0-255"), cache=cache).facts.scales
+    assert np.allclose(images(open_dataset(x[:2], cache=cache, scales=scales))[:, 0], x[:2] / 127.5 - 1, atol=1e-6)
+    for options in (DataOptions(), DataOptions(range="0-255")):  # the second as the run's own settings say
+        with pytest.raises(ReverieError, match=r"the run's go from 0 to 255.*say what is black and white"):
+            open_dataset(x / 255, options, cache=cache, scales=scales)
+
+
+def test_one_class_is_a_class_where_a_model_is_given_it(cache: Path) -> None:
+    x, y = bytes_of(6, 9, 9), np.full(6, 3)
+    scales = open_dataset(x, cache=cache).facts.scales
+    pil = [Image.fromarray(one) for one in x]
+    items = [(one, 3) for one in x]
+    for data in ((x, y), (pil, y), items):
+        assert open_dataset(data, cache=cache).labels is None  # there is nothing to learn of it
+        for options in (DataOptions(), DataOptions(size="6")):
+            one = open_dataset(data, options, cache=cache, scales=scales)
+            assert one.facts.classes == ("3",)
+            assert one.labels is not None
+            assert one.labels.tolist() == [0] * 6
+        assert open_dataset(data, cache=cache).labels is None
+
+
+def test_labels_of_other_types(cache: Path) -> None:
+    x, names = bytes_of(4, 9, 9), ["cat", "dog", "cat", "dog"]
+    for labels, classes in (
+        (np.array([True, False, True, False]), ("0", "1")),
+        (np.array(names, object), ("cat", "dog")),
+        (np.array([4, 7, 4, 7], object), ("4", "7")),
+        (torch.tensor([True, False, True, False]), ("0", "1")),
+    ):
+        assert open_dataset((x, labels), cache=cache).facts.classes == classes
+    for labels in (np.array([0.5, 1, 2, 3], object), np.array(["cat", 1, "cat", None], object)):
+        with pytest.raises(ReverieError, match="one integer or name for each picture"):
+            open_dataset((x, labels), cache=cache)
+
+
+@pytest.mark.parametrize("one", [np.zeros((20, 20, 1)), torch.zeros(3, 20, 20), torch.zeros(20, 20, 1)])
+def test_one_picture_with_channels_is_not_taken_for_many(cache: Path, one: Any) -> None:
+    with pytest.raises(ReverieError, match=r"may be one picture, .*give pictures\[None\]"):
+        open_dataset(one, cache=cache)
+    assert len(open_dataset(one, layout="NHW", cache=cache)) == len(one)
+    assert len(open_dataset(one[None], cache=cache)) == 1

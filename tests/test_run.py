@@ -22,8 +22,10 @@ import reverie
 from commands import succeeds, words_for
 from pictures import Held
 from reverie.data import DataOptions, Dataset
+from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
+from reverie.models.vae import CVAE, VAEConfig
 from reverie.own_data import LISTING, learned_digests
 from reverie.run import Run
 from reverie.tasks.pictures import Subset, images_of, looks_of, pictures_of
@@ -268,6 +270,26 @@ def test_a_tensor_of_floats_must_say_what_is_black(vae: Run) -> None:
             function(torch.linspace(0, 255, 64).view(1, 1, 8, 8))
 
 
+def test_a_tensor_of_floats_means_one_thing_everywhere(vae: Run) -> None:
+    images = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))  # in [0, 1], a part of [-1, 1]
+    model = vae.model
+    codes = reverie.latents_of(model, images)
+    torch.testing.assert_close(torch.from_numpy(reverie.embed(model, images).codes), codes, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(images_of(None, pictures_of(None, images)), images, atol=1e-6, rtol=0)
+    finder = reverie.detector(model, images, rate=0.1)
+    assert np.allclose(finder.normal, np.sort(finder.scores(images)))
+    signed = images * 2 - 1
+    kept = vae.open(signed[:, :, :, :7])
+    assert kept.facts.shape == (1, 8, 8)
+    torch.testing.assert_close(images_of(None, vae.open(signed / 2)), signed / 2, atol=1e-6, rtol=0)
+    for use in (vae.open, vae.evaluate, vae.held_out, lambda x: vae.score(signed, normal=x)):
+        with pytest.raises(ReverieError, match='range="0-1" or range="-1-1"'):
+            use(images)  # type: ignore[operator]
+    torch.testing.assert_close(images_of(None, vae.open(images, range="0-1")), signed, atol=1e-6, rtol=0)
+    with pytest.raises(ReverieError, match=r"this one has the shape \(30, 8, 8\)"):
+        reverie.embed(model, images[:, 0])
+
+
 # Tasks take anything
 
 
@@ -360,6 +382,28 @@ def test_labels_of_data_in_memory_are_matched_by_name(trained: Trained) -> None:
     pixels, names = test.batch(np.arange(len(test))), [test.facts.classes[i] for i in test.labels]
     assert torch.equal(run.reconstruct((pixels, names)), run.reconstruct(test))
     assert torch.equal(reverie.reconstruct(run.model, (pixels, names)), run.reconstruct(test))
+
+
+def conditional(*classes: str) -> CVAE:
+    return CVAE(VAEConfig(latent=2, network="mlp", width=8), Facts(1, 8, 8, classes)).eval()
+
+
+def test_a_whole_number_is_the_name_of_a_class_that_is_called_by_it() -> None:
+    one, named = conditional("1", "2", "3"), ["3", "1"]
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for labels in ([3, 1], np.array([3, 1]), torch.tensor([3, 1])):
+        assert torch.equal(reverie.reconstruct(one, images, labels), reverie.reconstruct(one, images, named))
+    assert torch.equal(reverie.sample(one, 2, labels=[3, 1]), reverie.sample(one, 2, labels=named))
+    with pytest.raises(ReverieError, match="no class 0; classes are called by numbers: 1, 2, 3"):
+        reverie.sample(one, 2, labels=[0])
+    data = (images.mul(255).byte(), [3, 1])  # of the data's own classes, 1 and 3
+    assert torch.equal(reverie.reconstruct(one, data), reverie.reconstruct(one, images_of(one, data), named))
+    usual = conditional("0", "1", "2")
+    assert torch.equal(reverie.sample(usual, 2, labels=[2, 0]), reverie.sample(usual, 2, labels=["2", "0"]))
+    words = conditional("ant", "bee", "cat")
+    assert torch.equal(reverie.sample(words, 2, labels=[2, 0]), reverie.sample(words, 2, labels=["cat", "ant"]))
+    with pytest.raises(ReverieError, match=r"called by numbers \(1, 3\).*by names \(ant, bee, cat\); give"):
+        reverie.reconstruct(words, data)
 
 
 @in_memory

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import reverie
@@ -63,6 +64,41 @@ def test_the_run_of_an_array_knows_its_data(bytes_: NDArray[np.uint8], tmp_path:
         reverie.load(run.path, data=bytes_[1:])
     assert reverie.load(run.path, data=bytes_).evaluate(metrics=["reconstruction"]) == figures
     assert len(later.held_out(bytes_)) == 200 - len(run.open(split="train"))  # by what was noted when it was trained
+
+
+def test_training_pictures_of_an_array_are_told_in_files(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    run = reverie.train("vae", bytes_, tmp_path / "run", settings=SETTINGS, quiet=True)
+    (tmp_path / "files").mkdir()
+    for number, picture in enumerate(bytes_):
+        Image.fromarray(picture).save(tmp_path / "files" / f"{number:03d}.png")
+    rest = 200 - len(run.open(split="train"))
+    pictures = [Image.fromarray(picture) for picture in bytes_]
+    for known in (run, reverie.load(run.path)):  # the second without its data
+        for normal in (bytes_, str(tmp_path / "files"), pictures):
+            assert len(known.held_out(normal)) == rest
+
+
+def test_numbers_of_streamed_items_say_nothing_of_them(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    streamed = {**SETTINGS, "data": {"stream": True}}
+    run = reverie.train("vae", list(bytes_), tmp_path / "run", settings=streamed, quiet=True)
+    other = reverie.open_dataset(list(255 - bytes_), reverie.DataOptions(stream=True))
+    assert len(run.held_out(other)) == 200
+    one, two = (run.detector(normal=normal, rate=0.1) for normal in (other, list(bytes_)[::-1]))
+    assert one is not two
+
+
+def test_other_pictures_are_evaluated_on_whole(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
+    run = reverie.train("vae", bytes_, tmp_path / "run", settings=SETTINGS, quiet=True)
+    new = 255 - bytes_[:50]
+    chosen: Any = {"metrics": ["reconstruction", "quality"], "features": "pixels", "generated": 12}
+    figures = run.evaluate(new, **chosen)
+    assert figures["protocol"]["pictures"] == 50
+    assert figures == reverie.evaluate(run.model, run.open(new), training=run.open(split="train"), **chosen)
+    later = reverie.load(run.path).evaluate(new, **chosen)
+    assert later == reverie.evaluate(run.model, run.open(new), **chosen)
+    test = run.open(new).split("test")
+    assert run.evaluate(new, "test", metrics=["reconstruction"])["protocol"]["pictures"] == len(test)
+    assert run.evaluate(metrics=["reconstruction"])["protocol"]["pictures"] == len(run.open())
 
 
 def test_where_runs_of_arrays_go_and_how_they_go_on(

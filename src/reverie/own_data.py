@@ -83,6 +83,10 @@ def write_listing(run: Path, pictures: Dataset) -> None:
     digests = list(pictures.digests)
     learned = set(pictures.split("train").digests)
     listing = {"names": list(pictures.names), "digests": digests, "learned": [int(d in learned) for d in digests]}
+    if pictures.spec.startswith(MEMORY) and not pictures.streamed:  # when the run is loaded again, they will be gone
+        from reverie.tasks.pictures import looks_of
+
+        listing["looks"] = [look.hex() for look in looks_of(pictures.split("train"))]
     with replacing(run / LISTING) as temporary:
         temporary.write_text(json.dumps(listing))
 
@@ -92,6 +96,14 @@ def learned_digests(run: Path) -> frozenset[str]:
     try:
         noted = json.loads((run / LISTING).read_text())
         return frozenset(digest for digest, is_so in zip(noted["digests"], noted["learned"], strict=True) if is_so)
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def learned_looks(run: Path) -> frozenset[bytes]:
+    """What the pictures that a run has learned from look like (`looks_of`); none where it has not noted that."""
+    try:
+        return frozenset(bytes.fromhex(look) for look in json.loads((run / LISTING).read_text())["looks"])
     except (OSError, ValueError, KeyError, TypeError):
         return frozenset()
 

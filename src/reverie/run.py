@@ -24,12 +24,14 @@ from reverie.tasks.pictures import (
     Data,
     Pictures,
     Subset,
+    are_floats,
     device_of,
     images_and_labels,
     in_range,
     is_pictures,
     looks_of,
     some,
+    unmistakable,
 )
 
 if TYPE_CHECKING:
@@ -112,17 +114,12 @@ class Run(Loaded):
 
     def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
         """What a method was given: a tensor in [-1, 1], or a set of pictures."""
-        if isinstance(x, Tensor) and x.is_floating_point() and options.get("range") in (None, "-1-1"):
+        if are_floats(x) and options.get("range") in (None, "-1-1"):
             if odd := sorted(options.keys() - {"range"}):
                 raise ReverieError(
                     f"A tensor of floats is taken as it is, and {odd[0]} would change nothing; leave it out."
                 )
-            if "range" not in options and x.numel() and float(x.min()) >= 0 and float(x.max()) <= 1:
-                raise ReverieError(
-                    "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
-                    'range="0-1" or range="-1-1".'
-                )
-            return in_range(x)
+            return in_range(x) if "range" in options else unmistakable(x)
         return x if is_pictures(x) and not options else self.open(x, **options)
 
     def _given(self, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:
@@ -389,7 +386,7 @@ class Run(Loaded):
     def evaluate(
         self,
         data: Data = None,
-        split: Split = "test",
+        split: Split | None = None,
         *,
         metrics: Sequence[str] | None = None,
         samples: int = 500,
@@ -401,8 +398,9 @@ class Run(Loaded):
     ) -> Figures:
         """Figures for JSON, measured on a split of data, by default the run's own; see `reverie.evaluate`.
 
-        New pictures are compared with the training pictures of the data where ``split`` is "test". A reverie `Dataset`
-        is measured on as it is.
+        ``split`` is by default test of the run's own data, and all of any other. New pictures are compared with the
+        training pictures of the data where it is test; by default, of other data, with those that the run has learned
+        from, where they are at hand. A reverie `Dataset` is measured on as it is.
         """
         from reverie.evaluation import evaluate
 
@@ -410,8 +408,13 @@ class Run(Loaded):
         if is_pictures(data):
             dataset: Pictures = data
         else:
-            whole = run_data.whole(self, run_data.own(self) if data is None else data, options)
-            dataset, training = whole.split(split), whole.split("train") if split == "test" else None
+            given = run_data.own(self) if data is None else data
+            whole = run_data.whole(self, given, options)
+            if split is None and not self.is_own(given):
+                dataset, training = whole, run_data.learned(self)
+            else:
+                dataset = whole.split(split or "test")
+                training = whole.split("train") if split in (None, "test") else None
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,
             training=training, features=features, generated=generated,

@@ -13,7 +13,7 @@ from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.errors import ReverieError, printable
-from reverie.tasks.pictures import Data, Subset, is_pictures, looks_of
+from reverie.tasks.pictures import Data, Subset, are_floats, digests_of, is_pictures, looks_of, unmistakable
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
 MEMORY = "memory:"  # begins the spec of what was never a file
@@ -54,9 +54,14 @@ def is_own(run: Loaded, data: Data) -> bool:
 def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Dataset:
     """All of a source in the shape of the run's pictures, read as these were but for the options ``given``.
 
-    A `Dataset` is taken as it is. Raises ReverieError where the pictures are of another shape.
+    A `Dataset` is taken as it is, and a torch tensor of floats as pictures in [-1, 1] unless ``given`` has a range.
+    Raises ReverieError where the pictures are of another shape, or lie where they could mean two things.
     """
-    dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given or {})
+    given = dict(given or {})
+    if are_floats(data) and "range" not in given:
+        unmistakable(data)
+        given["range"] = "-1-1"
+    dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given)
     facts, name = run.facts, spec_of(data) or dataset.spec
     if dataset.facts.shape != facts.shape:
         raise ReverieError(
@@ -92,6 +97,15 @@ def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
     return dataset
 
 
+def learned(run: Loaded) -> Dataset | None:
+    """The pictures that the run has learned from; None where they are gone."""
+    mine = own_data.find_own(run.config["data"]) if run.data is None else run.data
+    try:
+        return None if mine is None else whole(run, mine).split("train")
+    except ReverieError:  # it is there, and cannot be read any more
+        return None
+
+
 def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
     """Pictures of ``normal`` (None: the run's own data) neither learned from nor ``judged``; see `Run.held_out`."""
     given = own(run, "give normal pictures") if normal is None else normal
@@ -101,8 +115,11 @@ def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
     mine = own_data.find_own(run.config["data"]) if run.data is None else run.data
     if is_own(run, given):
         names.update((whole(run, mine) if in_memory else known).split("train").names)
-    elif in_memory and mine is not None:
-        looks.update(looks_of(whole(run, mine).split("train")))
+    elif mine is None:  # it was in memory, and is gone
+        looks.update(own_data.learned_looks(run.path))
+    elif in_memory or run.data is not None:
+        training = whole(run, mine).split("train")
+        looks.update([] if training.streamed else looks_of(training))
     if judged is not None:
         others = judged if is_pictures(judged) else whole(run, judged)
         place, other = spec_of(known), spec_of(others)
@@ -111,7 +128,7 @@ def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
         elif in_memory or not other:
             looks.update(looks_of(others))
     out = np.array([name in names for name in known.names], bool)
-    if digests and (told := getattr(known, "digests", None)) is not None:
+    if digests and (told := digests_of(known)) is not None:
         out |= [digest in digests for digest in told]
     if looks:
         out |= [look in looks for look in looks_of(known)]

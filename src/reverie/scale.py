@@ -138,13 +138,18 @@ def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = No
     said = parse_range(wanted) or ((0.0, 1.0) if wanted == "full" and given is None else None)
     own = (given.low, given.high) if given is not None else None  # of the run
     floats = given is not None and given.kind == "float"
+    if own is not None and floats and _within(SIGNED, found) and not _within(SIGNED, own):
+        raise ReverieError(
+            f"{what} holds floats from {low:g} to {high:g}, and the run's go from {own[0]:g} to {own[1]:g}, so they "
+            "may be meant so or as 0 to 1 or -1 to 1; say what is black and white by data.range=LOW-HIGH."
+        )
     if said is not None and (floats or said != own):  # else it was said of the run's files, which are no floats
         return said
     if own is not None and floats and own not in (UNIT, SIGNED):
         return own
-    if low >= -ROUNDING and high <= 1 + ROUNDING:
+    if _within(UNIT, found):
         return UNIT
-    if low >= -1 - ROUNDING and high <= 1 + ROUNDING and (low <= -0.5 or (floats and own == SIGNED)):
+    if _within(SIGNED, found) and (low <= -0.5 or (floats and own == SIGNED)):
         return SIGNED
     if said is not None and said[0] <= low and high <= said[1]:
         return said
@@ -152,6 +157,27 @@ def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = No
         f"{what} holds floats from {low:g} to {high:g}, and only those from 0 to 1, or from -1 to 1, speak for "
         "themselves; say what is black and white by data.range=LOW-HIGH, as 0-255 or -1-1, or give uint8."
     )
+
+
+def integers_in_memory(what: str, found: Span, given: Scale) -> Span:
+    """What is black and white in an array of wide integers within ``found``, for a run of bytes or of floats.
+
+    Values of bytes are meant as bytes are, others as 16 bits; it is not asked how much of that the array uses, so that
+    a picture is the same in every company. Raises ReverieError where they are neither.
+    """
+    low, high = found
+    if low < 0 or high > FULL["integer"]:
+        raise ReverieError(
+            f"{what} holds whole numbers from {low:g} to {high:g}, which are neither of 8 bits nor of 16; say what is "
+            "black and white by data.range=LOW-HIGH."
+        )
+    if high > FULL["byte"]:
+        return 0.0, FULL["integer"]
+    return given.span("byte")
+
+
+def _within(outer: Span, inner: Span) -> bool:
+    return outer[0] - ROUNDING <= inner[0] and inner[1] <= outer[1] + ROUNDING
 
 
 def _enough(kind: Kind, low: float, high: float) -> int:

@@ -79,6 +79,7 @@ def anomaly(
     from reverie.capabilities import Reconstructs
     from reverie.data.pictures import coloured, save_grid, to_tensor
     from reverie.tasks import anomaly as task
+    from reverie.tasks.labels import names_of
     from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
@@ -98,7 +99,7 @@ def anomaly(
     rows = task.oddest(scores)
     shown, heat = to_tensor(pictures.batch(rows)), None
     if isinstance(loaded.model, Reconstructs):
-        heat = task.heat_map(loaded.model, shown, model_labels(loaded.model, pictures, rows))
+        heat = task.heat_map(loaded.model, shown, names_of(loaded.model, model_labels(loaded.model, pictures, rows)))
         marked = task.overlay(shown[:SHOWN], heat[:SHOWN])
         save_grid(torch.stack([coloured(shown[:SHOWN]), marked], 1).flatten(0, 1), out / "odd.png", columns=8)
     task.write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)

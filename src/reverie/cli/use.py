@@ -213,6 +213,7 @@ def compress(
     from reverie.data.pictures import save_grid, to_tensor
     from reverie.files import replacing
     from reverie.tasks.compress import compress as measure
+    from reverie.tasks.labels import names_of
     from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
@@ -222,7 +223,8 @@ def compress(
     test = loaded.open(images or own, split)
     found = measure(loaded.model, loaded.open(own, "train"), test, count, seed)
     rows = np.arange(min(10, len(test)))
-    shown = found.picture(to_tensor(test.batch(rows)), bits, model_labels(loaded.model, test, rows))
+    labels = names_of(loaded.model, model_labels(loaded.model, test, rows))
+    shown = found.picture(to_tensor(test.batch(rows)), bits, labels)
     save_grid(shown.pictures, out / "compressed.png", len(rows))
     with replacing(out / "compressed.svg") as temporary:
         temporary.write_text(found.chart(), encoding="utf-8")

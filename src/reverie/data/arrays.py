@@ -286,10 +286,10 @@ def face_factors(numbers: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]
     return {factor.name: factors[:, i] for i, factor in enumerate(faces.FACTORS)}
 
 
-def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: str = "auto") -> Arrays:
+def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: str = "auto", least: int = 2) -> Arrays:
     """Arrays from (split, images, labels) of each split; ``what`` names the source in errors.
 
-    ``layout`` says how the axes lie, as data.layout does.
+    ``layout`` says how the axes lie, as data.layout does. Fewer classes than ``least`` are none.
     """
     last = channels_last(what, parts[0][1], layout)
     images, depths = [], set()
@@ -306,7 +306,7 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: 
         raise ReverieError(f"{what} holds splits of different types, {images[0].dtype} and {images[1].dtype}.")
     starts = np.cumsum([0, *(len(part) for part in images)])
     take = partial(_from_parts, images, starts[:-1])
-    labels, classes = labels_of(what, [(len(array), given) for _, array, given in parts])
+    labels, classes = labels_of(what, [(len(array), given) for _, array, given in parts], least)
     return Arrays(
         shape=images[0].shape[1:],
         take=take,
@@ -373,7 +373,13 @@ def as_pictures(array: Array, last: bool | None) -> Array:
     return array.transpose(0, 3, 1, 2) if last else array
 
 
-def labels_of(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def labels_of(
+    what: str, parts: list[tuple[int, Array | None]], least: int = 2
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """The labels (N,) of parts that hold so many pictures, as numbers, and the names of the classes, in their order.
+
+    None and no names where a part has none, or where there are fewer classes than ``least``.
+    """
     given = [(count, labels) for count, labels in parts if labels is not None]
     if len(given) != len(parts):
         return None, ()
@@ -387,6 +393,6 @@ def labels_of(what: str, parts: list[tuple[int, Array | None]]) -> tuple[NDArray
             )
         columns.append(np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column)
     found, numbers = np.unique(np.concatenate(columns), return_inverse=True)
-    if len(found) < 2:
+    if len(found) < least:
         return None, ()
     return numbers.astype(np.int64), tuple(str(value) for value in found)

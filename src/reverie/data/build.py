@@ -25,7 +25,7 @@ from reverie.data.identity import digest_of
 from reverie.data.options import CHANNELS, DataOptions
 from reverie.data.reading import natural
 from reverie.errors import ReverieError
-from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, span_in_memory
+from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, integers_in_memory, span_in_memory
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def build_files(
             plan, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
     names = [one.entry.name for one in kept]
-    labels, classes = _classes([one.entry.label for one in kept], files.classes)
+    labels, classes = _classes([one.entry.label for one in kept], files.classes, files.least)
     seen_all = [one.seen for one in kept]
     sizes = [(seen.height, seen.width) for seen in seen_all]
     splits, digests = [one.entry.split for one in kept], [one.digest for one in kept]
@@ -131,6 +131,8 @@ def plan_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | 
     if arrays.in_memory and arrays.kind == "float":
         span = span_in_memory(what, span, options.range, scale)
         scale = None if scale is None else Scale(scale.depth, "float", *span)
+    elif arrays.in_memory and arrays.kind == "integer" and scale is not None and scale.kind != "integer":
+        scale = Scale(scale.depth, "integer", *integers_in_memory(what, span, scale))
     plan = choose_plan([Seen("", channels, height, width, 8, arrays.kind, span)], options, scale)
     if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
         raise ReverieError(
@@ -379,10 +381,10 @@ def _index(
     }
 
 
-def _classes(names: Sequence[str | None], order: Sequence[str]) -> tuple[list[int] | None, list[str]]:
+def _classes(names: Sequence[str | None], order: Sequence[str], least: int) -> tuple[list[int] | None, list[str]]:
     there = {name for name in names if name is not None}
     classes = [name for name in order if name in there] or natural(there)
-    if len(classes) < 2:
+    if len(classes) < least:
         return None, []
     numbers: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     return [numbers[name] for name in names], classes

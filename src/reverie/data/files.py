@@ -56,6 +56,7 @@ class Files:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by extension
     classes: list[str] = field(default_factory=list)  # in this order where given, else sorted
+    least: int = 2  # fewer classes than this are none
     tables: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # the files that may say classes and splits
     factors: dict[str, dict[str, float]] = field(default_factory=dict)  # attribute -> its value for each file by name
     said: str = ""  # how the files were read, in words

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,15 @@ def given(spec: str, data: Any) -> Loaded:
 
     parts = dict(data) if isinstance(data, datasets.DatasetDict) else {"train": data}
     plain = {split: part.with_format(None) for split, part in parts.items()}
-    return {split: (part, *_columns(spec, datasets, part)) for split, part in plain.items()}
+    found = {split: (part, *_columns(spec, datasets, part)) for split, part in plain.items()}
+    for part, _, label in found.values():
+        for value in [] if label is None else part[label]:
+            if not isinstance(value, Integral | str | None):
+                raise ReverieError(
+                    f"{spec} has labels of type {type(value).__name__}; give whole numbers or "
+                    "names, or remove that column."
+                )
+    return found
 
 
 def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
@@ -98,7 +107,10 @@ def files(loaded: Loaded) -> Files:
             text = (names[number] if names else str(number)) if known else None
             split_number = SPLITS.get(split, -1) if named else -1
             found.entries.append(Entry(f"{split}/{row}", partial(_read, pictures, row, column), split_number, text))
-    if any(entry.label is None for entry in found.entries):
+    unknown = sum(entry.label is None for entry in found.entries)
+    if 0 < unknown < len(found.entries):
+        found.notes.append(f"without a label are {unknown} of {len(found.entries)} pictures, so labels are not used")
+    if unknown:
         found.entries = [replace(entry, label=None) for entry in found.entries]
     return found
 

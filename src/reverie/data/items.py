@@ -32,7 +32,10 @@ PICTURE_KEYS = ("image", "img", "pixel_values")
 LABEL_KEYS = ("label", "labels")
 PROBES = 16  # items that are read a second time, or looked at before a stream
 HELD_BYTES = 2**30  # pictures up to this size are held in memory, others in a file without a name
-ONCE = "items differ from one read to the next: each is used as it was read first (data.stream=true reads them anew)"
+ONCE = (
+    "items differ from one read to the next: each is used as it was read first, so that a training cannot be resumed "
+    "with items drawn anew (data.stream=true reads them anew each time)"
+)
 ANEW = "items are read anew each time: what they hold is not known, and a resumed training cannot be exact"
 _reading = threading.RLock()  # a data set for DataLoader is used by one thread of a process, and may rely on it
 
@@ -62,9 +65,9 @@ def check(data: object) -> None:
 
 
 def from_items(
-    what: str, data: Any, options: DataOptions, cache: Path, progress: Progress | None
+    what: str, data: Any, options: DataOptions, cache: Path, progress: Progress | None, least: int = 2
 ) -> tuple[Arrays, list[str]]:
-    """The pictures of a map-style data set, and notes.
+    """The pictures of a map-style data set, and notes. Fewer classes than ``least`` are none.
 
     They are read once and held, or with data.stream taken anew each time. data.size is applied to each as it is read.
     """
@@ -73,7 +76,7 @@ def from_items(
         raise ReverieError(f"{what} holds no pictures.")
     source = _Items(what, data, options)
     if options.stream:
-        return _streamed(source, count, options, progress), [ANEW]
+        return _streamed(source, count, options, progress, least), [ANEW]
     limit = 0 if options.pair else options.limit  # of pairs it bounds each side
     numbers = spread(range(count), [str(i) for i in range(count)], limit)
     first = source.read(numbers[0])
@@ -88,7 +91,7 @@ def from_items(
             progress(i + 1, len(numbers))
     again = [(i, source.read(numbers[i])) for i in _probes(len(numbers))]
     same = all(np.array_equal(pictures[i], item.picture) and labels[i] == item.label for i, item in again)
-    made = from_parts(what, [(-1, pictures, source.column(labels))], "nchw")
+    made = from_parts(what, [(-1, pictures, source.column(labels))], "nchw", least)
     named = replace(made, classes=source.class_names(made.classes), names=[str(number) for number in numbers])
     return replace(named, in_memory=True), [] if same else [ONCE]
 
@@ -126,6 +129,11 @@ class _Items:
             given = self.data[number]
         except IndexError as why:
             raise ReverieError(f"{self.what} says that it holds {len(self.data)} items, and has no {number}.") from why
+        except ReverieError:
+            raise
+        except Exception as why:  # whatever the data set's own code may raise
+            said = f"{type(why).__name__}: {' '.join(str(why).split())}".removesuffix(": ")
+            raise ReverieError(f"Item {number} of {self.what} cannot be read ({said}).") from why
         what = f"Item {number} of {self.what}"
         picture, label = _parts(what, given)
         return Item(self._brought(_picture(what, picture, self.options.layout)), _label(what, label))
@@ -153,9 +161,7 @@ class _Items:
 
     def class_names(self, found: tuple[str, ...]) -> tuple[str, ...]:
         """The classes under the names that the data set's ``classes`` give to their numbers, where it has such."""
-        names = getattr(self.data, "classes", None)
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            return found
+        names = _listed_classes(self.data)
         known = {str(number): name for number, name in enumerate(names)}
         return tuple(known[one] for one in found) if known.keys() >= set(found) else found
 
@@ -169,6 +175,23 @@ class _Items:
         if self.options.fit == "pad":  # with what is black, which is not known yet
             return picture
         return resized(picture, Plan(len(picture), height, width, self.options.fit))
+
+
+def _listed_classes(data: Any) -> Sequence[str]:
+    """The names that a data set gives to the numbers of its classes; torch's own parts and sums have those of theirs.
+
+    Other data sets that hold one may number the classes in another way.
+    """
+    utils = sys.modules.get("torch.utils.data")
+    if utils is not None and isinstance(data, utils.Subset):
+        return _listed_classes(data.dataset)
+    if utils is not None and isinstance(data, utils.ConcatDataset):
+        first, *others = (_listed_classes(each) for each in data.datasets)
+        return first if all(each == first for each in others) else ()
+    facts = getattr(data, "facts", None)  # of a data set of reverie
+    names = getattr(data if facts is None else facts, "classes", None)
+    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return tuple(names) if names is not None and named else ()
 
 
 def _parts(what: str, given: Any) -> tuple[Any, Any]:
@@ -236,9 +259,10 @@ class _Anew:
         return pictures
 
 
-def _streamed(source: _Items, count: int, options: DataOptions, progress: Progress | None) -> Arrays:
+def _streamed(source: _Items, count: int, options: DataOptions, progress: Progress | None, least: int) -> Arrays:
     """The pictures as they are each time: a few are looked at, and all where nothing else says their labels."""
-    looked = [source.read(number) for number in _probes(count)]
+    probes = _probes(count)
+    looked = [source.read(number) for number in probes]
     first = looked[0].picture
     low = float(min(item.picture.min() for item in looked))
     high = float(max(item.picture.max() for item in looked))
@@ -247,6 +271,8 @@ def _streamed(source: _Items, count: int, options: DataOptions, progress: Progre
         spans: tuple[Span, ...] = (UNIT, SIGNED) if kind == "float" else (used(kind, low, high),)
         span = next((one for one in spans if one[0] - ROUNDING <= low and high <= one[1] + ROUNDING), None)
     column = None if looked[0].label is None else _listed(source.data, count)
+    if column is not None and [column[i].item() for i in probes] != [item.label for item in looked]:
+        column = None  # its items have other labels than it lists
     if column is None and looked[0].label is not None:
         labels = []
         for number in range(count):
@@ -254,7 +280,7 @@ def _streamed(source: _Items, count: int, options: DataOptions, progress: Progre
             if progress is not None:
                 progress(number + 1, count)
         column = source.column(labels)
-    numbers, classes = labels_of(source.what, [(count, column)])
+    numbers, classes = labels_of(source.what, [(count, column)], least)
     return Arrays(
         shape=(first.shape[0], first.shape[1], first.shape[2]),
         take=_Anew(source, first, span),

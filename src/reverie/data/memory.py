@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -20,7 +21,8 @@ from reverie.errors import ReverieError
 if TYPE_CHECKING:
     from PIL import Image
 
-FEW = (3, 4)  # so narrow no picture is, but so many channels it has
+FEW = (1, 2, 3, 4)  # so narrow no picture is, but so many channels it has
+FEW_FIRST = (3, 4)  # of tensors these come first, and may as well be so many pictures
 
 
 def is_array(data: object) -> bool:
@@ -58,8 +60,11 @@ def as_array(data: Any) -> Array:
     return array
 
 
-def from_array(what: str, images: Any, labels: Any, layout: str) -> Arrays:
-    """An array or tensor, used where it is; ``labels`` are (N,) integers or names, or None."""
+def from_array(what: str, images: Any, labels: Any, layout: str, least: int = 2) -> Arrays:
+    """An array or tensor, used where it is; ``labels`` are (N,) integers or names, or None.
+
+    Fewer classes than ``least`` are none.
+    """
     array = as_array(images)
     if array.ndim == 2:
         raise ReverieError(f"{what} has the shape {array.shape}, as one picture has; give several, or pictures[None].")
@@ -68,17 +73,25 @@ def from_array(what: str, images: Any, labels: Any, layout: str) -> Arrays:
             f"{what} has the shape {array.shape}, which may be one picture, (H, W, C), or many, (N, H, W); give "
             "pictures[None], or say data.layout=nhw."
         )
-    made = from_parts(what, [(-1, array, None if labels is None else _column(labels))], layout)
+    if array.ndim == 3 and is_tensor(images) and array.shape[0] in FEW_FIRST and layout == "auto":
+        raise ReverieError(
+            f"{what} has the shape {array.shape}, which may be one picture, (C, H, W), or many, (N, H, W); give "
+            "pictures[None], or say data.layout=nhw."
+        )
+    made = from_parts(what, [(-1, array, None if labels is None else _column(labels))], layout, least)
     return replace(made, in_memory=True)
 
 
-def from_pictures(what: str, images: Sequence[Any], labels: Any) -> Files:
-    """A list of PIL pictures, which are read as files are: of any sizes and modes, upright as their EXIF asks."""
+def from_pictures(what: str, images: Sequence[Any], labels: Any, least: int = 2) -> Files:
+    """A list of PIL pictures, which are read as files are: of any sizes and modes, upright as their EXIF asks.
+
+    ``labels`` and ``least`` as for `from_array`.
+    """
     if odd := [type(image).__name__ for image in images if not is_picture(image)]:
         raise ReverieError(f"{what} holds PIL pictures, and also a {odd[0]}; give pictures alone.")
     names: list[str] | list[None] = [None] * len(images)
     if labels is not None:
-        numbers, classes = labels_of(what, [(len(images), _column(labels))])
+        numbers, classes = labels_of(what, [(len(images), _column(labels))], least)
         names = names if numbers is None else [classes[number] for number in numbers]
     files = Files(said="no classes" if names[0] is None else f"{len(set(names))} classes from labels")
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
@@ -98,7 +111,16 @@ def digested(files: Files) -> Files:
 
 
 def _column(labels: Any) -> Array:
-    return as_array(labels) if is_array(labels) else np.asarray(labels)
+    """Labels as integers or names; what is neither is refused by `labels_of`."""
+    column = as_array(labels) if is_array(labels) else np.asarray(labels)
+    if column.dtype.kind == "b":
+        return column.astype(np.int64)
+    if column.dtype.kind == "O":  # as a table's column is
+        values = column.ravel().tolist()
+        for kind, dtype in ((str, np.str_), (Integral, np.int64)):
+            if values and all(isinstance(value, kind) for value in values):
+                return column.astype(dtype)
+    return column
 
 
 def _same(image: Image.Image) -> Image.Image:

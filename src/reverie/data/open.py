@@ -72,7 +72,9 @@ def open_dataset(
             raise ReverieError(f"{data.spec} is opened already, with options of its own; leave these out.")
         return data
     cache = cache or pack.cache_folder()
-    spec, given = _given(data, options, cache, progress)
+    # A model may be given pictures of one of its classes; where it is to learn classes, there are two or more.
+    least = 1 if scales is not None and not options.pair else 2
+    spec, given = _given(data, options, cache, progress, least)
     if options.stream and (given is None or not given.streamed):
         if scales is None:
             raise ReverieError(
@@ -107,8 +109,13 @@ def spec_of(data: Data) -> str:
     return MEMORY + ("huggingface" if hub.is_given(data) else type(data).__name__)
 
 
-def _given(data: Data, options: DataOptions, cache: Path, progress: build.Progress | None) -> tuple[str, Source | None]:
-    """The spec of data, and its source where the spec is no more than a word for what is in memory."""
+def _given(
+    data: Data, options: DataOptions, cache: Path, progress: build.Progress | None, least: int
+) -> tuple[str, Source | None]:
+    """The spec of data, and its source where the spec is no more than a word for what is in memory.
+
+    Fewer classes than ``least`` are none.
+    """
     spec = spec_of(data)
     if isinstance(data, str | os.PathLike):
         return spec, None
@@ -119,13 +126,19 @@ def _given(data: Data, options: DataOptions, cache: Path, progress: build.Progre
     if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):
         pictures, labels = data
     if memory.is_array(pictures):
-        return spec, _source(memory.from_array(spec, pictures, labels, options.layout))
+        return spec, _source(memory.from_array(spec, pictures, labels, options.layout, least))
     if memory.are_pictures(pictures):
-        return spec, _source(memory.from_pictures(spec, pictures, labels))
+        return spec, _source(_counted(memory.from_pictures(spec, pictures, labels, least), least))
     if hub.is_given(data):
-        return spec, _source(memory.digested(hub.files(hub.given(spec, data))))
+        return spec, _source(_counted(memory.digested(hub.files(hub.given(spec, data))), least))
     items.check(data)
-    return spec, _source(*items.from_items(spec, data, options, cache, progress))
+    return spec, _source(*items.from_items(spec, data, options, cache, progress, least))
+
+
+def _counted(files: Files, least: int) -> Files:
+    """The files, with their classes named where one alone is a class: they are known by these, too."""
+    labels = {entry.label for entry in files.entries if entry.label is not None}
+    return files if least > 1 or len(labels) != 1 else replace(files, least=least, classes=[*labels])
 
 
 def _source(content: Files | Arrays, notes: Sequence[str] = ()) -> Source:

@@ -26,7 +26,7 @@ from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, nearest
 from reverie.tasks.attributes import MEASURED, Values, attribute
 from reverie.tasks.embed import embed
-from reverie.tasks.labels import Labels, classes_of, labels_in_turn
+from reverie.tasks.labels import Labels, classes_of, labels_in_turn, names_of
 from reverie.tasks.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, some
 from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.space import BATCH, Name, space_of
@@ -150,7 +150,7 @@ def attributed(
     coded = isinstance(model, Encodes) and space != "w"
     if not coded and all(name in MEASURED for name in names):
         found, classes = space_of(model, space, "have directions"), classes_of(model)
-        turns = list(range(len(classes))) or None
+        turns = list(classes) or None
         latents, given = drawn(model, space, turns, seed, count), labels_in_turn(model, turns, count)
         parts = []
         for start in range(0, count, BATCH):  # so that not all pictures are held at once
@@ -160,7 +160,7 @@ def attributed(
         return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
     chosen = some(dataset, count, seed)
     values = {name: attribute(dataset, name, chosen) for name in names}  # first: a name that is none costs no time
-    labels, images = model_labels(model, dataset, chosen), to_tensor(dataset.batch(chosen))
+    labels, images = names_of(model, model_labels(model, dataset, chosen)), to_tensor(dataset.batch(chosen))
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
 
 

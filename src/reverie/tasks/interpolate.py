@@ -90,7 +90,8 @@ def ends_of(
         raise ReverieError(f"{name} has {len(pictures)} pictures, and the path is to go through {stops}.")
     shown = first(pictures, stops)
     unknown = isinstance(shown, Tensor) or shown.labels is None
-    given: Labels | None = [label or 0] * stops if classes_of(model) and unknown else None
+    classes = classes_of(model)
+    given: Labels | None = [classes[0] if label is None else label] * stops if classes and unknown else None
     images, labels = images_and_labels(model, shown, given)
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress)
 

@@ -26,20 +26,45 @@ def classes_of(model: object) -> tuple[str, ...]:
 def label_number(label: int | str, classes: Sequence[str]) -> int:
     """The number of a class from its name or its number.
 
-    A word is a name first; where a class has a name that reads like a number, it is a name only.
+    A word is a name first; where a class has a name that reads like a number, it is a name only. So is a whole number
+    where all classes are called by numbers, and not by their own: of the classes 1 to 10 the class 1 is the first.
     """
     if isinstance(label, str):
         if label in classes:
             return list(classes).index(label)
         if label.isdecimal() and any(re.fullmatch(NUMBER, name) for name in classes):
-            named = ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
-            raise ReverieError(f"There is no class {label}; where classes are called by numbers, give one: {named}.")
+            raise ReverieError(
+                f"There is no class {label}; where classes are called by numbers, give one: {_listed(classes)}."
+            )
         if not label.isdecimal():
             raise ReverieError(f"There is no class '{label}'{nearest(label, classes)}")
     number = int(label)
+    if (
+        not isinstance(label, str)
+        and called_by_numbers(classes)
+        and list(classes) != list(map(str, range(len(classes))))
+    ):
+        if number not in (values := [float(name) for name in classes]):
+            raise ReverieError(f"There is no class {number}; classes are called by numbers: {_listed(classes)}.")
+        return values.index(number)
     if not 0 <= number < len(classes):
         raise ReverieError(f"There is no class {number}: classes are numbered 0 to {len(classes) - 1}.")
     return number
+
+
+def called_by_numbers(classes: Sequence[str]) -> bool:
+    """Whether the names of all classes read like numbers."""
+    return bool(classes) and all(re.fullmatch(NUMBER, name) for name in classes)
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:MOST_NAMED]) + ", ..." * (len(classes) > MOST_NAMED)
+
+
+def names_of(model: object, numbers: NDArray[np.int64] | None) -> list[str] | None:
+    """The names of classes by the numbers that the model has for them; None stays None."""
+    classes = classes_of(model)
+    return None if numbers is None else [classes[number] for number in numbers.tolist()]
 
 
 def label_numbers(model: object, labels: Labels) -> Tensor:
@@ -54,9 +79,9 @@ def label_numbers(model: object, labels: Labels) -> Tensor:
 def labels_in_turn(model: object, labels: Labels | None, count: int) -> Tensor | None:
     """The given labels, or else the first class, in turn for ``count`` pictures to draw; None where it takes none."""
     if labels is None:
-        if not classes_of(model):
+        if not (classes := classes_of(model)):
             return None
-        labels = [0]
+        labels = [classes[0]]
     numbers = label_numbers(model, labels)
     return numbers[torch.arange(count) % len(numbers)]
 

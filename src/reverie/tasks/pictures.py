@@ -20,7 +20,7 @@ from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, classes_of, label_number
+from reverie.tasks.labels import Labels, called_by_numbers, classes_of, label_number, names_of
 
 Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
 
@@ -63,7 +63,7 @@ class Subset:
     @property
     def digests(self) -> Sequence[str] | None:
         """What tells each picture by its content; None where the set does not say."""
-        digests = getattr(self.dataset, "digests", None)
+        digests = digests_of(self.dataset)
         return None if digests is None else [digests[row] for row in self.rows]
 
     def __len__(self) -> int:
@@ -123,13 +123,16 @@ def pictures_of(model: object, data: Data) -> Pictures:
 
     It is brought to the size that the model takes, and refused where it has other channels; a run given in place of its
     model opens it as the run's own data was read, and in place of a model `Facts` say the shape. Without either,
-    pictures stay what they are.
+    pictures stay what they are. A torch tensor of floats is pictures in [-1, 1] already, see `images_of`.
     """
     if is_pictures(data):
         return data
     if isinstance(model, Opens):
         return model.open(data, "all")
     facts = model if isinstance(model, Facts) else model.facts if isinstance(model, Model) else None
+    if are_floats(data):
+        images = in_range(data)
+        return Held(images, facts or Facts(*images.shape[1:]))
     if facts is None:
         return open_dataset(cast(Any, data))
     if facts.sides:
@@ -151,7 +154,7 @@ def side_of(facts: Facts, data: Data, direction: str) -> Tensor:
 
     Of pairs it is their side; other data is single pictures.
     """
-    if isinstance(data, Tensor) and data.is_floating_point():
+    if are_floats(data):
         return in_range(data)
     if isinstance(data, Pairs):
         return all_of(data.side(direction[0]))
@@ -173,10 +176,10 @@ def images_of(model: object, data: Data) -> Tensor:
 
 def images_and_labels(model: object, data: Data, labels: Labels | None) -> tuple[Tensor, Labels | None]:
     """As `images_of`, with the labels given, or else those of the data where the model takes any."""
-    if isinstance(data, Tensor) and data.is_floating_point():
+    if are_floats(data):
         return in_range(data), labels
-    dataset = pictures_of(model, data)
-    return all_of(dataset), model_labels(model_of(model), dataset) if labels is None else labels
+    dataset, network = pictures_of(model, data), model_of(model)
+    return all_of(dataset), names_of(network, model_labels(network, dataset)) if labels is None else labels
 
 
 def all_of(dataset: Pictures) -> Tensor:
@@ -184,8 +187,18 @@ def all_of(dataset: Pictures) -> Tensor:
     return to_tensor(dataset.batch(np.arange(len(dataset))))
 
 
+def are_floats(data: Data) -> TypeGuard[Tensor]:
+    """Whether this is a torch tensor of floats, which tasks take as pictures in [-1, 1], as `sample` gives them."""
+    return isinstance(data, Tensor) and data.is_floating_point()
+
+
 def in_range(images: Tensor) -> Tensor:
-    """Pictures that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
+    """Pictures (N, C, H, W) that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
+    if images.ndim != 4:
+        raise ReverieError(
+            f"A tensor of floats holds pictures (N, C, H, W), and this one has the shape {tuple(images.shape)}; bring "
+            "it to that, say by pictures[None] or pictures[:, None]."
+        )
     low, high = (float(end) for end in images.aminmax()) if images.numel() else (0.0, 0.0)
     if not -FARTHEST <= low <= high <= FARTHEST:
         raise ReverieError(
@@ -193,6 +206,22 @@ def in_range(images: Tensor) -> Tensor:
             "it there, or give bytes as uint8."
         )
     return images.float()
+
+
+def unmistakable(images: Tensor) -> Tensor:
+    """As `in_range`; ReverieError also where pictures lie wholly in [0, 1], and so may be meant in that range."""
+    if images.numel() and float(images.min()) >= 0 and float(images.max()) <= 1:
+        raise ReverieError(
+            "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
+            'range="0-1" or range="-1-1".'
+        )
+    return in_range(images)
+
+
+def digests_of(dataset: Pictures) -> Sequence[str] | None:
+    """What tells each picture (N,) of a set by its content; None where the set does not say, or reads them anew."""
+    digests: Sequence[str] | None = getattr(dataset, "digests", None)
+    return None if getattr(dataset, "streamed", False) else digests
 
 
 def looks_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
@@ -264,6 +293,12 @@ def model_labels(
     if dataset.labels is None:
         raise ReverieError(f"{type(model).__name__} needs class labels, and this data has none.")
     known = dataset.facts.classes or classes
+    if called_by_numbers(known) and not any(called_by_numbers([name]) for name in classes):
+        theirs, mine = (", ".join(each[:3]) + ", ..." * (len(each) > 3) for each in (known, classes))
+        raise ReverieError(
+            f"The classes of this data are called by numbers ({theirs}), and those of the model by names ({mine}); "
+            "give labels by name."
+        )
     present = np.unique(dataset.labels)
     table = np.zeros(len(known), np.int64)
     table[present] = [label_number(known[i], classes) for i in present]
