@@ -34,8 +34,8 @@ import reverie
 from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
+from reverie.inference.pictures import Pictures, Subset, some
 from reverie.tasks.anomaly import SCORES, aupr, auroc, detector, scores_of
-from reverie.tasks.pictures import Pictures, Subset, some
 
 HELD_OUT = 0.2  # of the training pictures
 MUTATED = 0.2  # of the pixels that a background model learns from

@@ -29,7 +29,7 @@ import reverie
 from reverie.data import Dataset
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
-from reverie.evaluation.factors import FactorReader, factor_reader
+from reverie.features.factors import FactorReader, factor_reader
 from reverie.tasks.arithmetic import edited, nearby, total
 from reverie.tasks.directions import effects
 from reverie.tasks.project import latents_of

@@ -19,8 +19,8 @@ from measured import alike, parsed, parser_for
 from results import save
 
 import reverie
+from reverie.inference.pictures import Subset, model_labels, some
 from reverie.tasks.classify import calibrate, classify
-from reverie.tasks.pictures import Subset, model_labels, some
 
 
 def main() -> None:

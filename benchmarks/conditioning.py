@@ -23,11 +23,11 @@ from results import save
 from torch import Tensor
 
 import reverie
-from reverie.evaluation.classifier import classifier
 from reverie.evaluation.generation import judge
+from reverie.features.classifier import classifier
+from reverie.inference.pictures import Subset, some
+from reverie.inference.sample import sample
 from reverie.tasks.condition import condition
-from reverie.tasks.pictures import Subset, some
-from reverie.tasks.sample import sample
 
 
 def main() -> None:

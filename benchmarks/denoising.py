@@ -27,8 +27,8 @@ from torch import Tensor
 import reverie
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.reconstruction import psnr, ssim
+from reverie.inference.pictures import some
 from reverie.tasks.denoise import noisy, restore
-from reverie.tasks.pictures import some
 from reverie.tasks.reconstruct import in_rows
 
 SHOWN = 0.3

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from reverie.engine.checkpoint import Checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["reverie.training", "reverie.report", "sklearn.mixture"])
+PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture"])
 
 
 def work(model: str, out: str, resume: bool, steps: int) -> None:

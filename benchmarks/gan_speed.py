@@ -32,7 +32,7 @@ from reverie.capabilities import Styles
 from reverie.data import DataOptions
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
-from reverie.tasks.labels import classes_of
+from reverie.inference.labels import classes_of
 
 SAMPLED, TURNS = 1000, 7
 SETTINGS: dict[str, dict[str, Any]] = {"progan": {"grow": 1}}  # grown after the first step

@@ -26,8 +26,8 @@ from reverie.config import configure
 from reverie.data import DataOptions, Pairs
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
-from reverie.evaluation.factors import factor_reader
-from reverie.tasks.pictures import some
+from reverie.features.factors import factor_reader
+from reverie.inference.pictures import some
 from reverie.tasks.translate import translate
 
 BATCH = 50

@@ -31,9 +31,9 @@ from torch import Tensor
 import reverie
 from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
-from reverie.evaluation.classifier import Classifier, classifier
+from reverie.features.classifier import Classifier, classifier
+from reverie.inference.pictures import some
 from reverie.tasks.interpolate import interpolate
-from reverie.tasks.pictures import some
 from reverie.tasks.project import latents_of
 
 APART = 0.01  # of a path

@@ -24,10 +24,10 @@ import reverie
 from reverie.capabilities import Samples
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.reconstruction import psnr
-from reverie.tasks.pictures import some
+from reverie.inference.pictures import some
+from reverie.inference.space import space_of
 from reverie.tasks.project import project
 from reverie.tasks.reconstruct import in_rows
-from reverie.tasks.space import space_of
 
 RESTARTS, RATES = 50, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the gradient of the mean squared error, times pixels
 STARTS = 4

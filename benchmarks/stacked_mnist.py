@@ -5,7 +5,7 @@ python benchmarks/stacked_mnist.py --data mnist.npz [--modes 100 | 1000] [--mode
 
 A picture of 28x28 is a digit in red, one in green and, for 1000 modes, one in blue; for 100 modes blue is black
 throughout. Every combination of digits, a mode, is as frequent as any other; which picture of a digit stands for it is
-drawn. A network that reads digits (reverie.evaluation.classifier on ``--data``, accuracy on its test split in the JSON)
+drawn. A network that reads digits (reverie.features.classifier on ``--data``, accuracy on its test split in the JSON)
 tells the mode of each generated picture, one channel at a time. Against papers: they train on 32x32, and take digits
 as frequent as MNIST has them.
 
@@ -35,7 +35,7 @@ from torch import Tensor
 import reverie
 from reverie.config import parse_settings
 from reverie.data import Dataset
-from reverie.evaluation.classifier import Classifier, accuracy, classifier
+from reverie.features.classifier import Classifier, accuracy, classifier
 
 SURE = 0.9
 BATCH = 512

@@ -18,7 +18,7 @@ from results import save
 
 import reverie
 from reverie.files import replacing
-from reverie.tasks.embed import Embedding
+from reverie.inference.embed import Embedding
 
 ARMS = {"reconstruction only": 0.0, "KL only": 1e4, "both": 1.0}
 NETWORK = {"network": "mlp", "depth": 2}

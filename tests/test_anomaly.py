@@ -24,10 +24,10 @@ from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.embed import embed
 from reverie.networks.mixture import Mixture
 from reverie.tasks import anomaly
 from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay, scores_of, write_csv, write_sheet
-from reverie.tasks.embed import embed
 from reverie.tasks.fit_mixture import fit_mixture
 
 

@@ -26,11 +26,11 @@ from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation.likelihood import SampleDraw
+from reverie.inference.pictures import Read
 from reverie.networks.mixture import Mixture
 from reverie.tasks import classify as classifying
 from reverie.tasks.classify import Classified, calibrate, classify, log_joint
 from reverie.tasks.condition import condition
-from reverie.tasks.pictures import Read
 from reverie.tasks.transfer import CONFIG, WEIGHTS, curve, load_classifier, stratified, transfer
 
 

@@ -11,8 +11,8 @@ from reverie import registry
 from reverie.capabilities import Conditions, Discriminates, Samples
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
+from reverie.inference.space import space_of
 from reverie.tasks.project import project
-from reverie.tasks.space import space_of
 
 FACTS = Facts(3, 12, 8, ("cat", "dog", "owl"))  # not square
 

@@ -21,8 +21,8 @@ from reverie.capabilities import Bounds, Conditions, Encodes, Samples, Translate
 from reverie.data import DataOptions
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError, either
-from reverie.evaluation import classifier as classifiers
-from reverie.tasks.pictures import Subset, without
+from reverie.features import classifier as classifiers
+from reverie.inference.pictures import Subset, without
 from runs import written
 
 Trained = Callable[[str], Path]

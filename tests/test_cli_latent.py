@@ -13,8 +13,8 @@ from PIL import Image
 
 import reverie
 from commands import fails, run, succeeds, words_for
-from reverie.evaluation import classifier as classifiers
-from reverie.tasks.pictures import without
+from reverie.features import classifier as classifiers
+from reverie.inference.pictures import without
 
 Trained = Callable[[str], Path]
 

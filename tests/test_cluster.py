@@ -16,10 +16,10 @@ from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.codes import decode
+from reverie.inference.embed import Embedding, embed
 from reverie.networks.mixture import Mixture
 from reverie.tasks.cluster import Clusters, cluster, contact_sheet
-from reverie.tasks.codes import decode
-from reverie.tasks.embed import Embedding, embed
 
 SIZES = (60, 30, 10)
 CENTRES = np.array([[4.0, 0.0, 1.0], [-3.0, 2.0, 1.0], [0.0, -5.0, 1.0]])

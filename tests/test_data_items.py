@@ -15,7 +15,7 @@ from pictures import everything, picture, png
 from reverie.data import DataOptions, Dataset, Pairs, items, open_dataset, to_tensor
 from reverie.data.feed import Feed
 from reverie.errors import ReverieError
-from reverie.evaluation.ruler import fingerprint
+from reverie.features.reference import fingerprint
 
 X = np.random.default_rng(0).integers(0, 256, (60, 3, 18, 17), dtype=np.uint8)
 Y = np.arange(60) % 3

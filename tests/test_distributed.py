@@ -17,7 +17,7 @@ from cases import BATCH_STATISTICS, NAMES, SMALL, loop_for
 from reverie.engine.distributed import World
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["reverie.training", "reverie.report", "sklearn.mixture", "cases"])
+PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture", "cases"])
 STEPS = 5
 # Batch normalisation: one rank sees the whole batch, two see halves and exchange sums, rounded differently.
 TOLERANCE = dict.fromkeys(("normed", *BATCH_STATISTICS), 2e-5)

@@ -22,9 +22,9 @@ from reverie.evaluation import evaluate, metrics_of
 from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
 from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
+from reverie.inference.embed import Embedding, embed
+from reverie.inference.pictures import some
 from reverie.networks.mixture import Mixture
-from reverie.tasks.embed import Embedding, embed
-from reverie.tasks.pictures import some
 
 
 class Set:

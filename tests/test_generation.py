@@ -20,12 +20,12 @@ from reverie.data import DataOptions, Dataset
 from reverie.data.pictures import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
-from reverie.evaluation import classifier as classifiers
 from reverie.evaluation import evaluate
-from reverie.evaluation.classifier import accuracy, classifier
-from reverie.evaluation.features import _principal, extractor, textures
-from reverie.evaluation.frechet import frechet
 from reverie.evaluation.generation import judge, quality, report
+from reverie.features import classifier as classifiers
+from reverie.features.classifier import accuracy, classifier
+from reverie.features.extractors import _principal, extractor, textures
+from reverie.metrics.distances import frechet
 from reverie.training import train
 
 

@@ -19,10 +19,10 @@ from reverie.data.pictures import save_animation, to_tensor
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.sample import sample
 from reverie.tasks.interpolate import evenness, interpolate, lerp, slerp
 from reverie.tasks.mix import mix
 from reverie.tasks.neighbours import neighbours
-from reverie.tasks.sample import sample
 from reverie.tasks.traverse import traverse_drawn
 
 LAYERS, SIZE = 4, 3

@@ -17,9 +17,9 @@ from reverie.capabilities import Code, Conditions, Encodes, Samples
 from reverie.engine.phase import Facts
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.embed import Embedding
+from reverie.inference.latent_map import latent_map
 from reverie.tasks import maps
-from reverie.tasks.embed import Embedding
-from reverie.tasks.latent_map import latent_map
 from reverie.tasks.maps import gaps, manifold, thumbnails
 
 

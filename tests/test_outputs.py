@@ -26,7 +26,7 @@ from reverie.cli import app, main
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.tasks import sample as sampling
+from reverie.inference import sample as sampling
 from runs import written
 
 Capture = pytest.CaptureFixture[str]

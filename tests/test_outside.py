@@ -24,13 +24,13 @@ from commands import fails, run, succeeds, words_for
 from outside import Outside
 from reverie import registry
 from reverie.artifact import build_model, describe, load, read_config, write_config, write_weights
-from reverie.card import write_card
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Facts, Model, OptimizerSpec, Phase
 from reverie.errors import ReverieError
 from reverie.models.vae import VAE, VAEConfig
-from reverie.report import write_report
+from reverie.reporting.card import write_card
+from reverie.reporting.report import write_report
 
 Capture = pytest.CaptureFixture[str]
 DATA = {"spec": "digits", "fingerprint": "0", "pictures": 1}

@@ -24,7 +24,7 @@ from reverie.data.decode import look
 from reverie.data.feed import Feed
 from reverie.data.options import OPERATORS, SOURCES
 from reverie.errors import ReverieError
-from reverie.evaluation.ruler import fingerprint
+from reverie.features.reference import fingerprint
 
 
 @pytest.fixture

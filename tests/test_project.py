@@ -18,6 +18,7 @@ from pictures import Held
 from reverie.capabilities import Code, Conditions, Reconstructs, Samples, Styles
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.space import space_of
 from reverie.networks.mixture import Mixture
 from reverie.tasks.arithmetic import Term, chosen, edited, nearby, parse, total
 from reverie.tasks.attributes import attribute, attributes_of, brightness, slant, thickness
@@ -25,7 +26,6 @@ from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
 from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
 from reverie.tasks.interpolate import interpolate
 from reverie.tasks.project import latents_of, project
-from reverie.tasks.space import space_of
 
 SIZE, SHAPE = 3, (2, 4, 6)
 
@@ -307,7 +307,7 @@ def test_many_dimensions_are_probed_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
             return super().decode(z)
 
     whole = sensitive(Bent(), 3)
-    monkeypatch.setattr("reverie.tasks.space.BATCH", 2)
+    monkeypatch.setattr("reverie.inference.space.BATCH", 2)
     assert torch.allclose(sensitive(Watched(), 3).vectors, whole.vectors, atol=1e-4)
     assert max(sizes) == 2
 

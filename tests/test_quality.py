@@ -10,9 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 from torchmetrics.image.kid import poly_mmd
 
 from reverie.errors import ReverieError
-from reverie.evaluation import neighbours
-from reverie.evaluation.frechet import frechet, kid, mmd2
-from reverie.evaluation.neighbours import overlap
+from reverie.metrics import overlap as neighbours
+from reverie.metrics.distances import frechet, kid, mmd2
+from reverie.metrics.overlap import overlap
 
 
 def features(count: int, size: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 import reverie
 from reverie.capabilities import Code, Encodes
-from reverie.card import code, fence, number, write_card
 from reverie.engine.phase import Facts, Model
-from reverie.report import STRIP, write_report
+from reverie.reporting.card import code, fence, number, write_card
+from reverie.reporting.report import STRIP, write_report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 EVIL = '<script>alert("x")</script>'

@@ -24,7 +24,7 @@ from reverie.engine.checkpoint import Checkpoints
 from reverie.errors import ReverieError
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["reverie.training", "reverie.report", "sklearn.mixture", "cases"])
+PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture", "cases"])
 
 STEPS = 24
 

@@ -25,10 +25,10 @@ from reverie.data import DataOptions, Dataset
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
+from reverie.inference.pictures import Subset, images_of, looks_of, pictures_of
 from reverie.models.vae import CVAE, VAEConfig
 from reverie.own_data import LISTING, learned_digests
 from reverie.run import Run
-from reverie.tasks.pictures import Subset, images_of, looks_of, pictures_of
 from runs import written
 
 Trained = Callable[[str], Path]

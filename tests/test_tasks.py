@@ -16,12 +16,12 @@ from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs, Samples
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
+from reverie.inference.embed import Embedding, embed
+from reverie.inference.latent_map import latent_map
+from reverie.inference.sample import sample
 from reverie.networks.mixture import Mixture
-from reverie.tasks.embed import Embedding, embed
 from reverie.tasks.fit_mixture import fit_mixture
-from reverie.tasks.latent_map import latent_map
 from reverie.tasks.reconstruct import pairs, reconstruct
-from reverie.tasks.sample import sample
 from reverie.tasks.traverse import traverse
 
 

@@ -24,9 +24,9 @@ from reverie.data.faces import FACTORS, PART_COLOURS
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts, Model
 from reverie.errors import ReverieError
-from reverie.evaluation import factors
-from reverie.evaluation.factors import factor_reader
 from reverie.evaluation.translation import BATCH, compared, nearest_label, palette, referee
+from reverie.features import factors
+from reverie.features.factors import factor_reader
 from reverie.tasks.translations import translations
 
 
@@ -130,7 +130,7 @@ def test_each_direction_is_compared_with_the_side_it_leads_to() -> None:
 
 
 def test_classes_are_read_off_translations(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reverie.evaluation import classifier
+    from reverie.features import classifier
 
     monkeypatch.setattr(classifier, "SEEN", 12_000)
     whole = pairs(limit=900)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from reverie.engine.budget import Plan
     from reverie.engine.phase import Batch, Defaults, Facts, Model, OptimizerSpec, Phase
     from reverie.evaluation import evaluate
+    from reverie.inference.embed import embed
+    from reverie.inference.sample import sample
     from reverie.models.autoencoder import Autoencoder
     from reverie.models.cyclegan import CycleGAN
     from reverie.models.dcgan import CGAN, DCGAN
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from reverie.tasks.condition import condition
     from reverie.tasks.denoise import coarse, holed, noisy, restore
     from reverie.tasks.directions import directions, effects, principal, sensitive
-    from reverie.tasks.embed import embed
     from reverie.tasks.fit_mixture import fit_mixture
     from reverie.tasks.interpolate import interpolate
     from reverie.tasks.maps import gaps, manifold, thumbnails
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from reverie.tasks.neighbours import neighbours
     from reverie.tasks.project import latents_of, project
     from reverie.tasks.reconstruct import reconstruct
-    from reverie.tasks.sample import sample
     from reverie.tasks.transfer import load_classifier, transfer
     from reverie.tasks.translate import translate
     from reverie.tasks.traverse import traverse, traverse_drawn
@@ -79,8 +79,9 @@ _WHERE = {
     "heat_map": "tasks.anomaly", "overlay": "tasks.anomaly",
     "calibrate": "tasks.classify", "classify": "tasks.classify", "condition": "tasks.condition",
     "load_classifier": "tasks.transfer", "transfer": "tasks.transfer",
-    "embed": "tasks.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix", "neighbours": "tasks.neighbours",
-    "reconstruct": "tasks.reconstruct", "sample": "tasks.sample", "translate": "tasks.translate",
+    "embed": "inference.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix",
+    "neighbours": "tasks.neighbours",
+    "reconstruct": "tasks.reconstruct", "sample": "inference.sample", "translate": "tasks.translate",
     "traverse": "tasks.traverse",
     "traverse_drawn": "tasks.traverse",
     "arithmetic": "tasks.arithmetic", "attribute": "tasks.attributes",

@@ -129,6 +129,10 @@ class Styles(Samples):
         return self.synthesise(self.map(z, labels))
 
 
+ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
+BACK = {"ab": "ba", "ba": "ab"}
+
+
 class Translates(ABC):
     """Turns pictures of one side of a pair into pictures of the other: P(b|a), and P(a|b) where it can."""
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
-from reverie.card import final_figures
 from reverie.errors import printable
+from reverie.reporting.card import final_figures
 
 if TYPE_CHECKING:
     from reverie.run import Run
@@ -67,7 +67,7 @@ def _steps(run: Run) -> str:
 def _pictures(run: Run) -> str:
     from PIL import Image
 
-    from reverie.page import png
+    from reverie.reporting.page import png
 
     newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda file: file.name[:9])
     shown = newest.with_name(f"{newest.name[:9]}.png")  # what was drawn, where there is anything beside it
@@ -79,8 +79,8 @@ def _pictures(run: Run) -> str:
 
 
 def _curve(run: Run) -> str:
-    from reverie.charts import curve
     from reverie.engine.events import read_metrics
+    from reverie.reporting.charts import curve
 
     series: dict[str, list[tuple[int, float]]] = {}
     for entry in read_metrics(run.path):

@@ -84,7 +84,7 @@ def write_listing(run: Path, pictures: Dataset) -> None:
     learned = set(pictures.split("train").digests)
     listing = {"names": list(pictures.names), "digests": digests, "learned": [int(d in learned) for d in digests]}
     if pictures.spec.startswith(MEMORY) and not pictures.streamed:  # when the run is loaded again, they will be gone
-        from reverie.tasks.pictures import looks_of
+        from reverie.inference.pictures import looks_of
 
         listing["looks"] = [look.hex() for look in looks_of(pictures.split("train"))]
     with replacing(run / LISTING) as temporary:

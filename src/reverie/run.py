@@ -19,8 +19,8 @@ from reverie.data import Dataset
 from reverie.data.dataset import Split
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels
-from reverie.tasks.pictures import (
+from reverie.inference.labels import Labels
+from reverie.inference.pictures import (
     Data,
     Pictures,
     Subset,
@@ -36,14 +36,14 @@ from reverie.tasks.pictures import (
 
 if TYPE_CHECKING:
     from reverie.evaluation import Figures
+    from reverie.inference.embed import Embedding
+    from reverie.inference.sample import Prior
+    from reverie.inference.space import Name
     from reverie.tasks.anomaly import Detector, Scored
     from reverie.tasks.classify import Classified
-    from reverie.tasks.embed import Embedding
     from reverie.tasks.interpolate import How
     from reverie.tasks.neighbours import Nearest
     from reverie.tasks.project import Progress, Projection
-    from reverie.tasks.sample import Prior
-    from reverie.tasks.space import Name
     from reverie.tasks.traverse import Traversal
 
 
@@ -160,7 +160,7 @@ class Run(Loaded):
         truncation: float = 1.0,
     ) -> Tensor:
         """``count`` new pictures (count, C, H, W) in [-1, 1], on the CPU; see `reverie.sample`."""
-        from reverie.tasks.sample import sample
+        from reverie.inference.sample import sample
 
         return sample(self.model, count, seed, labels, prior, truncation=truncation)
 
@@ -210,7 +210,7 @@ class Run(Loaded):
         How far codes spread is read off the run's own training pictures. A model without an encoder starts from what
         it draws by ``seed``, and takes no ``x``; see `reverie.traverse` and `reverie.traverse_drawn`.
         """
-        from reverie.tasks.pictures import first
+        from reverie.inference.pictures import first
         from reverie.tasks.traverse import traverse, traverse_drawn
 
         if not isinstance(self.model, Reconstructs):
@@ -232,9 +232,9 @@ class Run(Loaded):
 
         ``labels`` are the classes of the pictures, for a model that takes them; by default those of the data.
         """
-        from reverie.tasks.embed import embed
+        from reverie.inference.embed import embed
+        from reverie.inference.unable import unable
         from reverie.tasks.project import latents_of
-        from reverie.tasks.unable import unable
 
         if not isinstance(self.model, Encodes):
             raise unable(self.model, "embed", "encoder", Encodes)
@@ -245,14 +245,14 @@ class Run(Loaded):
 
     def embed(self, x: Data = None, **options: Any) -> Embedding:
         """Codes with the names and labels of their pictures, by default of the run's own test pictures."""
-        from reverie.tasks.embed import embed
+        from reverie.inference.embed import embed
 
         return embed(self.model, self.open(**options) if x is None else self._set(x, options))
 
     def spread(self) -> Embedding:
         """Codes of some of the run's own training pictures, which say where its latent space is in use."""
+        from reverie.inference.embed import embed
         from reverie.tasks.directions import EMBEDDED
-        from reverie.tasks.embed import embed
 
         training = self.open(run_data.own(self), "train")
         return embed(self.model, training, indices=some(training, EMBEDDED))
@@ -310,8 +310,8 @@ class Run(Loaded):
         ``count`` pictures of ``x``, by default drawn ones, are compared with the training pictures of ``data``, by
         default the run's own.
         """
+        from reverie.inference.pictures import few
         from reverie.tasks.neighbours import nearest_of
-        from reverie.tasks.pictures import few
 
         whole = run_data.whole(self, run_data.own(self) if data is None else data, {})
         if x is None:
@@ -422,7 +422,7 @@ class Run(Loaded):
 
     def _set(self, x: Data, options: dict[str, Any]) -> Pictures:
         """What a method was given, as a set of pictures."""
-        from reverie.tasks.pictures import Held
+        from reverie.inference.pictures import Held
 
         given = self._pictures(x, options)
         return Held(given, self.facts) if isinstance(given, Tensor) else given

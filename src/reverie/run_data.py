@@ -13,7 +13,7 @@ from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.errors import ReverieError, printable
-from reverie.tasks.pictures import Data, Subset, are_floats, digests_of, is_pictures, looks_of, unmistakable
+from reverie.inference.pictures import Data, Subset, are_floats, digests_of, is_pictures, looks_of, unmistakable
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
 MEMORY = "memory:"  # begins the spec of what was never a file

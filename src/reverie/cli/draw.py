@@ -65,9 +65,9 @@ def sample(
 
     from reverie.data.pictures import save_grid, save_picture, suffix_of, to_pixels
     from reverie.files import Unwritten
-    from reverie.tasks.codes import read_latents, write_latents
-    from reverie.tasks.labels import classes_of
-    from reverie.tasks.sample import sample_batches
+    from reverie.inference.codes import read_latents, write_latents
+    from reverie.inference.labels import classes_of
+    from reverie.inference.sample import sample_batches
 
     if count is not None:
         at_least("--count", count, 1)
@@ -236,8 +236,8 @@ def condition(
 ) -> None:
     """Draw pictures of one class from a model that knows no classes, by a classifier; print how far to trust them."""
     from reverie.data.pictures import save_grid
+    from reverie.inference.labels import label_number
     from reverie.tasks import condition as task
-    from reverie.tasks.labels import label_number
 
     for flag, value in {"--count": count, "--draws": draws, "--steps": steps}.items():
         at_least(flag, value, 1)
@@ -280,8 +280,8 @@ def condition(
 def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple[str, ...]]:
     """A classifier of pictures like the run's on the device of its model, and its classes."""
     from reverie.engine.device import pick_device
-    from reverie.evaluation.classifier import classifier as trained
-    from reverie.evaluation.features import labelled
+    from reverie.features.classifier import classifier as trained
+    from reverie.features.extractors import labelled
     from reverie.tasks.transfer import load_classifier
 
     if where != "auto":

@@ -161,9 +161,9 @@ def map(
     """
     from reverie.data.pictures import save_grid
     from reverie.files import replacing
+    from reverie.inference.embed import embed
+    from reverie.inference.pictures import Subset, some
     from reverie.tasks import maps
-    from reverie.tasks.embed import embed
-    from reverie.tasks.pictures import Subset, some
 
     loaded = load(run, device)
     spec = images or loaded.own_data("give IMAGES")
@@ -217,8 +217,8 @@ def directions(
 ) -> None:
     """Find directions in the latent space and show what a step along each changes."""
     from reverie.data.pictures import save_grid
+    from reverie.inference.space import space_of
     from reverie.tasks import directions as task
-    from reverie.tasks.space import space_of
 
     png(out)
     if vectors is not None:

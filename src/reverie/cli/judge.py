@@ -78,9 +78,9 @@ def anomaly(
 
     from reverie.capabilities import Reconstructs
     from reverie.data.pictures import coloured, save_grid, to_tensor
+    from reverie.inference.labels import names_of
+    from reverie.inference.pictures import model_labels
     from reverie.tasks import anomaly as task
-    from reverie.tasks.labels import names_of
-    from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
     normal = normal or loaded.own_data("give normal pictures by --normal")
@@ -238,7 +238,7 @@ def _of_classes(pictures: Dataset, names: tuple[str, ...]) -> NDArray[np.bool_]:
     """(N,): whether each picture is of one of these classes."""
     import numpy as np
 
-    from reverie.tasks.labels import label_number
+    from reverie.inference.labels import label_number
 
     classes = pictures.facts.classes
     if pictures.labels is None:

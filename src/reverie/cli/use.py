@@ -77,7 +77,7 @@ def embed(
     force: Force = False,
 ) -> None:
     """Write the latent codes of pictures; IMAGES is a data spec."""
-    from reverie.tasks.embed import embed as encode
+    from reverie.inference.embed import embed as encode
 
     if out is not None and out.suffix not in (".npz", ".parquet"):
         raise ReverieError(f"--out takes a .npz or .parquet file, not {out}.")
@@ -170,9 +170,9 @@ def cluster(
     """
     from reverie.data.pictures import save_grid
     from reverie.files import write_table
+    from reverie.inference.embed import embed as encode
     from reverie.tasks.cluster import cluster as group
     from reverie.tasks.cluster import contact_sheet
-    from reverie.tasks.embed import embed as encode
 
     loaded = load(run, device)
     spec = images or loaded.own_data("give IMAGES")
@@ -212,9 +212,9 @@ def compress(
 
     from reverie.data.pictures import save_grid, to_tensor
     from reverie.files import replacing
+    from reverie.inference.labels import names_of
+    from reverie.inference.pictures import model_labels
     from reverie.tasks.compress import compress as measure
-    from reverie.tasks.labels import names_of
-    from reverie.tasks.pictures import model_labels
 
     loaded = load(run, device)
     own = loaded.own_data("put it back there")

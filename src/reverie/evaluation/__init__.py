@@ -20,8 +20,8 @@ from reverie.evaluation.latent import latent_use
 from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.evaluation.translation import perceptual, referee
-from reverie.tasks.embed import embed
-from reverie.tasks.pictures import Data, Pictures, device_of, pictures_of, some
+from reverie.inference.embed import embed
+from reverie.inference.pictures import Data, Pictures, device_of, pictures_of, some
 
 Figures = dict[str, Any]
 
@@ -144,7 +144,7 @@ def evaluate(
     quality as a set; where no metrics are named it is then left out.
 
     ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
-    (`reverie.evaluation.features`); pictures of ``dataset`` compared in the same way are the floor. Without
+    (`reverie.features.extractors`); pictures of ``dataset`` compared in the same way are the floor. Without
     ``training`` the model is compared with ``dataset`` itself, and there is no floor.
 
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where

@@ -19,12 +19,12 @@ from torch import Tensor
 from reverie.capabilities import Conditions, Reconstructs, Samples
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.evaluation.classifier import Classifier, classifier
-from reverie.evaluation.features import BATCH, Extractor, extractor, labelled
-from reverie.evaluation.frechet import frechet, kid
-from reverie.evaluation.neighbours import overlap
-from reverie.tasks.pictures import Pictures, device_of, some
-from reverie.tasks.sample import Prior, sample
+from reverie.features.classifier import Classifier, classifier
+from reverie.features.extractors import BATCH, Extractor, extractor, labelled
+from reverie.inference.pictures import Pictures, device_of, some
+from reverie.inference.sample import Prior, sample
+from reverie.metrics.distances import frechet, kid
+from reverie.metrics.overlap import overlap
 
 LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
 

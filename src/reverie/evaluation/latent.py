@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.tasks.embed import Embedding
+from reverie.inference.embed import Embedding
 
 ACTIVE = 0.01  # variance of the posterior mean over pictures above which a unit is active
 

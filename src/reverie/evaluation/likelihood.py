@@ -18,7 +18,7 @@ from torch import Tensor
 from reverie.capabilities import Bounds
 from reverie.engine.randomness import DrawEach, derive
 from reverie.errors import ReverieError
-from reverie.tasks.pictures import Pictures, Read, read
+from reverie.inference.pictures import Pictures, Read, read
 
 CHUNK = 2000  # decoder evaluations per call
 

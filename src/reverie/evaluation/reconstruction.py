@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
-from reverie.tasks.pictures import Pictures, read
+from reverie.inference.pictures import Pictures, read
 
 WINDOW = 11  # pixels; SSIM's Gaussian window, sigma 1.5
 SIGMA = 1.5

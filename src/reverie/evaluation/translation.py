@@ -27,15 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverie.capabilities import Translates
+from reverie.capabilities import BACK, ENDS, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.evaluation.generation import LEAST, Judge, Seen, judge
 from reverie.evaluation.reconstruction import psnr, ssim
-from reverie.tasks.pictures import Pictures, device_of, some
-from reverie.tasks.translations import BACK, ENDS
+from reverie.inference.pictures import Pictures, device_of, some
 
 BATCH = 16
 MOST_LABELS, LABELLED = 32, 0.95  # a label map's colours, and the share of pixels that they must make up

@@ -31,14 +31,14 @@ from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing, write_table
+from reverie.inference.labels import Labels, classes_of
+from reverie.inference.pictures import Data, Pictures, Read, Subset, device_of, images_and_labels, pictures_of, read
+from reverie.inference.unable import unable
 from reverie.networks.mixture import Mixture
-from reverie.page import page, png
+from reverie.reporting.page import page, png
 from reverie.scale import quantised
 from reverie.tasks.conformal import allowed, least
-from reverie.tasks.labels import Labels, classes_of
-from reverie.tasks.pictures import Data, Pictures, Read, Subset, device_of, images_and_labels, pictures_of, read
 from reverie.tasks.reconstruct import check, rebuilt
-from reverie.tasks.unable import unable
 
 BATCH = 256
 SAMPLES = 32  # draws of z for each picture

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from reverie.data.sources import is_built_in
 from reverie.errors import ReverieError, nearest
+from reverie.inference.labels import Labels, labels_for, labels_in_turn
+from reverie.inference.pictures import Data, Pictures, Subset, images_and_labels, model_of, pictures_of, some
+from reverie.inference.space import Name, space_of
 from reverie.tasks.attributes import MEASURED, attribute, attributes_of
-from reverie.tasks.labels import Labels, labels_for, labels_in_turn
-from reverie.tasks.pictures import Data, Pictures, Subset, images_and_labels, model_of, pictures_of, some
 from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.reconstruct import in_rows
-from reverie.tasks.space import Name, space_of
 
 LEAST = 3  # pictures in a term
 DEAD = 1e-2  # of the largest deviation; a dimension that varies less says little, and must not be blown up

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reverie.data.pictures import coloured, to_tensor
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.pictures import Data, Pictures, pictures_of
+from reverie.inference.pictures import Data, Pictures, pictures_of
 
 AT_ONCE = 1024
 

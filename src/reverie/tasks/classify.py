@@ -26,10 +26,10 @@ from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, either
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import write_table
+from reverie.inference.labels import classes_of
+from reverie.inference.pictures import Data, Pictures, device_of, images_of, pictures_of
 from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
-from reverie.tasks.labels import classes_of
-from reverie.tasks.pictures import Data, Pictures, device_of, images_of, pictures_of
 
 SAMPLES = 50  # draws of z for each picture and class
 

@@ -20,9 +20,9 @@ from reverie.capabilities import Reconstructs
 from reverie.data.pictures import to_tensor
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.codes import Codes, decode, rows_of
-from reverie.tasks.embed import Embedding
-from reverie.tasks.pictures import Pictures, model_labels, some
+from reverie.inference.codes import Codes, decode, rows_of
+from reverie.inference.embed import Embedding
+from reverie.inference.pictures import Pictures, model_labels, some
 
 How = Literal["kmeans", "mixture"]
 

@@ -23,17 +23,17 @@ from PIL import Image, features
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
-from reverie.charts import PALETTE
 from reverie.data.decode import Pixels
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.evaluation.reconstruction import mse, psnr
-from reverie.tasks.codes import decode, latents, rows_of
-from reverie.tasks.embed import embed
-from reverie.tasks.labels import Labels, classes_of, labels_for
-from reverie.tasks.pictures import Data, Pictures, Read, device_of, pictures_of, read, some
-from reverie.tasks.unable import unable
+from reverie.inference.codes import decode, latents, rows_of
+from reverie.inference.embed import embed
+from reverie.inference.labels import Labels, classes_of, labels_for
+from reverie.inference.pictures import Data, Pictures, Read, device_of, pictures_of, read, some
+from reverie.inference.unable import unable
+from reverie.reporting.charts import PALETTE
 
 BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
 QUALITIES = (1, 5, 10, 25, 50, 75, 90)  # of JPEG and WebP

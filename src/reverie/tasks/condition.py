@@ -27,9 +27,9 @@ from torch import Tensor
 from reverie.capabilities import Conditions, Samples
 from reverie.engine.randomness import Draw, DrawEach, derive
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.labels import classes_of
-from reverie.tasks.pictures import device_of
-from reverie.tasks.unable import unable
+from reverie.inference.labels import classes_of
+from reverie.inference.pictures import device_of
+from reverie.inference.unable import unable
 
 Classifier = Callable[[Tensor], Tensor]  # (N, C, H, W) in [-1, 1] -> logits (N, classes)
 How = Literal["resample", "langevin"]

@@ -23,8 +23,8 @@ from reverie.data.decode import to_bytes
 from reverie.data.formats import deep_values, is_deep
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.labels import Labels
-from reverie.tasks.pictures import Data, check_shape, images_of
+from reverie.inference.labels import Labels
+from reverie.inference.pictures import Data, check_shape, images_of
 from reverie.tasks.project import Observe, Progress, project
 from reverie.tasks.reconstruct import check, rebuilt
 

@@ -24,12 +24,12 @@ from torch import Tensor
 from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, nearest
+from reverie.inference.embed import embed
+from reverie.inference.labels import Labels, classes_of, labels_in_turn, names_of
+from reverie.inference.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, some
+from reverie.inference.space import BATCH, Name, space_of
 from reverie.tasks.attributes import MEASURED, Values, attribute
-from reverie.tasks.embed import embed
-from reverie.tasks.labels import Labels, classes_of, labels_in_turn, names_of
-from reverie.tasks.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, some
 from reverie.tasks.project import Progress, latents_of
-from reverie.tasks.space import BATCH, Name, space_of
 
 How = Literal["principal", "sensitive"]
 

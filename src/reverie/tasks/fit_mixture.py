@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from reverie.capabilities import Reconstructs
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.tasks.embed import Embedding, embed
-from reverie.tasks.pictures import Data, model_of, pictures_of, some
+from reverie.inference.embed import Embedding, embed
+from reverie.inference.pictures import Data, model_of, pictures_of, some
 from reverie.tasks.reconstruct import check
 
 MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, classes_of, labels_in_turn
-from reverie.tasks.pictures import Pictures, device_of, first, images_and_labels
+from reverie.inference.labels import Labels, classes_of, labels_in_turn
+from reverie.inference.pictures import Pictures, device_of, first, images_and_labels
+from reverie.inference.space import Name, space_of
 from reverie.tasks.project import Progress, latents_of
-from reverie.tasks.space import Name, space_of
 
 How = Literal["lerp", "slerp"]
 Join = Callable[[Tensor, Tensor, Tensor], Tensor]  # `lerp` or `slerp`

@@ -14,11 +14,11 @@ from reverie.capabilities import Samples
 from reverie.data.pictures import coloured, to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
-from reverie.tasks.codes import Codes, decode, latents, rows_of
-from reverie.tasks.embed import Embedding
-from reverie.tasks.labels import Labels, labels_in_turn
-from reverie.tasks.latent_map import latent_map
-from reverie.tasks.pictures import Data, pictures_of
+from reverie.inference.codes import Codes, decode, latents, rows_of
+from reverie.inference.embed import Embedding
+from reverie.inference.labels import Labels, labels_in_turn
+from reverie.inference.latent_map import latent_map
+from reverie.inference.pictures import Data, pictures_of
 
 DRAWN = 2**16  # latents that tell where a prior lies; its mean is then known to 0.4% of its deviation
 MOST_COMPARED = 10_000  # codes that gaps are measured among

@@ -8,9 +8,9 @@ from torch import Tensor
 from reverie.capabilities import Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, labels_in_turn
-from reverie.tasks.pictures import device_of
-from reverie.tasks.unable import unable
+from reverie.inference.labels import Labels, labels_in_turn
+from reverie.inference.pictures import device_of
+from reverie.inference.unable import unable
 
 
 def mix(

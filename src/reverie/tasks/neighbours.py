@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.tasks.pictures import Data, Pictures, images_of, pictures_of, some, without
+from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, some, without
 
 BATCH = 256
 
@@ -69,7 +69,7 @@ def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels"
     """The ``k`` pictures of ``dataset`` nearest to each of (N, C, H, W) in [-1, 1], or to other data.
 
     ``features`` names the space: "pixels" is the pictures themselves, whole; any other word is one of
-    `reverie.evaluation.features`. Exact; the set is read once, a batch at a time.
+    `reverie.features.extractors`. Exact; the set is read once, a batch at a time.
     """
     dataset = pictures_of(None, dataset)
     images = images_of(dataset.facts, images)
@@ -78,7 +78,7 @@ def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels"
     if features == "pixels":
         compute = _whole
     else:
-        from reverie.evaluation.features import extractor
+        from reverie.features.extractors import extractor
 
         compute = extractor(features, dataset)
     mine = compute(images).double()

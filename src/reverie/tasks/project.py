@@ -22,9 +22,9 @@ from torch import Tensor
 
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import Data, check_shape, device_of, images_and_labels
-from reverie.tasks.space import Name, Space, space_of
+from reverie.inference.labels import Labels, labels_for
+from reverie.inference.pictures import Data, check_shape, device_of, images_and_labels
+from reverie.inference.space import Name, Space, space_of
 
 DRAWS = 2048  # latents whose pictures are compared with those to project, for each class
 RATE = 0.1  # of Adam, in standard deviations of the latents

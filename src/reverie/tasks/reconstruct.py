@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
-from reverie.tasks.labels import Labels, labels_for
-from reverie.tasks.pictures import Data, check_shape, device_of, images_and_labels
-from reverie.tasks.unable import unable
+from reverie.inference.labels import Labels, labels_for
+from reverie.inference.pictures import Data, check_shape, device_of, images_and_labels
+from reverie.inference.unable import unable
 
 
 def reconstruct(model: object, images: Data, labels: Labels | None = None, batch: int = 256) -> Tensor:

@@ -32,10 +32,10 @@ from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError, either, nearest
 from reverie.files import encodable, replacing, savable, unreadable
+from reverie.inference.fit import fit
+from reverie.inference.labels import classes_of, label_number
+from reverie.inference.pictures import Data, Pictures, device_of, pictures_of
 from reverie.registry import able
-from reverie.tasks.fit import fit
-from reverie.tasks.labels import classes_of, label_number
-from reverie.tasks.pictures import Data, Pictures, device_of, pictures_of
 
 How = Literal["frozen", "tuned", "scratch"]
 HOW = ("frozen", "tuned", "scratch")

@@ -24,9 +24,9 @@ from reverie.engine.phase import Model
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.files import Unwritten, check_folder, replacing
+from reverie.inference.pictures import Data, device_of, side_of
+from reverie.inference.unable import unable
 from reverie.networks.norm import InstanceNorm, Moments
-from reverie.tasks.pictures import Data, device_of, side_of
-from reverie.tasks.unable import unable
 
 OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
 STANDARD = Path("-")  # standard input or output, where a file is named

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reverie.capabilities import Translates
+from reverie.capabilities import BACK, ENDS, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import coloured, to_tensor
-from reverie.tasks.pictures import some
+from reverie.inference.pictures import some
 from reverie.tasks.reconstruct import in_rows
 from reverie.tasks.translate import translate
-
-ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
-BACK = {"ab": "ba", "ba": "ab"}
 
 
 def translations(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:

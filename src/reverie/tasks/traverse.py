@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
+from reverie.inference.embed import Embedding
+from reverie.inference.labels import Labels, labels_for, labels_in_turn
+from reverie.inference.pictures import check_shape, device_of
+from reverie.inference.space import space_of
+from reverie.inference.unable import unable
 from reverie.tasks.directions import along, drawn
-from reverie.tasks.embed import Embedding
-from reverie.tasks.labels import Labels, labels_for, labels_in_turn
-from reverie.tasks.pictures import check_shape, device_of
-from reverie.tasks.space import space_of
-from reverie.tasks.unable import unable
 
 DRAWS = 512  # that tell how far a dimension spreads where there is no encoder
 

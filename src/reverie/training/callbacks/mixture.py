@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reverie.capabilities import Reconstructs
-from reverie.tasks.embed import embed
+from reverie.inference.embed import embed
+from reverie.inference.pictures import some
 from reverie.tasks.fit_mixture import fit_mixture
-from reverie.tasks.pictures import some
 
 if TYPE_CHECKING:
     from reverie.training.trainer import Trainer

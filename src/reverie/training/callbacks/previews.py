@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import save_grid, to_tensor
-from reverie.tasks.pictures import some
+from reverie.inference.pictures import some
+from reverie.inference.sample import Prior, sample
 from reverie.tasks.reconstruct import pairs, reconstruct
-from reverie.tasks.sample import Prior, sample
 from reverie.tasks.translations import translations
 
 if TYPE_CHECKING:

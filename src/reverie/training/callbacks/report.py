@@ -17,8 +17,8 @@ class Report:
 
     def on_end(self, trainer: Trainer) -> None:
         from reverie.artifact import read_config
-        from reverie.card import write_card
-        from reverie.report import write_report
+        from reverie.reporting.card import write_card
+        from reverie.reporting.report import write_report
 
         write_card(self.folder, read_config(self.folder, brought=True), trainer.weights)
         write_report(self.folder, trainer.weights, trainer.data)

@@ -12,8 +12,8 @@ from torch import Tensor
 from reverie.capabilities import Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.tasks.pictures import device_of
-from reverie.tasks.unable import unable
+from reverie.inference.pictures import device_of
+from reverie.inference.unable import unable
 
 Name = Literal["z", "w"]
 

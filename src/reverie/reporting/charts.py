@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.card import number
+from reverie.reporting.card import number
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 190, 50, 10, 12, 24  # of a chart, and its margins
 POINTS = 120  # on a curve; more are drawn as means with their range

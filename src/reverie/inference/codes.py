@@ -15,10 +15,10 @@ from reverie.capabilities import Samples
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.tasks.embed import Embedding
-from reverie.tasks.labels import classes_of
-from reverie.tasks.pictures import device_of
-from reverie.tasks.space import Space
+from reverie.inference.embed import Embedding
+from reverie.inference.labels import classes_of
+from reverie.inference.pictures import device_of
+from reverie.inference.space import Space
 
 LATENTS = ("latents", "codes")  # names of the array in a file
 Codes = Embedding | NDArray[np.floating]  # an embedding, or its codes (N, d) alone

@@ -28,9 +28,9 @@ from torch import Tensor
 from reverie.capabilities import Conditions, Encodes
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.classifier import VERSION, Classifier, accuracy, classifier
-from reverie.evaluation.ruler import SEED
-from reverie.tasks.pictures import Pictures, some
+from reverie.features.classifier import VERSION, Classifier, accuracy, classifier
+from reverie.features.reference import SEED
+from reverie.inference.pictures import Pictures, some
 
 KINDS = ("pixels", "textures", "classifier", "encoder", "inception")
 COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on

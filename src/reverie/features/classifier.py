@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
-from reverie.evaluation.ruler import BATCH, SEED, ruler
-from reverie.tasks.pictures import Pictures, device_of, some
+from reverie.features.reference import BATCH, SEED, ruler
+from reverie.inference.pictures import Pictures, device_of, some
 
 VERSION = 1  # of all that is fixed here; another one makes other features
 FEATURES = 128

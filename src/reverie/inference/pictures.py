@@ -20,7 +20,7 @@ from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Facts, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.tasks.labels import Labels, called_by_numbers, classes_of, label_number, names_of
+from reverie.inference.labels import Labels, called_by_numbers, classes_of, label_number, names_of
 
 Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
 

@@ -22,8 +22,8 @@ from reverie.data.dataset import Dataset
 from reverie.data.pack import cache_folder
 from reverie.engine.randomness import DataOrder, derive
 from reverie.files import encodable, replacing, savable
-from reverie.tasks.fit import fit
-from reverie.tasks.pictures import Pictures
+from reverie.inference.fit import fit
+from reverie.inference.pictures import Pictures
 
 SEED = 0
 BATCH, RATE = 128, 2e-3

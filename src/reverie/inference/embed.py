@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.files import replacing
-from reverie.tasks.pictures import Data, pictures_of, read
-from reverie.tasks.unable import unable
+from reverie.inference.pictures import Data, pictures_of, read
+from reverie.inference.unable import unable
 
 
 @dataclass(frozen=True)

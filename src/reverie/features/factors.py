@@ -20,9 +20,9 @@ from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import Facts
 from reverie.errors import ReverieError
-from reverie.evaluation.ruler import ruler
+from reverie.features.reference import ruler
+from reverie.inference.pictures import device_of
 from reverie.networks.conv import ConvEncoder
-from reverie.tasks.pictures import device_of
 
 VERSION = 1  # of all that is fixed here
 WIDTH = 24

@@ -14,10 +14,10 @@ from torch import Tensor
 from reverie.capabilities import Reconstructs, Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
-from reverie.tasks.codes import check_latents
-from reverie.tasks.labels import Labels, classes_of, label_numbers
-from reverie.tasks.pictures import device_of
-from reverie.tasks.unable import unable
+from reverie.inference.codes import check_latents
+from reverie.inference.labels import Labels, classes_of, label_numbers
+from reverie.inference.pictures import device_of
+from reverie.inference.unable import unable
 
 Prior = Literal["model", "mixture"]
 

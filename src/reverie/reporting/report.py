@@ -19,17 +19,17 @@ from PIL import Image
 from reverie import registry
 from reverie.artifact import read_config
 from reverie.capabilities import Bounds, Encodes, Translates
-from reverie.card import commands, number, script
-from reverie.charts import Group, bars, colour_of, curve, legend, scatter, shortened
 from reverie.data import Dataset
 from reverie.data.pictures import GAP
 from reverie.engine.events import EVENTS, read_metrics, read_quality
 from reverie.engine.phase import Model
 from reverie.files import replacing
-from reverie.page import page, png
-from reverie.tasks.embed import embed
-from reverie.tasks.latent_map import latent_map
-from reverie.tasks.pictures import some
+from reverie.inference.embed import embed
+from reverie.inference.latent_map import latent_map
+from reverie.inference.pictures import some
+from reverie.reporting.card import commands, number, script
+from reverie.reporting.charts import Group, bars, colour_of, curve, legend, scatter, shortened
+from reverie.reporting.page import page, png
 
 LARGE, LARGE_BYTES = 1024, 1_000_000  # pixels of side, and bytes, of the large pictures
 SMALL, SMALL_BYTES = 264, 80_000  # of those in a strip

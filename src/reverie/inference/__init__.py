@@ -1,0 +1,1 @@
+"""What tasks and evaluation share: pictures in, labels, latent spaces, codes, draws, and refusals."""

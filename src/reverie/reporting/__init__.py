@@ -1,0 +1,1 @@
+"""What people read: the report of a run, its card, charts."""
