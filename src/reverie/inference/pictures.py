@@ -74,9 +74,17 @@ class Subset:
 
 
 class Held:
-    """Pictures (N, C, H, W) in [-1, 1] as a set, without labels; their names are their numbers."""
+    """Pictures (N, C, H, W) in [-1, 1] as a set, without labels; their names are their numbers.
+
+    ReverieError for a tensor of other axes.
+    """
 
     def __init__(self, images: Tensor, facts: Facts) -> None:
+        if images.ndim != 4:
+            raise ReverieError(
+                f"A tensor of floats holds pictures (N, C, H, W), and this one has the shape {tuple(images.shape)}; "
+                "bring it to that, say by pictures[None] or pictures[:, None]."
+            )
         channels, height, width = images.shape[1:]
         self.facts = replace(facts, channels=channels, height=height, width=width)
         self.labels: NDArray[np.int64] | None = None
@@ -130,15 +138,14 @@ def pictures_of(model: object, data: Data) -> Pictures:
     if isinstance(model, Opens):
         return model.open(data, "all")
     facts = model if isinstance(model, Facts) else model.facts if isinstance(model, Model) else None
-    if are_floats(data):
-        images = in_range(data)
-        return Held(images, facts or Facts(*images.shape[1:]))
-    if facts is None:
-        return open_dataset(cast(Any, data))
-    if facts.sides:
+    if facts is not None and facts.sides:
         raise ReverieError(
             f"{type(model).__name__} learns pairs; open them by Run.open, or by open_dataset with data.pair."
         )
+    if are_floats(data):
+        return Held(in_range(data), facts or Facts(1, 1, 1))  # which takes their shape
+    if facts is None:
+        return open_dataset(cast(Any, data))
     options = DataOptions(size=f"{facts.height}x{facts.width}")
     opened = open_dataset(cast(Any, data), options, scales=facts.scales)
     if opened.facts.shape != facts.shape:
@@ -193,13 +200,8 @@ def are_floats(data: Data) -> TypeGuard[Tensor]:
 
 
 def in_range(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
-    if images.ndim != 4:
-        raise ReverieError(
-            f"A tensor of floats holds pictures (N, C, H, W), and this one has the shape {tuple(images.shape)}; bring "
-            "it to that, say by pictures[None] or pictures[:, None]."
-        )
-    low, high = (float(end) for end in images.aminmax()) if images.numel() else (0.0, 0.0)
+    """Pictures that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
+    low, high = (float(end) for end in images.detach().aminmax()) if images.numel() else (0.0, 0.0)
     if not -FARTHEST <= low <= high <= FARTHEST:
         raise ReverieError(
             f"A tensor of floats holds pictures in [-1, 1], and this one reaches from {low:.4g} to {high:.4g}; bring "
@@ -210,7 +212,7 @@ def in_range(images: Tensor) -> Tensor:
 
 def unmistakable(images: Tensor) -> Tensor:
     """As `in_range`; ReverieError also where pictures lie wholly in [0, 1], and so may be meant in that range."""
-    if images.numel() and float(images.min()) >= 0 and float(images.max()) <= 1:
+    if images.numel() and float(images.detach().min()) >= 0 and float(images.detach().max()) <= 1:
         raise ReverieError(
             "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
             'range="0-1" or range="-1-1".'
