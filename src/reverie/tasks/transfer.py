@@ -236,20 +236,24 @@ def _described(body: object) -> dict[str, Any]:
     """All that it takes to build this network again: a registered name, settings, and what it knows of the data."""
     from reverie import registry
 
-    names = [name for name in registry.names() if registry.load_class(name) is type(body)]
-    if not names or not isinstance(body, Model):
+    name = registry.name_of(type(body)) if isinstance(body, Model) else None
+    if name is None or not isinstance(body, Model):
         raise ReverieError(f"{type(body).__name__} is no registered model, so its network cannot be built again.")
-    return {"model": names[0], "settings": asdict(body.config), "facts": asdict(body.facts)}  # settings beat presets
+    return {"model": name, "settings": asdict(body.config), "facts": asdict(body.facts)}  # settings beat presets
 
 
 def _built(described: dict[str, Any], seed: int = 0) -> Encodes:
     """The encoder of a network that `_described` describes, with fresh weights."""
     from reverie.artifact import build_model
 
+    if not isinstance(described["model"], str):
+        raise TypeError("the model has no name")
     facts = described["facts"]
     shape = (int(facts["channels"]), int(facts["height"]), int(facts["width"]))
     with torch.random.fork_rng(devices=[]):  # building seeds torch's own generator
-        model = build_model(described["model"], described["settings"], Facts(*shape, tuple(facts["classes"])), seed)
+        model = build_model(
+            str(described["model"]), described["settings"], Facts(*shape, tuple(facts["classes"])), seed
+        )
     return _encoder(model, shape)
 
 
