@@ -1,6 +1,6 @@
 """A small classifier of a labelled data set: an extractor of features that knows the pictures, and a reader of labels.
 
-A plain convolutional network; how it is trained and kept, see ruler.py.
+A plain convolutional network; how it is trained and kept, see reference.py.
 """
 
 from __future__ import annotations

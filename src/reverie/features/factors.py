@@ -1,7 +1,7 @@
 """A reader of factors: what a picture shows, by a network trained once on pictures whose factors are known.
 
 For the built-in faces, whose ground truth is theirs to give: whether an edit or a translation changed what it should,
-and nothing else, can then be read off pictures that nobody drew. How it is trained and kept, see ruler.py.
+and nothing else, can then be read off pictures that nobody drew. How it is trained and kept, see reference.py.
 """
 
 from __future__ import annotations
