@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -312,9 +311,6 @@ def test_functions_take_what_can_be_opened(vae: Run, tmp_path: Path) -> None:
     assert nearest.indices[:, 0].tolist() == list(range(30))
 
 
-in_memory = pytest.mark.skipif(find_spec("reverie.data.memory") is None, reason="needs data in memory")
-
-
 class Squares(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Pictures that are computed."""
 
@@ -342,7 +338,6 @@ def kinds_of(pixels: NDArray[np.uint8]) -> dict[str, Any]:
     }
 
 
-@in_memory
 @pytest.mark.parametrize("kind", kinds_of(np.zeros((2, 1, 8, 8), np.uint8)))
 def test_pictures_in_memory_are_as_good_as_files(kind: str, vae: Run) -> None:
     own = vae.open(split="all")
@@ -363,7 +358,6 @@ def test_pictures_in_memory_are_as_good_as_files(kind: str, vae: Run) -> None:
     assert reverie.neighbours(data, data, 1).indices[:, 0].tolist() == list(range(len(own)))
 
 
-@in_memory
 def test_training_pictures_in_an_array_are_not_calibrated_on(vae: Run) -> None:
     own = vae.open(split="all")
     new = set(vae.held_out().names)
@@ -374,7 +368,6 @@ def test_training_pictures_in_an_array_are_not_calibrated_on(vae: Run) -> None:
     assert len(vae.held_out(pixels, judged)) == len(new) - 3
 
 
-@in_memory
 def test_labels_of_data_in_memory_are_matched_by_name(trained: Trained) -> None:
     run = reverie.load(trained("cvae"))
     test = run.open()
@@ -406,7 +399,6 @@ def test_a_whole_number_is_the_name_of_a_class_that_is_called_by_it() -> None:
         reverie.reconstruct(words, data)
 
 
-@in_memory
 def test_a_run_of_data_in_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
     settings = {"train": {"steps": 1, "batch_size": 4}, "model": {"network": "mlp", "width": 4, "latent": 3}}
