@@ -12,21 +12,20 @@ from reverie import own_data
 from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
+from reverie.data import open as opening
+from reverie.data.sources import MEMORY
 from reverie.errors import ReverieError, printable
 from reverie.inference.pictures import Data, Subset, are_floats, digests_of, is_pictures, looks_of, unmistakable
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
-MEMORY = "memory:"  # begins the spec of what was never a file
 
 log = logging.getLogger("reverie")  # hears, in one line, how each source was read
 
 
 def spec_of(data: Data) -> str:
     """The spec that tells where data lies; "" of what is only in memory."""
-    spec = data.spec if isinstance(data, Dataset) else data
-    if isinstance(spec, Path) and own_data.place_of(str(spec)) is None:
-        return f"./{spec}"  # a path is none of the words of a spec
-    return str(spec) if isinstance(spec, str | Path) and not str(spec).startswith(MEMORY) else ""
+    spec = opening.spec_of(data) if isinstance(data, str | Path | Dataset) else MEMORY
+    return "" if spec.startswith(MEMORY) else spec
 
 
 def own(run: Loaded, remedy: str = "give the data") -> str | Dataset:
@@ -84,7 +83,7 @@ def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
     # What the caller says of values is over the scale of the run's own files.
     scales = None if given.keys() & {"range", "depth"} else facts.scales
     options = configure(DataOptions, known | given, "data")
-    source = cast(Any, spec_of(data) if isinstance(data, Path) else data)
+    source = cast(Any, data)
     try:
         dataset = open_dataset(source, options, scales=scales)
     except ReverieError:
@@ -97,9 +96,14 @@ def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
     return dataset
 
 
+def _at_hand(run: Loaded) -> str | Dataset | None:
+    """As `own`; None where the run's own data is gone."""
+    return own_data.find_own(run.config["data"]) if run.data is None else run.data
+
+
 def learned(run: Loaded) -> Dataset | None:
     """The pictures that the run has learned from; None where they are gone."""
-    mine = own_data.find_own(run.config["data"]) if run.data is None else run.data
+    mine = _at_hand(run)
     try:
         return None if mine is None else whole(run, mine).split("train")
     except ReverieError:  # it is there, and cannot be read any more
@@ -112,7 +116,7 @@ def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
     known: Any = given if is_pictures(given) else whole(run, given)  # a `Dataset`, unless it was given
     names, digests, looks = set[str](), own_data.learned_digests(run.path), set[bytes]()
     in_memory = not isinstance(given, str | Path)
-    mine = own_data.find_own(run.config["data"]) if run.data is None else run.data
+    mine = _at_hand(run)
     if is_own(run, given):
         names.update((whole(run, mine) if in_memory else known).split("train").names)
     elif mine is None:  # it was in memory, and is gone

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from reverie.data.dataset import Dataset
 from reverie.data.pack import cache_folder
-from reverie.engine.randomness import DataOrder, derive
+from reverie.engine.randomness import DataOrder, derive, seeded
 from reverie.files import encodable, replacing, savable
 from reverie.inference.fit import fit
 from reverie.inference.pictures import Pictures
@@ -81,8 +81,7 @@ def fingerprint(dataset: Pictures) -> str:
 
 
 def _fresh(name: str, build: Callable[[], N]) -> N:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(SEED, name))
+    with seeded(derive(SEED, name)):
         network = build()
         nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
         return network

@@ -250,10 +250,7 @@ def _built(described: dict[str, Any], seed: int = 0) -> Encodes:
         raise TypeError("the model has no name")
     facts = described["facts"]
     shape = (int(facts["channels"]), int(facts["height"]), int(facts["width"]))
-    with torch.random.fork_rng(devices=[]):  # building seeds torch's own generator
-        model = build_model(
-            str(described["model"]), described["settings"], Facts(*shape, tuple(facts["classes"])), seed
-        )
+    model = build_model(described["model"], described["settings"], Facts(*shape, tuple(facts["classes"])), seed)
     return _encoder(model, shape)
 
 

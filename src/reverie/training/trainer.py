@@ -180,10 +180,11 @@ class Trainer:
 
     def _call(self, method: str, *arguments: object) -> None:
         for callback in self.callbacks:
-            if not (self.world.first or getattr(callback, "every_rank", False)):
-                continue
-            if (told := getattr(callback, method, None)) is not None:
+            if self._runs_here(callback) and (told := getattr(callback, method, None)) is not None:
                 told(self, *arguments)
+
+    def _runs_here(self, callback: object) -> bool:
+        return self.world.first or getattr(callback, "every_rank", False)
 
     def _stateful(self) -> Iterator[tuple[str, Any]]:
         """The callbacks that have a state, by the name of their class, from the second of a name on with its number."""
@@ -192,5 +193,5 @@ class Trainer:
             if hasattr(callback, "state_dict"):
                 name = type(callback).__name__
                 count[name] = count.get(name, 0) + 1
-                if self.world.first or getattr(callback, "every_rank", False):
+                if self._runs_here(callback):
                     yield name if count[name] == 1 else f"{name}-{count[name]}", callback
