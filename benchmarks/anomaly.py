@@ -34,7 +34,7 @@ import reverie
 from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
-from reverie.inference.pictures import Pictures, Subset, some
+from reverie.inference.pictures import Pictures, Subset, sample_indices
 from reverie.tasks.anomaly import SCORES, aupr, auroc, detector, scores_of
 
 HELD_OUT = 0.2  # of the training pictures
@@ -117,20 +117,20 @@ def main() -> None:
     everything, shown = np.arange(len(training)), np.arange(len(test))
     cases: dict[str, tuple[NDArray[np.int64], Pictures, Pictures]] = {}
     if given.outliers:
-        channels, height, width = dataset.facts.shape
+        channels, height, width = dataset.image_spec.shape
         alike = replace(options, size=f"{height}x{width}", channels=str(channels))
         others = reverie.open_dataset(given.outliers, alike).split("test")
         cases["all"] = everything, Subset(test, shown), others
     else:
         if training.labels is None or test.labels is None:
             raise SystemExit("One against the rest needs labelled pictures; give --outliers.")
-        for number, name in enumerate(dataset.facts.classes):
-            if name in (given.classes or dataset.facts.classes):
+        for number, name in enumerate(dataset.image_spec.classes):
+            if name in (given.classes or dataset.image_spec.classes):
                 own = test.labels == number
                 sides = (Subset(test, shown[own]), Subset(test, shown[~own]))
                 cases[name] = everything[training.labels == number], *sides
     if not cases:
-        raise SystemExit(f"The classes are {', '.join(dataset.facts.classes)}.")
+        raise SystemExit(f"The classes are {', '.join(dataset.image_spec.classes)}.")
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["REVERIE_CACHE"] = cache  # for the subsets, which nobody will open again
@@ -138,7 +138,12 @@ def main() -> None:
         with ProcessPoolExecutor(given.jobs, spawned, torch.set_num_threads, (given.threads,)) as jobs:
             waiting = {
                 f"{name}, seed {seed}": jobs.submit(
-                    measured, given, training.batch(rows), normal, Subset(odd, some(odd, given.odd, seed)), seed
+                    measured,
+                    given,
+                    training.batch(rows),
+                    normal,
+                    Subset(odd, sample_indices(odd, given.odd, seed)),
+                    seed,
                 )
                 for seed in given.seeds
                 for name, (rows, normal, odd) in cases.items()

@@ -33,7 +33,7 @@ from reverie.features.factors import FactorReader, factor_reader
 from reverie.tasks.arithmetic import edited, nearby, total
 from reverie.tasks.directions import effects
 from reverie.tasks.project import latents_of
-from reverie.tasks.reconstruct import in_rows
+from reverie.tasks.reconstruct import grid_rows
 
 NEUTRAL = 0.2  # of -1 .. 1
 
@@ -107,7 +107,7 @@ def main() -> None:
     after = {name: edited(run.model, latents["faces"], vector, given.strength) for name, vector in vectors.items()}
     read = reader.read(to_tensor(test.batch(shown)))
     images = [to_tensor(test.batch(shown[:12])), *(part[:12] for part in (before, *after.values()))]
-    reverie.save_grid(in_rows(images, 12), given.picture or Path(f"docs/arithmetic-{given.name}.png"), 12)
+    reverie.save_grid(grid_rows(images, 12), given.picture or Path(f"docs/arithmetic-{given.name}.png"), 12)
     figures = {
         "model": run.name,
         "settings": run.config["settings"],

@@ -19,7 +19,7 @@ from measured import alike, parsed, parser_for
 from results import save
 
 import reverie
-from reverie.inference.pictures import Subset, model_labels, some
+from reverie.inference.pictures import Subset, model_labels, sample_indices
 from reverie.tasks.classify import calibrate, classify
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     outliers = {}
     for spec in given.outliers:
         others = alike(run, spec).split("test")
-        strange = Subset(others, some(others, given.pictures, given.seed))
+        strange = Subset(others, sample_indices(others, given.pictures, given.seed))
         outliers[Path(spec).name] = {
             "refused": float(classify(run.model, strange, reject=rejection, **bounds).rejected.mean()),
             "pictures": len(strange),

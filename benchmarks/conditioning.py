@@ -23,9 +23,9 @@ from results import save
 from torch import Tensor
 
 import reverie
-from reverie.evaluation.generation import judge
+from reverie.evaluation.generation import set_metrics
 from reverie.features.classifier import classifier
-from reverie.inference.pictures import Subset, some
+from reverie.inference.pictures import Subset, sample_indices
 from reverie.inference.sample import sample
 from reverie.tasks.condition import condition
 
@@ -44,14 +44,14 @@ def main() -> None:
     rows = np.random.default_rng(given.seed).permutation(len(training))
     taught, kept = (Subset(training, np.sort(part)) for part in np.array_split(rows, 2))
     guide = classifier(taught)
-    judged = judge(kept, features="classifier", seed=given.seed)
-    classes = training.facts.classes
+    judged = set_metrics(kept, features="classifier", seed=given.seed)
+    classes = training.image_spec.classes
     wanted = torch.arange(len(classes)).repeat_interleave(given.each)
     figures: dict[str, Any] = {"model": run.name, "conditional": other.name, "each": given.each}
     shown: list[Tensor] = []
 
     def add(name: str, pictures: Tensor, **more: Any) -> None:
-        found = judged.figures([judged.see(part) for part in pictures.split(512)], wanted)
+        found = judged.figures([judged.extract(part) for part in pictures.split(512)], wanted)
         keys = ("label_accuracy", "coverage", "density", "precision", "recall", "frechet")
         figures[name] = {key: found[key] for key in keys} | more
         print(name, figures[name], flush=True)
@@ -82,7 +82,7 @@ def main() -> None:
     labels = [int(number) for number in wanted]
     add("conditional", sample(other.model, len(labels), seed=given.seed, labels=labels))
     add("unconditional, its labels by chance", sample(run.model, len(labels), seed=given.seed))
-    floor = judged.figures(judged.see_some(test, some(test, len(labels), given.seed)))
+    floor = judged.figures(judged.extract_from(test, sample_indices(test, len(labels), given.seed)))
     figures["test pictures"] = {key: floor[key] for key in ("coverage", "density", "precision", "recall", "frechet")}
     picture = given.picture or Path(f"docs/conditioning-{given.name}.png")
     reverie.save_grid(torch.cat(shown[: 2 * (len(ways) + 1)]), picture, len(classes))

@@ -27,9 +27,9 @@ from torch import Tensor
 import reverie
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.reconstruction import psnr, ssim
-from reverie.inference.pictures import some
-from reverie.tasks.denoise import noisy, restore
-from reverie.tasks.reconstruct import in_rows
+from reverie.inference.pictures import sample_indices
+from reverie.tasks.denoise import add_noise, restore
+from reverie.tasks.reconstruct import grid_rows
 
 SHOWN = 0.3
 
@@ -59,10 +59,10 @@ def main() -> None:
     given = parsed(parser)
     run = reverie.load(given.run)
     test = alike(run, given.data).split("test")
-    images = to_tensor(test.batch(some(test, given.pictures, given.seed)))
+    images = to_tensor(test.batch(sample_indices(test, given.pictures, given.seed)))
     figures: dict[str, Any] = {}
     for level in given.levels:
-        damage = noisy(images, level, given.seed)
+        damage = add_noise(images, level, given.seed)
         ways: dict[str, Tensor] = {"noisy": damage.damaged, run.name: restore(run.model, damage, seed=given.seed)}
         unit = ((damage.damaged + 1) / 2).permute(0, 2, 3, 1).numpy()
         for name, settings in filters(level).items():
@@ -78,7 +78,7 @@ def main() -> None:
         if level == SHOWN:
             rows = [images, damage.damaged.clamp(-1, 1), *(ways[k] for k in (run.name, "median", "non-local means"))]
             picture = given.picture or Path(f"docs/denoising-{given.name}.png")
-            reverie.save_grid(in_rows([row[:12] for row in rows], 12), picture, 12)
+            reverie.save_grid(grid_rows([row[:12] for row in rows], 12), picture, 12)
     figures |= {"settings": run.config["settings"], "pictures": len(images)}
     save(f"denoising_{given.name}", figures, seed=given.seed, data=Path(given.data).name)
 

@@ -70,7 +70,7 @@ def main() -> None:
     data = reverie.open_dataset(str(pictures))
     test, train = data.split("test"), data.split("train")
     images = reverie.to_tensor(test.batch(np.arange(len(test))))
-    (scale,) = run.facts.scales
+    (scale,) = run.image_spec.scales
 
     def in_files(tensor: Any) -> NDArray[np.float64]:
         return scale.values((tensor.double().numpy() + 1) / 2)

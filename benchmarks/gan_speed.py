@@ -30,7 +30,7 @@ from reverie import open_dataset, sample
 from reverie.artifact import build_model
 from reverie.capabilities import Styles
 from reverie.data import DataOptions
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.inference.labels import classes_of
 
@@ -38,9 +38,9 @@ SAMPLED, TURNS = 1000, 7
 SETTINGS: dict[str, dict[str, Any]] = {"progan": {"grow": 1}}  # grown after the first step
 
 
-def built(name: str, facts: Facts) -> tuple[Any, Callable[..., Tensor], Callable[..., Tensor]]:
+def built(name: str, image_spec: ImageSpec) -> tuple[Any, Callable[..., Tensor], Callable[..., Tensor]]:
     """A model, its generator and its discriminator."""
-    model: Any = build_model(name, SETTINGS.get(name, {}), facts).to(memory_format=torch.channels_last)
+    model: Any = build_model(name, SETTINGS.get(name, {}), image_spec).to(memory_format=torch.channels_last)
     if name != "progan":
         return model, model.generator, model.discriminator
     model.on_progress(1_000_000)
@@ -57,7 +57,7 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
     """One step of a loop for ``name``."""
     data = open_dataset(spec, DataOptions()).split("train")
     images = torch.from_numpy(data.batch(np.arange(len(data)))).float() / 127.5 - 1
-    model, g, d = built(name, data.facts)
+    model, g, d = built(name, data.image_spec)
     config, networks = model.config, (model.generator, model.discriminator)
     adam = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
     opt_g, opt_d = (torch.optim.Adam(network.parameters(), **adam) for network in networks)
@@ -131,8 +131,8 @@ def bare(name: str, spec: str, batch: int) -> Callable[[], None]:
 
 def sampling(name: str, spec: str) -> dict[str, float]:
     """`sample` against the generator alone, both in batches of 256."""
-    facts = open_dataset(spec, DataOptions()).split("train").facts
-    model, g, _ = built(name, facts)
+    image_spec = open_dataset(spec, DataOptions()).split("train").image_spec
+    model, g, _ = built(name, image_spec)
     model.eval()
     classes, styled = classes_of(model), isinstance(model, Styles)
     ours, theirs = [], []

@@ -27,7 +27,7 @@ from reverie.data import DataOptions, Pairs
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
 from reverie.features.factors import factor_reader
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.tasks.translate import translate
 
 BATCH = 50
@@ -49,7 +49,7 @@ def main() -> None:
     figures: dict[str, Any] = {"model": run.name, "settings": run.config["settings"]}
     for way in run.model.directions:
         side = test.side(way[0])
-        rows = some(side, given.faces, given.seed)
+        rows = sample_indices(side, given.faces, given.seed)
         faces, factors = to_tensor(side.batch(rows)), side.factors
         assert factors is not None
         made = torch.cat([translate(run.model, part, way) for part in faces.split(BATCH)])

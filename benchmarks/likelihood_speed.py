@@ -19,7 +19,7 @@ from results import save
 
 from reverie.artifact import build_model
 from reverie.capabilities import Bounds
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.evaluation.likelihood import CHUNK, likelihood
 
 
@@ -27,10 +27,10 @@ class Noise:
     """MNIST-sized pictures of noise; speed does not depend on what they show."""
 
     labels = None
-    facts = Facts(1, 28, 28)
+    image_spec = ImageSpec(1, 28, 28)
 
     def __init__(self, count: int) -> None:
-        self.pixels = np.random.default_rng(0).integers(0, 256, (count, *self.facts.shape), np.uint8)
+        self.pixels = np.random.default_rng(0).integers(0, 256, (count, *self.image_spec.shape), np.uint8)
         self.names = [str(i) for i in range(count)]
 
     def __len__(self) -> int:
@@ -50,7 +50,11 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=CHUNK)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = build_model(arguments.model, {"likelihood": arguments.likelihood}, Noise.facts).eval().requires_grad_(False)
+    model = (
+        build_model(arguments.model, {"likelihood": arguments.likelihood}, Noise.image_spec)
+        .eval()
+        .requires_grad_(False)
+    )
     assert isinstance(model, Bounds)
     data = Noise(arguments.pictures)
     evaluations = arguments.samples * arguments.pictures

@@ -116,6 +116,6 @@ def measured(given: argparse.Namespace) -> Iterator[Measured]:
 def alike(run: reverie.Run, spec: str) -> Dataset:
     """A data set in the shape of a run's pictures, with the run's own settings otherwise; all the pictures it has."""
     options = configure(DataOptions, run.config["settings"]["data"], "data")
-    channels, height, width = run.facts.shape
+    channels, height, width = run.image_spec.shape
     changes: dict[str, Any] = {"size": f"{height}x{width}", "channels": str(channels), "flip": False, "shift": 0}
     return reverie.open_dataset(spec, replace(options, **changes))

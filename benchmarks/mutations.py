@@ -40,8 +40,8 @@ MUTATIONS = {
     ),
     "the data order forgets where it was": (
         "engine/loop.py",
-        'self.step, self.drawn, self.images = facts["step"], facts["drawn"], facts["images"]',
-        'self.step, self.drawn, self.images = facts["step"], 0, facts["images"]',
+        'self.step, self.drawn, self.images = meta["step"], meta["drawn"], meta["images"]',
+        'self.step, self.drawn, self.images = meta["step"], 0, meta["images"]',
         "tests/test_engine.py",
     ),
     "buffers are left out of the checkpoint": (
@@ -94,8 +94,8 @@ MUTATIONS = {
     ),
     "checksums are not compared": (
         "engine/checkpoint.py",
-        'if facts.pop("checksum") != _checksum(tensors):',
-        'if facts.pop("checksum") is None:',
+        'if meta.pop("checksum") != _checksum(tensors):',
+        'if meta.pop("checksum") is None:',
         "tests/test_resume.py -k damaged",
     ),
     "KL is averaged over latent dimensions": (

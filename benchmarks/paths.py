@@ -32,7 +32,7 @@ import reverie
 from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
 from reverie.features.classifier import Classifier, classifier
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.tasks.interpolate import interpolate
 from reverie.tasks.project import latents_of
 
@@ -63,7 +63,7 @@ def main() -> None:
         whole = alike(run, given.data)
         training, test = whole.split("train"), whole.split("test")
         judge = classifier(training)
-        known, _ = seen(judge, to_tensor(training.batch(some(training, COMPARED, given.seed))))
+        known, _ = seen(judge, to_tensor(training.batch(sample_indices(training, COMPARED, given.seed))))
         assert test.labels is not None
         pairs = np.random.default_rng(given.seed).permutation(len(test))[: 4 * given.paths].reshape(-1, 2)
         pairs = pairs[test.labels[pairs[:, 0]] != test.labels[pairs[:, 1]]][: given.paths]

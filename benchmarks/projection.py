@@ -24,10 +24,10 @@ import reverie
 from reverie.capabilities import Samples
 from reverie.data.pictures import to_tensor
 from reverie.evaluation.reconstruction import psnr
-from reverie.inference.pictures import some
-from reverie.inference.space import space_of
+from reverie.inference.latent_space import latent_space
+from reverie.inference.pictures import sample_indices
 from reverie.tasks.project import project
-from reverie.tasks.reconstruct import in_rows
+from reverie.tasks.reconstruct import grid_rows
 
 RESTARTS, RATES = 50, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the gradient of the mean squared error, times pixels
 STARTS = 4
@@ -35,7 +35,7 @@ STARTS = 4
 
 def descent(model: Samples, images: Tensor, budget: int, rate: float, adam: bool, seed: int) -> Tensor:
     """The best pictures of `RESTARTS` starts in z, with ``budget`` decodings of each picture in all."""
-    space, best = space_of(model, "z"), torch.full((len(images),), torch.inf)
+    space, best = latent_space(model, "z"), torch.full((len(images),), torch.inf)
     found = images.clone()
     for number in range(RESTARTS):
         first = number * len(images)
@@ -61,7 +61,7 @@ def main() -> None:
     given = parsed(parser)
     run = reverie.load(given.run)
     test = alike(run, given.data).split("test")
-    images = to_tensor(test.batch(some(test, given.pictures, given.seed)))
+    images = to_tensor(test.batch(sample_indices(test, given.pictures, given.seed)))
     rounds = STARTS.bit_length()
     budget = rounds * STARTS * given.steps // (2**rounds - 1)
     ways: dict[str, Tensor] = {}
@@ -85,7 +85,7 @@ def main() -> None:
         seconds[f"{name}, {RESTARTS} starts, rate {best:g}"] = last
     shown = [ways["project"], *(v for k, v in ways.items() if k.startswith("gradient"))]
     picture = given.picture or Path(f"docs/projection-{given.name}.png")
-    reverie.save_grid(in_rows([part[:12] for part in (images, *shown)], 12), picture, 12)
+    reverie.save_grid(grid_rows([part[:12] for part in (images, *shown)], 12), picture, 12)
     figures = {
         "model": run.name,
         "settings": run.config["settings"],

@@ -29,14 +29,14 @@ from torch import Tensor, nn
 
 from reverie.engine.budget import Plan
 from reverie.engine.loop import Diverged, Loop
-from reverie.engine.phase import Defaults, Facts
+from reverie.engine.phase import Defaults, ImageSpec
 from reverie.engine.randomness import Draw, derive
 from reverie.files import replacing
 from reverie.models.gan import UNITS, leaky
 from reverie.models.r3gan import R3GAN, R3GANConfig
 from reverie.networks.mlp import dense
 
-FACTS = Facts(2, 1, 1)  # a point is a picture of one pixel with two channels
+SPEC = ImageSpec(2, 1, 1)  # a point is a picture of one pixel with two channels
 TIGHT = 0.05  # sigma over the distance between neighbours
 REACH, ENOUGH, COUNT = 4, 20, 10_000  # sigmas of high quality; points that cover a mode; points generated
 PANEL, TITLE, SHOWN = 220, 18, 2500  # pixels a side, pixels above it, points drawn
@@ -88,7 +88,7 @@ class PointGAN(R3GAN):
 
     def default_generator(self) -> nn.Module:
         units = [UNITS * self.config.width] * HIDDEN
-        return nn.Sequential(*dense([self.config.latent, *units, 2], leaky), nn.Unflatten(1, self.facts.shape))
+        return nn.Sequential(*dense([self.config.latent, *units, 2], leaky), nn.Unflatten(1, self.image_spec.shape))
 
     def default_discriminator(self) -> nn.Module:
         units = [UNITS * self.config.width] * HIDDEN
@@ -99,7 +99,7 @@ def train(data: Gaussians, config: R3GANConfig, steps: int, seed: int) -> Tensor
     """`COUNT` points of a generator that was trained on ``data``, (COUNT, 2)."""
     torch.manual_seed(derive(seed, "init"))
     plan = Plan(seed=seed).with_defaults(PointGAN.defaults).with_steps(steps).resolved
-    loop = Loop(PointGAN(config, FACTS), data, plan, torch.device("cpu"))
+    loop = Loop(PointGAN(config, SPEC), data, plan, torch.device("cpu"))
     for _ in range(steps):
         loop.advance()
     model = loop.weights.eval()

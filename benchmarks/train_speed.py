@@ -38,7 +38,7 @@ def bare(spec: str, settings: dict[str, Any]) -> Callable[[], None]:
     """A step of the loop anybody would write: Gaussian VAE with the optimal sigma, Adam, data as one float tensor."""
     data = open_dataset(spec, DataOptions()).split("train")
     images = torch.from_numpy(data.batch(np.arange(len(data)))).float() / 127.5 - 1
-    model = build_model("vae", settings, data.facts)
+    model = build_model("vae", settings, data.image_spec)
     model = model.to(memory_format=torch.channels_last)
     encoder, decoder = model.get_submodule("encoder"), model.get_submodule("decoder")
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)

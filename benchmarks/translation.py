@@ -47,7 +47,7 @@ def over_time(folder: Path, model: Translates, dataset: Any, path: Path) -> None
     """The first four columns of the first group of rows after about a tenth, a half and all of the training."""
     found = sorted((folder / "samples").glob("*-ab.png"))
     rows = 2 + (len(model.directions) == 2) + dataset.paired
-    height, width = (side + GAP for side in dataset.facts.shape[1:])
+    height, width = (side + GAP for side in dataset.image_spec.shape[1:])
     parts = []
     for file in (found[0], found[len(found) // 2], found[-1]):
         with Image.open(file) as opened:

@@ -37,7 +37,7 @@ def bare(name: str, spec: str, options: dict[str, Any]) -> Callable[[], None]:
     """One step of a loop for ``name``."""
     data = open_dataset(spec, configure(DataOptions, options, "data")).split("train")
     pairs = torch.from_numpy(data.batch(np.arange(len(data)))).float() / 127.5 - 1
-    model: Any = build_model(name, {}, data.facts)
+    model: Any = build_model(name, {}, data.image_spec)
     torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     config = model.config
     adam = {"betas": (config.beta1, 0.999), "fused": True}
@@ -71,7 +71,7 @@ def bare(name: str, spec: str, options: dict[str, Any]) -> Callable[[], None]:
 
     def paired() -> None:
         x = pairs[torch.randint(len(pairs), (BATCH,))]
-        a, b = x.split(data.facts.sides, 1)
+        a, b = x.split(data.image_spec.sides, 1)
         turn(0)
         fake = model.generator(a)
         fooled = F.softplus(-model.discriminator(torch.cat([a, fake], 1))).mean()
@@ -81,7 +81,7 @@ def bare(name: str, spec: str, options: dict[str, Any]) -> Callable[[], None]:
         descend((F.softplus(-real) + F.softplus(made)).mean(), opt_d)
 
     def unpaired() -> None:
-        a, b = pairs[torch.randint(len(pairs), (BATCH,))].split(data.facts.sides, 1)
+        a, b = pairs[torch.randint(len(pairs), (BATCH,))].split(data.image_spec.sides, 1)
         turn(0)
         to_b, to_a = model.ab(torch.cat([a, b])), model.ba(torch.cat([b, a]))
         fake_b, fake_a = to_b[:BATCH], to_a[:BATCH]

@@ -12,10 +12,10 @@ import reverie
 
 @reverie.register_model("own-vae")
 class OwnVAE(reverie.VAE):
-    def __init__(self, config, facts):
+    def __init__(self, config, image_spec):
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 99), nn.SiLU(), nn.Linear(99, 2 * config.latent))
         decoder = nn.Sequential(nn.Linear(config.latent, 99), nn.SiLU(), nn.Linear(99, 64), nn.Unflatten(1, (1, 8, 8)))
-        super().__init__(config, facts, encoder=encoder, decoder=decoder)
+        super().__init__(config, image_spec, encoder=encoder, decoder=decoder)
 
     def loss(self, batch, carry):
         bound, logs = super().loss(batch, carry)

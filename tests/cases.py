@@ -14,13 +14,13 @@ from reverie.capabilities import Translates
 from reverie.engine.budget import Plan, ResolvedPlan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]
 BATCH_STATISTICS = ("dcgan", "cgan")  # batch normalisation: equal within rounding, not to the bit
 SMALL: dict[str, Any] = {"width": 4, "latent": 3}
-FACTS = Facts(1, 8, 8, ("cat", "dog", "owl"))
+SPEC = ImageSpec(1, 8, 8, ("cat", "dog", "owl"))
 TRANSLATORS = [name for name in registry.names() if issubclass(registry.load_class(name), Translates)]
 
 
@@ -34,19 +34,21 @@ def settings_for(name: str, **wanted: Any) -> dict[str, Any]:
     return {k: v for k, v in (SMALL | {"width_d": 4, "pool": 5} | wanted).items() if k in known}
 
 
-def facts_for(name: str, facts: Facts = FACTS) -> Facts:
-    """The facts of data that model ``name`` can learn: for a translator, side A has the channels, side B one more."""
-    if name not in TRANSLATORS or facts.sides:
-        return facts
-    return dataclasses.replace(facts, channels=2 * facts.channels + 1, sides=(facts.channels, facts.channels + 1))
+def spec_for(name: str, image_spec: ImageSpec = SPEC) -> ImageSpec:
+    """The pictures that model ``name`` can learn: for a translator, side A has the channels, side B one more."""
+    if name not in TRANSLATORS or image_spec.sides:
+        return image_spec
+    return dataclasses.replace(
+        image_spec, channels=2 * image_spec.channels + 1, sides=(image_spec.channels, image_spec.channels + 1)
+    )
 
 
-def tiny(name: str, facts: Facts = FACTS, seed: int = 0, **settings: Any) -> Model:
+def tiny(name: str, image_spec: ImageSpec = SPEC, seed: int = 0, **settings: Any) -> Model:
     """A small model of that name with seeded weights."""
     if name in TOYS:
         torch.manual_seed(seed)
-        return TOYS[name](None, facts)
-    return build_model(name, settings_for(name) | settings, facts_for(name, facts), seed)
+        return TOYS[name](None, image_spec)
+    return build_model(name, settings_for(name) | settings, spec_for(name, image_spec), seed)
 
 
 def plan(**values: Any) -> ResolvedPlan:
@@ -62,8 +64,8 @@ def plan(**values: Any) -> ResolvedPlan:
     return Plan(**(settings | values)).with_defaults(Model.defaults).resolved
 
 
-def loop_for(name: str, world: World | None = None, facts: Facts = FACTS, **values: Any) -> Loop:
+def loop_for(name: str, world: World | None = None, image_spec: ImageSpec = SPEC, **values: Any) -> Loop:
     """A loop over random pictures."""
     world = world or World()
-    source = Pictures(facts_for(name, facts), seed=int(values.get("seed", 0)), rank=world.rank, ranks=world.size)
-    return Loop(tiny(name, facts), source, plan(**values), torch.device("cpu"), world)
+    source = Pictures(spec_for(name, image_spec), seed=int(values.get("seed", 0)), rank=world.rank, ranks=world.size)
+    return Loop(tiny(name, image_spec), source, plan(**values), torch.device("cpu"), world)

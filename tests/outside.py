@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 import reverie
-from reverie.engine.phase import Batch, Facts, Logs
+from reverie.engine.phase import Batch, ImageSpec, Logs
 from reverie.models.vae import VAE, VAEConfig
 
 
@@ -29,13 +29,13 @@ class Outside(VAE):
     config: OutsideConfig
     paper = "nobody 2026"
 
-    def __init__(self, config: OutsideConfig | None = None, facts: Facts | None = None) -> None:
+    def __init__(self, config: OutsideConfig | None = None, image_spec: ImageSpec | None = None) -> None:
         config = config or OutsideConfig()
-        shape = facts.shape if facts else (1, 1, 1)
+        shape = image_spec.shape if image_spec else (1, 1, 1)
         pixels, units, latent = math.prod(shape), config.units, config.latent
         super().__init__(
             config,
-            facts,
+            image_spec,
             encoder=nn.Sequential(nn.Flatten(), nn.Linear(pixels, units), nn.Tanh(), nn.Linear(units, 2 * latent)),
             decoder=nn.Sequential(
                 nn.Linear(latent, units), nn.Tanh(), nn.Linear(units, pixels), nn.Unflatten(1, shape)

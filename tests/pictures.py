@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reverie.data import DataOptions, Dataset, open_dataset
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 
 Opener = Callable[..., Dataset]
 
@@ -34,7 +34,7 @@ class Held:
     ) -> None:
         self.pixels, self.labels = pixels, labels
         self.names = [str(i) for i in range(len(pixels))]
-        self.facts = Facts(*pixels.shape[1:], classes)
+        self.image_spec = ImageSpec(*pixels.shape[1:], classes)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from cases import FACTS, settings_for, tiny
+from cases import SPEC, settings_for, tiny
 from reverie.artifact import describe, write_config, write_weights
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 
 
-def filled(name: str, facts: Facts = FACTS) -> Model:
+def filled(name: str, image_spec: ImageSpec = SPEC) -> Model:
     """A small model in which every number of the state is its own, so that none can be lost unseen."""
-    model = tiny(name, facts, **settings_for(name, network="mlp")).eval()
+    model = tiny(name, image_spec, **settings_for(name, network="mlp")).eval()
     # As in training and after loading; a grouped convolution rounds differently in another layout.
     torch.nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     generator = torch.Generator().manual_seed(1)
@@ -31,8 +31,8 @@ def config_of(name: str, model: Model) -> dict[str, Any]:
     return describe(name, model, sections, {"spec": "digits", "fingerprint": "0", "pictures": 1})
 
 
-def written(folder: Path, name: str = "vae", facts: Facts = FACTS) -> Model:
-    model = filled(name, facts)
+def written(folder: Path, name: str = "vae", image_spec: ImageSpec = SPEC) -> Model:
+    model = filled(name, image_spec)
     write_config(folder, config_of(name, model))
     write_weights(folder, model)
     return model

@@ -16,12 +16,12 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from cases import FACTS, tiny
+from cases import SPEC, tiny
 from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Discriminates, Encodes, Reconstructs
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.embed import embed
@@ -239,10 +239,10 @@ def test_codes_that_do_not_vary_do_no_harm() -> None:
 def test_a_score_is_a_function_of_the_picture(name: str) -> None:
     """Of neither its place in the set nor what else is in it."""
     data = noise(70)
-    model = tiny(name, Facts(1, 8, 8)).eval()
+    model = tiny(name, ImageSpec(1, 8, 8)).eval()
     assert isinstance(model, Reconstructs)
     fitted(model, data)
-    background = tiny(name, Facts(1, 8, 8), seed=1).eval() if isinstance(model, Bounds) else None
+    background = tiny(name, ImageSpec(1, 8, 8), seed=1).eval() if isinstance(model, Bounds) else None
     order = np.random.default_rng(1).permutation(70)
     for score in scores_of(model, background):
         finder = detector(model, data, score, background=background if score == "likelihood-ratio" else None)
@@ -263,10 +263,10 @@ def test_the_seed_is_that_of_the_draws() -> None:
 
 def test_labels_reach_a_conditional_model() -> None:
     data = noise(20)
-    data.labels, data.facts = np.arange(20) % 3, FACTS
+    data.labels, data.image_spec = np.arange(20) % 3, SPEC
     finder = detector(tiny("cvae").eval(), data, "bound")
     other = noise(20)
-    other.labels, other.facts = (np.arange(20) + 1) % 3, FACTS
+    other.labels, other.image_spec = (np.arange(20) + 1) % 3, SPEC
     assert not np.isclose(finder.scores(data), finder.scores(other)).any()
     with pytest.raises(ReverieError, match="CVAE needs class labels, and this data has none"):
         finder.scores(noise(20))

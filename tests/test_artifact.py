@@ -20,18 +20,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import reverie
-from cases import FACTS, facts_for
+from cases import SPEC, spec_for
 from reverie import artifact, registry
 from reverie.artifact import load, read_config
 from reverie.capabilities import Conditions, Encodes, Samples, Translates
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.errors import ReverieError
 from runs import written
 
 
 def outputs(model: Model) -> dict[str, Tensor]:
     """What the model makes of fixed inputs, by every capability it has."""
-    channels, height, width = model.facts.shape
+    channels, height, width = model.image_spec.shape
     images = torch.linspace(-1, 1, 5 * channels * height * width).view(5, channels, height, width)
     labels = torch.arange(5) % 3 if isinstance(model, Conditions) else None
     found: dict[str, Tensor] = {}
@@ -44,7 +44,7 @@ def outputs(model: Model) -> dict[str, Tensor]:
     if isinstance(model, Samples):
         found["drawn"] = reverie.sample(model, 7, seed=3)
     if isinstance(model, Translates):
-        sides = dict(zip(("ab", "ba"), images.split(model.facts.sides, 1), strict=True))
+        sides = dict(zip(("ab", "ba"), images.split(model.image_spec.sides, 1), strict=True))
         found |= {way: reverie.translate(model, sides[way], way) for way in model.directions}
     return {key: value.contiguous() for key, value in found.items()}
 
@@ -84,12 +84,12 @@ def refused(folder: Path, match: str = ".") -> str:
 # Round trips
 
 
-@pytest.mark.parametrize("facts", [FACTS, Facts(3, 9, 5, ("a", "b", "c"))], ids=str)
+@pytest.mark.parametrize("image_spec", [SPEC, ImageSpec(3, 9, 5, ("a", "b", "c"))], ids=str)
 @pytest.mark.parametrize("name", registry.names())
-def test_round_trip(name: str, facts: Facts, tmp_path: Path) -> None:
-    model = written(tmp_path, name, facts)
+def test_round_trip(name: str, image_spec: ImageSpec, tmp_path: Path) -> None:
+    model = written(tmp_path, name, image_spec)
     found = load(tmp_path)
-    assert (found.name, found.facts, found.path) == (name, facts_for(name, facts), tmp_path)
+    assert (found.name, found.image_spec, found.path) == (name, spec_for(name, image_spec), tmp_path)
     assert type(found.model) is type(model)
     assert found.model.config == model.config
     assert not found.model.training
@@ -297,7 +297,7 @@ def test_migrations_are_followed_in_order(run: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(artifact, "FORMAT", 3)
     monkeypatch.setattr(artifact, "MIGRATIONS", {1: ("size became facts", facts_by_name), 2: ("nothing", count)})
     found = load(run)
-    assert found.facts == FACTS
+    assert found.image_spec == SPEC
     assert found.config["format"] == 3
     edit(run, lambda c: c.pop("size"))
     refused(run, r"can't be migrated \(size became facts\)")

@@ -28,7 +28,7 @@ def outputs(model: object) -> dict[str, NDArray[np.float32]]:
     """What a model gives by each of its capabilities."""
     found: dict[str, NDArray[np.float32]] = {}
     chance = np.random.default_rng(3)
-    channels = model.facts.channels  # type: ignore[attr-defined]
+    channels = model.image_spec.channels  # type: ignore[attr-defined]
     images = torch.from_numpy(chance.uniform(-1, 1, (3, channels, 8, 8)).astype(np.float32))
     labels = torch.tensor([2, 0, 1]) if isinstance(model, Conditions) else None
     with torch.no_grad():
@@ -41,7 +41,7 @@ def outputs(model: object) -> dict[str, NDArray[np.float32]]:
         if isinstance(model, Discriminates):
             found["realness"] = model.realness(images, labels).numpy()
         if isinstance(model, Translates):
-            side = images[:, : model.facts.sides[0]]  # type: ignore[attr-defined]
+            side = images[:, : model.image_spec.sides[0]]  # type: ignore[attr-defined]
             found["translated"] = reverie.translate(model, side).numpy()
     return found
 

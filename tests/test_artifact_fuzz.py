@@ -43,7 +43,7 @@ def attempt(folder: Path) -> None:
         found = load(folder)
     except ReverieError:
         return
-    assert reverie.sample(found.model, 1).shape == (1, *found.facts.shape)
+    assert reverie.sample(found.model, 1).shape == (1, *found.image_spec.shape)
 
 
 EDITS = st.lists(

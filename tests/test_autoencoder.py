@@ -8,24 +8,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, Facts
+from reverie.engine.phase import Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.models.autoencoder import Autoencoder, AutoencoderConfig, corrupt
 from reverie.registry import preset
 
 SMALL = AutoencoderConfig(latent=4, width=4)
-GREY = Facts(1, 8, 8)
+GREY = ImageSpec(1, 8, 8)
 
 
-def pictures(count: int, facts: Facts = GREY) -> Tensor:
-    coarse = torch.rand(count, facts.channels, 3, 3, generator=torch.Generator().manual_seed(count))
-    return 2 * nn.functional.interpolate(coarse, (facts.height, facts.width), mode="bilinear") - 1
+def pictures(count: int, image_spec: ImageSpec = GREY) -> Tensor:
+    coarse = torch.rand(count, image_spec.channels, 3, 3, generator=torch.Generator().manual_seed(count))
+    return 2 * nn.functional.interpolate(coarse, (image_spec.height, image_spec.width), mode="bilinear") - 1
 
 
-def build(config: AutoencoderConfig, facts: Facts = GREY) -> Autoencoder:
+def build(config: AutoencoderConfig, image_spec: ImageSpec = GREY) -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(config, facts)
+    return Autoencoder(config, image_spec)
 
 
 def batch(images: Tensor, step: int = 0) -> Batch:
@@ -36,9 +36,9 @@ def batch(images: Tensor, step: int = 0) -> Batch:
 @pytest.mark.parametrize("network", ["mlp", "conv", "resnet"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 14), (4, 12, 5)])
 def test_every_preset_learns(name: str, network: str, shape: tuple[int, int, int]) -> None:
-    facts = Facts(*shape)
-    model = build(AutoencoderConfig(**({"latent": 4, "width": 4, "network": network} | preset(name))), facts)
-    x = pictures(32, facts)
+    image_spec = ImageSpec(*shape)
+    model = build(AutoencoderConfig(**({"latent": 4, "width": 4, "network": network} | preset(name))), image_spec)
+    x = pictures(32, image_spec)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for step in range(40):

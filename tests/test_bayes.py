@@ -22,7 +22,7 @@ from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Samples
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation.likelihood import SampleDraw
@@ -496,7 +496,7 @@ def test_tuning_moves_the_encoder_and_leaves_the_model_alone() -> None:
 
 @pytest.mark.parametrize("how", ["frozen", "tuned", "scratch"])
 def test_a_classifier_is_a_function_of_the_seed(how: Any) -> None:
-    model = tiny("vae", Facts(1, 8, 8))
+    model = tiny("vae", ImageSpec(1, 8, 8))
 
     def state(seed: int) -> dict[str, Tensor]:
         return transfer(model, stripes(60), stripes(9), labels=30, how=how, steps=3, seed=seed).classifier.state_dict()
@@ -525,7 +525,7 @@ def test_dropout_is_drawn_by_the_seed() -> None:
 
 
 def test_scratch_starts_from_weights_of_its_own() -> None:
-    model = tiny("vae", Facts(1, 8, 8), width=8)
+    model = tiny("vae", ImageSpec(1, 8, 8), width=8)
     with torch.no_grad():
         for weight in model.parameters():
             weight.zero_()  # an encoder that sees nothing, and can learn nothing from it
@@ -541,7 +541,7 @@ def test_scratch_starts_from_weights_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["ae", "vae", "vaegan"])
 @pytest.mark.parametrize("how", ["frozen", "tuned"])
 def test_an_exported_classifier_comes_back_without_a_decoder(name: str, how: Any, tmp_path: Path) -> None:
-    model = tiny(name, Facts(1, 8, 8, ("x", "y")), width=5)
+    model = tiny(name, ImageSpec(1, 8, 8, ("x", "y")), width=5)
     found = transfer(model, stripes(60), stripes(30, seed=1), how=how, labels=45, steps=5).classifier
     found.save(tmp_path / "new")
     assert visible(tmp_path / "new") == [CONFIG, WEIGHTS]
@@ -558,7 +558,7 @@ def test_an_exported_classifier_comes_back_without_a_decoder(name: str, how: Any
 
 
 def test_a_damaged_classifier_is_refused(tmp_path: Path) -> None:
-    found = transfer(tiny("ae", Facts(1, 8, 8)), stripes(60), stripes(30), labels=30).classifier
+    found = transfer(tiny("ae", ImageSpec(1, 8, 8)), stripes(60), stripes(30), labels=30).classifier
     found.save(tmp_path)
     good = json.loads((tmp_path / CONFIG).read_text())
     weights = (tmp_path / WEIGHTS).read_bytes()

@@ -9,12 +9,12 @@ import reverie
 from cases import tiny
 from reverie import registry
 from reverie.capabilities import Conditions, Discriminates, Samples
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
-from reverie.inference.space import space_of
+from reverie.inference.latent_space import latent_space
 from reverie.tasks.project import project
 
-FACTS = Facts(3, 12, 8, ("cat", "dog", "owl"))  # not square
+SPEC = ImageSpec(3, 12, 8, ("cat", "dog", "owl"))  # not square
 
 
 def having(capability: type) -> list[str]:
@@ -24,9 +24,9 @@ def having(capability: type) -> list[str]:
 @pytest.mark.parametrize("name", having(Discriminates))
 @torch.no_grad()
 def test_a_discriminator_judges_each_picture_alone(name: str) -> None:
-    model = tiny(name, FACTS).eval()
+    model = tiny(name, SPEC).eval()
     assert isinstance(model, Discriminates)
-    images = torch.rand(6, *FACTS.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    images = torch.rand(6, *SPEC.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     labels = torch.tensor([2, 0, 1, 1, 0, 2]) if isinstance(model, Conditions) else None
     found = model.realness(images, labels)
     assert found.shape == (6,)
@@ -39,17 +39,17 @@ def test_a_discriminator_judges_each_picture_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", having(Samples))
 def test_pictures_are_projected_onto_every_model_that_draws(name: str) -> None:
-    model = tiny(name, FACTS).eval()
+    model = tiny(name, SPEC).eval()
     assert isinstance(model, Samples)
     labels = [1, 0] if isinstance(model, Conditions) else None
-    images = torch.rand(2, *FACTS.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    images = torch.rand(2, *SPEC.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     found = project(model, images, labels, steps=6, starts=2)
     assert found.pictures.shape == images.shape
     assert found.latents.isfinite().all()
     given = None if labels is None else torch.tensor(labels)
     with torch.no_grad():
-        again = space_of(model).decode(found.latents, given)
+        again = latent_space(model).decode(found.latents, given)
     assert torch.allclose(again, found.pictures, atol=1e-5)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
@@ -57,7 +57,7 @@ def test_pictures_are_projected_onto_every_model_that_draws(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 8, 12), (1, 12, 8), (4, 12, 8)])
 def test_pictures_of_another_shape_are_one_sentence(shape: tuple[int, int, int]) -> None:
-    vae, gan = tiny("vae", FACTS).eval(), tiny("dcgan", FACTS).eval()
+    vae, gan = tiny("vae", SPEC).eval(), tiny("dcgan", SPEC).eval()
     images = torch.zeros(2, *shape)
     channels, height, width = shape
     options = reverie.DataOptions(size=f"{height}x{width}", channels=str(channels), limit=20)
@@ -66,7 +66,7 @@ def test_pictures_of_another_shape_are_one_sentence(shape: tuple[int, int, int])
     for ask in (
         lambda: reverie.reconstruct(vae, images),
         lambda: reverie.latents_of(vae, images),
-        lambda: reverie.restore(vae, reverie.noisy(images, 0.1)),
+        lambda: reverie.restore(vae, reverie.add_noise(images, 0.1)),
         lambda: reverie.embed(vae, data),
     ):
         with pytest.raises(ReverieError, match=told):

@@ -266,14 +266,14 @@ def test_a_conditional_model_needs_classes(tmp_path: Path, capsys: pytest.Captur
 
 def test_one_picture_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     succeeds(capsys, *words_for(tmp_path / "run", data=pictures(tmp_path / "data", 1)))
-    assert reverie.load(tmp_path / "run").facts.shape == (3, 8, 8)
+    assert reverie.load(tmp_path / "run").image_spec.shape == (3, 8, 8)
 
 
 def test_pictures_of_many_sizes_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = pictures(tmp_path / "data", 3, size=(9, 20))
     pictures(data / "more", 2, size=(33, 8))
     succeeds(capsys, *words_for(tmp_path / "run", data=data))
-    assert reverie.load(tmp_path / "run").facts.shape == (3, 32, 32)
+    assert reverie.load(tmp_path / "run").image_spec.shape == (3, 32, 32)
 
 
 def test_a_batch_larger_than_the_data_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

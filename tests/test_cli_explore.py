@@ -15,7 +15,7 @@ from PIL import Image
 import reverie
 from commands import fails, run, succeeds
 from reverie.cli import explore
-from reverie.tasks.denoise import read_hole
+from reverie.tasks.denoise import read_mask
 
 Trained = Callable[[str], Path]
 
@@ -244,7 +244,7 @@ def test_a_hole_is_drawn_in_a_picture(trained: Trained, tmp_path: Path, capsys: 
     with Image.open(tmp_path / "r.png") as sheet:
         assert set(np.unique(np.asarray(sheet)[:2, :SIDE])) <= {127, 128}
     Image.fromarray(mask.astype(np.uint16) * 257 // 2 + 2000).save(tmp_path / "deep.png")  # 2000, and above the middle
-    assert torch.equal(read_hole(tmp_path / "deep.png"), torch.from_numpy(mask > 0))
+    assert torch.equal(read_mask(tmp_path / "deep.png"), torch.from_numpy(mask > 0))
     Image.fromarray(mask[:4]).save(tmp_path / "small.png")
     assert "is as large" in fails(capsys, "denoise", trained("vae"), "digits", *words, "--hole", tmp_path / "small.png")
     broken = bytearray((tmp_path / "mask.png").read_bytes())

@@ -19,7 +19,7 @@ from commands import fails, run, succeeds, visible, words_for
 from reverie import registry
 from reverie.capabilities import Bounds, Conditions, Encodes, Samples, Translates
 from reverie.data import DataOptions
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError, either
 from reverie.features import classifier as classifiers
 from reverie.inference.pictures import Subset, without
@@ -183,7 +183,7 @@ def test_anomaly_compares_with_a_background(trained: Trained, tmp_path: Path, ca
     figures = json.loads(succeeds(capsys, *words, vae))
     assert figures["score"] == "likelihood-ratio"
     assert [float(row["score"]) for row in table(tmp_path / "out" / "scores.csv")] == [0] * 4  # it is the model itself
-    written(tmp_path / "wide", "vae", Facts(1, 8, 9))
+    written(tmp_path / "wide", "vae", ImageSpec(1, 8, 9))
     said = fails(capsys, *words[:-2], tmp_path / "no", "--background", tmp_path / "wide")
     assert "(1, 8, 9)" in said
     assert "(1, 8, 8)" in said
@@ -384,7 +384,7 @@ def test_what_condition_cannot_do(trained: Trained, judge: Path, tmp_path: Path,
     assert "--out takes a .png" in fails(capsys, *words[:-1], tmp_path / "a.gif", "--label", 3)
     said = fails(capsys, "condition", gan, "--classifier", tmp_path / "none", "--label", 3, *out)
     assert "holds no classifier that can be read (No such file or directory)" in said
-    written(tmp_path / "wide", "gan", Facts(1, 8, 9))
+    written(tmp_path / "wide", "gan", ImageSpec(1, 8, 9))
     said = fails(capsys, "condition", tmp_path / "wide", "--classifier", judge, "--label", 3, *out)
     assert "takes pictures of (1, 8, 8)" in said
     assert "draws (1, 8, 9)" in said

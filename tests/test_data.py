@@ -17,7 +17,7 @@ from PIL import Image
 
 from pictures import Opener, opener
 from reverie.data import DataOptions, Dataset
-from reverie.data.decode import Plan, Unreadable, decode, encode, look, refit
+from reverie.data.decode import TargetFormat, Unreadable, decode, encode, look, refit
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 
@@ -70,7 +70,7 @@ def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     data = encoded(stored, kind, exif=exif, **lossless)
     seen = look(data)
     assert (seen.height, seen.width) == (6, 10)
-    picture, seen = decode(data, Plan(3, 6, 10, "crop"))
+    picture, seen = decode(data, TargetFormat(3, 6, 10, "crop"))
     assert (seen.height, seen.width) == (6, 10)
     assert np.abs(picture.astype(int) - wanted.transpose(2, 0, 1)).max() < 40
 
@@ -81,7 +81,7 @@ def test_a_large_turned_photo_is_drafted_and_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(wanted).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
-    picture, seen = decode(data, Plan(3, 16, 24, "crop"))
+    picture, seen = decode(data, TargetFormat(3, 16, 24, "crop"))
     assert (seen.height, seen.width) == (600, 900)
     assert picture[:, :6, :10].min() > 230
     assert picture[:, 10:].max() < 25
@@ -93,36 +93,36 @@ def test_sixteen_bit_grey_is_scaled_not_cut() -> None:
     for kind in ("PNG", "TIFF"):
         data = encoded(Image.fromarray(ramp), kind)
         assert look(data).bits == 16
-        picture, _ = decode(data, Plan(1, 8, 8, "crop"))
+        picture, _ = decode(data, TargetFormat(1, 8, 8, "crop"))
         assert np.array_equal(picture[0], np.rint(ramp / 257).astype(np.uint8))
 
 
 def test_thirty_two_bit_grey_is_read_as_sixteen_where_it_fits() -> None:
     ramp = np.linspace(0, 65535, 64).astype(np.int32).reshape(8, 8)
-    picture, seen = decode(encoded(Image.fromarray(ramp), "TIFF"), Plan(1, 8, 8, "crop"))
+    picture, seen = decode(encoded(Image.fromarray(ramp), "TIFF"), TargetFormat(1, 8, 8, "crop"))
     assert np.array_equal(picture[0], np.rint(ramp / 257).astype(np.uint8))
     assert seen.span == (0, 65535)
     wide = Scale(32, "integer", 0, 131070)
-    picture, _ = decode(encoded(Image.fromarray(ramp * 2), "TIFF"), Plan(1, 8, 8, "crop", wide))
+    picture, _ = decode(encoded(Image.fromarray(ramp * 2), "TIFF"), TargetFormat(1, 8, 8, "crop", wide))
     assert picture.dtype == np.float32
     assert picture[0] == pytest.approx(ramp / 65535)
 
 
 def test_float_pictures_are_read_and_what_is_no_number_refused() -> None:
     ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    picture, _ = decode(encoded(Image.fromarray(ramp), "TIFF"), Plan(1, 8, 8, "crop"))
+    picture, _ = decode(encoded(Image.fromarray(ramp), "TIFF"), TargetFormat(1, 8, 8, "crop"))
     assert np.array_equal(picture[0], np.rint(ramp * 255).astype(np.uint8))
     for wrong in (np.nan, np.inf, -np.inf):
         ramp[3, 3] = wrong
         with pytest.raises(Unreadable, match="only finite numbers"):
-            decode(encoded(Image.fromarray(ramp), "TIFF"), Plan(1, 8, 8, "crop"))
+            decode(encoded(Image.fromarray(ramp), "TIFF"), TargetFormat(1, 8, 8, "crop"))
 
 
 def test_bitmaps_are_black_and_white() -> None:
     bits = np.eye(8, dtype=bool)
     data = encoded(Image.fromarray(bits))
     assert look(data).channels == 1
-    picture, seen = decode(data, Plan(1, 8, 8, "crop"))
+    picture, seen = decode(data, TargetFormat(1, 8, 8, "crop"))
     assert np.array_equal(picture[0], bits * np.uint8(255))
     assert seen.bits == 1
 
@@ -132,14 +132,14 @@ def test_palettes_become_rgb_or_rgba() -> None:
     colours[:, 4:] = (255, 0, 0)
     palette = Image.fromarray(colours).quantize(2)
     assert look(encoded(palette)).channels == 3
-    assert np.array_equal(decode(encoded(palette), Plan(3, 8, 8, "crop"))[0], colours.transpose(2, 0, 1))
+    assert np.array_equal(decode(encoded(palette), TargetFormat(3, 8, 8, "crop"))[0], colours.transpose(2, 0, 1))
     clear = palette.getpixel((0, 0))
     data = encoded(palette, transparency=clear)
     assert look(data).channels == 4
-    picture, _ = decode(data, Plan(4, 8, 8, "crop"))
+    picture, _ = decode(data, TargetFormat(4, 8, 8, "crop"))
     assert picture[3, 0, 0] == 0
     assert tuple(picture[:, 0, 7]) == (255, 0, 0, 255)
-    assert tuple(decode(data, Plan(3, 8, 8, "crop"))[0][:, 0, 0]) == (255, 255, 255)
+    assert tuple(decode(data, TargetFormat(3, 8, 8, "crop"))[0][:, 0, 0]) == (255, 255, 255)
 
 
 def test_cmyk_becomes_rgb() -> None:
@@ -147,7 +147,7 @@ def test_cmyk_becomes_rgb() -> None:
     for kind in ("JPEG", "TIFF"):
         data = encoded(red, kind)
         assert look(data).channels == 3
-        picture = decode(data, Plan(3, 8, 8, "crop"))[0][:, 4, 4].astype(int)
+        picture = decode(data, TargetFormat(3, 8, 8, "crop"))[0][:, 4, 4].astype(int)
         assert np.abs(picture - (255, 0, 0)).max() < 12
 
 
@@ -155,7 +155,7 @@ def test_grey_with_alpha_keeps_both() -> None:
     image = noise(channels=2)
     assert image.mode == "LA"
     assert look(encoded(image)).channels == 2
-    assert np.array_equal(decode(encoded(image), Plan(2, 8, 8, "crop"))[0], upright(image))
+    assert np.array_equal(decode(encoded(image), TargetFormat(2, 8, 8, "crop"))[0], upright(image))
 
 
 def test_declared_transparent_colours_count_as_alpha() -> None:
@@ -163,17 +163,17 @@ def test_declared_transparent_colours_count_as_alpha() -> None:
     image.putpixel((0, 0), (200, 0, 0))
     data = encoded(image, transparency=(9, 9, 9))
     assert look(data).channels == 4
-    picture, _ = decode(data, Plan(4, 4, 4, "crop"))
+    picture, _ = decode(data, TargetFormat(4, 4, 4, "crop"))
     assert picture[3, 0, 0] == 255
     assert picture[3, 1, 1] == 0
-    assert tuple(decode(data, Plan(3, 4, 4, "crop"))[0][:, 1, 1]) == (255, 255, 255)
+    assert tuple(decode(data, TargetFormat(3, 4, 4, "crop"))[0][:, 1, 1]) == (255, 255, 255)
 
 
 def test_animations_give_their_first_picture() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "WEBP"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
-        assert np.abs(decode(data, Plan(3, 8, 8, "crop"))[0][:, 0, 0].astype(int) - (255, 0, 0)).max() < 3
+        assert np.abs(decode(data, TargetFormat(3, 8, 8, "crop"))[0][:, 0, 0].astype(int) - (255, 0, 0)).max() < 3
 
 
 @pytest.mark.parametrize(("asked", "channels"), [("grey", 1), ("2", 2), ("rgb", 3), ("rgba", 4)])
@@ -186,7 +186,7 @@ def test_every_mode_becomes_what_is_asked(opened: Opener, tmp_path: Path, mode: 
     )
     put(image, tmp_path / "in" / ("a.tif" if mode == "CMYK" else "a.png"))
     dataset = opened(tmp_path / "in", channels=asked)
-    assert dataset.facts.shape == (channels, 8, 8)
+    assert dataset.image_spec.shape == (channels, 8, 8)
     if channels in (2, 4) and mode not in ("LA", "RGBA"):
         assert only(dataset)[-1].min() == (65535 if mode == "I;16" else 255)
 
@@ -195,11 +195,11 @@ def test_fits() -> None:
     image = np.zeros((8, 16, 3), np.uint8)
     image[:, 4:12] = 200  # the centre square
     data = encoded(Image.fromarray(image))
-    assert decode(data, Plan(3, 4, 4, "crop"))[0].min() > 185
-    padded, _ = decode(data, Plan(3, 16, 16, "pad"))
+    assert decode(data, TargetFormat(3, 4, 4, "crop"))[0].min() > 185
+    padded, _ = decode(data, TargetFormat(3, 16, 16, "pad"))
     assert np.array_equal(padded[:, 4:12], image.transpose(2, 0, 1))
     assert padded[:, :4].max() == padded[:, 12:].max() == 0
-    stretched, _ = decode(data, Plan(3, 8, 8, "stretch"))
+    stretched, _ = decode(data, TargetFormat(3, 8, 8, "stretch"))
     assert stretched[:, :, 3:5].min() > 180
     assert stretched[:, :, [0, 7]].max() < 10
 
@@ -213,7 +213,7 @@ def test_fits() -> None:
 @settings(max_examples=60, deadline=None)
 def test_any_size_fits_any_other(shape: tuple[int, int], target: tuple[int, int], fit: str, channels: int) -> None:
     flat = np.full((channels, *shape), 77, np.uint8)
-    out = refit(flat, Plan(channels, *target, fit))
+    out = refit(flat, TargetFormat(channels, *target, fit))
     assert out.shape == (channels, *target)
     if fit != "pad":
         assert np.abs(out.astype(int) - 77).max() <= (3 if channels in (2, 4) else 0)  # alpha is multiplied in and out
@@ -223,7 +223,7 @@ def test_any_size_fits_any_other(shape: tuple[int, int], target: tuple[int, int]
 @settings(max_examples=12, deadline=None)
 def test_png_round_trip(channels: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (channels, 5, 7), dtype=np.uint8)
-    assert np.array_equal(decode(encode(picture), Plan(channels, 5, 7, "crop"))[0], picture)
+    assert np.array_equal(decode(encode(picture), TargetFormat(channels, 5, 7, "crop"))[0], picture)
 
 
 SAMPLES = [
@@ -261,7 +261,7 @@ MAGICS = st.sampled_from(
 def test_any_bytes_are_a_picture_or_unreadable(data: bytes) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for read in (look, lambda d: decode(d, Plan(3, 8, 8, "crop"))):
+        for read in (look, lambda d: decode(d, TargetFormat(3, 8, 8, "crop"))):
             reason = "none"
             try:
                 read(data)
@@ -327,7 +327,7 @@ def test_a_file_broken_behind_its_header_does_not_sway_the_size(opened: Opener, 
     whole = encoded(noise(64, 48), "JPEG")
     (tmp_path / "in" / "0.jpg").write_bytes(whole[: len(whole) // 2])
     dataset = opened(tmp_path / "in")
-    assert dataset.facts.shape == (3, 20, 20)
+    assert dataset.image_spec.shape == (3, 20, 20)
     assert np.array_equal(dataset.batch(np.array([1]))[0], upright(noise(20, 20, seed=1)))
 
 
@@ -344,7 +344,7 @@ def test_a_file_broken_behind_its_header_does_not_sway_the_size(opened: Opener, 
 def test_auto_size(opened: Opener, tmp_path: Path, sizes: list[tuple[int, int]], wanted: tuple[int, int]) -> None:
     for i, size in enumerate(sizes):
         put(noise(*size), tmp_path / "in" / f"{i}.png")
-    assert opened(tmp_path / "in").facts.shape == (3, *wanted)
+    assert opened(tmp_path / "in").image_spec.shape == (3, *wanted)
 
 
 def test_mixed_channels_are_refused_until_one_is_asked_for(opened: Opener, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_mixed_channels_are_refused_until_one_is_asked_for(opened: Opener, tmp_p
     put(noise(channels=1), tmp_path / "in" / "c.png")
     with pytest.raises(ReverieError, match=r"2 grey, 1 rgb.*data\.channels=rgb"):
         opened(tmp_path / "in")
-    assert opened(tmp_path / "in", channels="rgb").facts.channels == 3
+    assert opened(tmp_path / "in", channels="rgb").image_spec.channels == 3
     with pytest.raises(ReverieError, match="cannot become 5 channels"):
         opened(tmp_path / "in", channels="5")
 

@@ -68,7 +68,7 @@ def test_items_of_every_form_are_the_array_of_them(cache: Path, form: str) -> No
     whole = open_dataset((X, Y) if labelled else X, cache=cache)
     assert dataset.spec == "memory:Computed"
     assert np.array_equal(everything(dataset), X)
-    assert (dataset.fingerprint, dataset.facts) == (whole.fingerprint, whole.facts)
+    assert (dataset.fingerprint, dataset.image_spec) == (whole.fingerprint, whole.image_spec)
     assert not any("differ" in note for note in dataset.found["notes"])
     assert set(data.read) == {1, 2}  # a few a second time
     assert data.read.count(2) == items.PROBES
@@ -101,11 +101,11 @@ def test_classes_have_the_names_that_the_data_set_gives(cache: Path) -> None:
     named = Computed(LABELLED["pair"], classes=["cat", "dog", "bird", "fish"])
     for options in (DataOptions(), DataOptions(stream=True)):
         dataset = open_dataset(named, options, cache=cache)
-        assert dataset.facts.classes == ("cat", "dog", "bird")
+        assert dataset.image_spec.classes == ("cat", "dog", "bird")
         assert dataset.labels is not None
         assert dataset.labels.tolist() == Y.tolist()
     other = open_dataset(Computed(LABELLED["pair"], classes=["cat", "dog"]), cache=cache)  # they are of something else
-    assert other.facts.classes == ("0", "1", "2")
+    assert other.image_spec.classes == ("0", "1", "2")
 
 
 def test_parts_and_sums_of_torch_keep_the_names_of_classes(cache: Path) -> None:
@@ -115,11 +115,15 @@ def test_parts_and_sums_of_torch_keep_the_names_of_classes(cache: Path) -> None:
     both = torch.utils.data.ConcatDataset([part, torch.utils.data.Subset(named, range(9))])
     own: Any = open_dataset((X, np.array(names)[Y]), cache=cache)
     for data in (part, both):
-        assert open_dataset(data, cache=cache).facts.classes == tuple(names)
-    assert open_dataset(torch.utils.data.Subset(own, range(30)), cache=cache).facts.classes == ("bird", "cat", "dog")
+        assert open_dataset(data, cache=cache).image_spec.classes == tuple(names)
+    assert open_dataset(torch.utils.data.Subset(own, range(30)), cache=cache).image_spec.classes == (
+        "bird",
+        "cat",
+        "dog",
+    )
     other = Computed(LABELLED["pair"], classes=["dog", "cat", "bird"])
     mixed = torch.utils.data.ConcatDataset([named, other])
-    assert open_dataset(mixed, cache=cache).facts.classes == ("0", "1", "2")
+    assert open_dataset(mixed, cache=cache).image_spec.classes == ("0", "1", "2")
 
 
 def test_an_item_that_fails_is_named(cache: Path) -> None:
@@ -174,7 +178,7 @@ def test_items_of_several_sizes_take_a_size(cache: Path, kind: str, stream: bool
     with pytest.raises(ReverieError, match=r"different shapes.*\(3, 20, 30\) and \(3, 21, 30\).*data.size"):
         everything(open_dataset(Computed(sized(kind), 12), DataOptions(stream=stream), cache=cache))
     dataset = open_dataset(Computed(sized(kind), 12), DataOptions(size="10x15", stream=stream), cache=cache)
-    assert dataset.facts.shape == (3, 10, 15)
+    assert dataset.image_spec.shape == (3, 10, 15)
     wanted = [Image.fromarray(shaded(i)) for i in range(12)]
     held = to_tensor(everything(open_dataset(wanted, DataOptions(size="10x15"), cache=cache)))
     assert (to_tensor(everything(dataset)) - held).abs().max() < (0.02 if kind == "floats" else 1e-6)
@@ -198,7 +202,7 @@ def test_items_of_several_kinds_are_refused(cache: Path) -> None:
     modes = Computed(lambda i: Image.fromarray(picture(i)).convert("L" if i == 4 else "RGB"), 9)
     with pytest.raises(ReverieError, match=r"\(3, 8, 8\) and \(1, 8, 8\) .item 4.*data.channels"):
         open_dataset(modes, cache=cache)
-    assert open_dataset(modes, DataOptions(channels="grey"), cache=cache).facts.shape == (1, 8, 8)
+    assert open_dataset(modes, DataOptions(channels="grey"), cache=cache).image_spec.shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +256,7 @@ def test_a_stream_reads_items_anew(cache: Path) -> None:
     assert "a resumed training cannot be exact" in dataset.said
     assert dataset.streamed
     assert not open_dataset(X, cache=cache).streamed
-    assert dataset.facts.classes == ("0", "1", "2")
+    assert dataset.image_spec.classes == ("0", "1", "2")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == Y.tolist()
     one, two = everything(dataset), everything(dataset)
@@ -321,7 +325,7 @@ def test_where_streams_are_refused(cache: Path) -> None:
     for data in (X, "digits", [Image.new("L", (8, 8))]):
         with pytest.raises(ReverieError, match=r"data\.stream reads the items of a torch .* is none"):
             open_dataset(data, DataOptions(stream=True), cache=cache)
-    scales = open_dataset(X, cache=cache).facts.scales
+    scales = open_dataset(X, cache=cache).image_spec.scales
     assert len(open_dataset(X, DataOptions(stream=True), cache=cache, scales=scales)) == 60  # said of the run's own
     with pytest.raises(ReverieError, match=r"leave out data\.pair=halves or"):
         DataOptions(stream=True, pair="halves")
@@ -358,7 +362,7 @@ def held(dataset: Dataset) -> list[int]:
 def test_a_hugging_face_data_set(cache: Path, hub: Any) -> None:
     dataset = open_dataset(hugging(hub), cache=cache)
     assert dataset.spec == "memory:huggingface"
-    assert dataset.facts.classes == ("zebra", "ant")
+    assert dataset.image_spec.classes == ("zebra", "ant")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [i % 2 for i in range(9)]
     assert held(dataset) == list(range(9))
@@ -378,9 +382,9 @@ def test_parts_of_a_hugging_face_data_set_are_not_confused(cache: Path, hub: Any
     turned = whole["train"].with_transform(
         lambda batch: {"image": [np.zeros((9, 20, 3), np.uint8)] * len(batch["label"])}
     )
-    assert open_dataset(turned, cache=cache).facts.shape == (3, 9, 20)
+    assert open_dataset(turned, cache=cache).image_spec.shape == (3, 9, 20)
     numbers = hugging(hub).cast_column("label", hub.Value("int64")).with_format("torch")
-    assert open_dataset(numbers, cache=cache).facts.classes == ("0", "1")
+    assert open_dataset(numbers, cache=cache).image_spec.classes == ("0", "1")
 
 
 def test_splits_of_a_hugging_face_data_set(cache: Path, hub: Any) -> None:

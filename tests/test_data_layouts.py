@@ -128,7 +128,7 @@ def test_a_model_of_normal_pictures_learns_from_no_defect_and_no_mask(opened: Op
     dataset = opened(fill(tmp_path / "in", *MVTEC))
     assert dataset.split("train").names == ["train/good/0.png", "train/good/1.png"]
     assert dataset.split("test").names == ["test/cut/0.png", "test/good/0.png"]
-    assert dataset.facts.classes == ("cut", "good")
+    assert dataset.image_spec.classes == ("cut", "good")
     names = [f"good/{i}.png" for i in range(40)] + ["hole/1.png", "hole/2.png", "masks/1.png", "masks/2.png"]
     tiles = opened(fill(tmp_path / "tiles", *names), test=0.3)
     assert all(name.startswith("good") for name in tiles.split("train").names)
@@ -140,9 +140,9 @@ def test_a_model_of_normal_pictures_learns_from_no_defect_and_no_mask(opened: Op
 
 def test_classes_in_the_order_of_numbers(opened: Opener, tmp_path: Path) -> None:
     dataset = opened(fill(tmp_path / "in", *(f"{number}/0.png" for number in (1, 2, 10, 20))))
-    assert dataset.facts.classes == ("1", "2", "10", "20")
+    assert dataset.image_spec.classes == ("1", "2", "10", "20")
     chosen = opened(tmp_path / "in", classes="20, 1")
-    assert chosen.facts.classes == ("20", "1")
+    assert chosen.image_spec.classes == ("20", "1")
     assert chosen.names == ["1/0.png", "20/0.png"]
     assert chosen.labels is not None
     assert chosen.labels.tolist() == [1, 0]
@@ -155,7 +155,7 @@ def test_chosen_classes_of_arrays(opened: Opener, tmp_path: Path) -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(20, 2) * 10
     np.savez(tmp_path / "x.npz", images=images, labels=np.array([5, 7, 9, 5, 7, 9]))
     dataset = opened(tmp_path / "x.npz", classes="9,5")
-    assert dataset.facts.classes == ("9", "5")
+    assert dataset.image_spec.classes == ("9", "5")
     assert dataset.labels is not None
     assert list(zip(everything(dataset)[:, 0, 0, 0].tolist(), dataset.labels.tolist(), strict=True)) == [
         (0, 1), (20, 0), (30, 1), (50, 0),
@@ -200,7 +200,7 @@ def test_a_folder_of_a_built_in_name_is_never_passed_over(
 def test_sides_in_all_usual_spellings(opened: Opener, tmp_path: Path, spelling: str, pair: str) -> None:
     names = [f"{spelling.format(s=s, w=w)}/{n}.png" for s in ("train", "test") for w in "AB" for n in (1, 2)]
     dataset = opened(fill(tmp_path / "in", *names), pair=pair)
-    assert dataset.facts.sides == (3, 3)
+    assert dataset.image_spec.sides == (3, 3)
     assert [len(dataset.split(split)) for split in ("train", "test")] == [2, 2]
     assert "A is A, B is B" in dataset.found["read as"]
 
@@ -256,7 +256,7 @@ def test_classes_and_attributes_from_a_table(opened: Opener, tmp_path: Path) -> 
     )
     dataset = opened(folder, labels="labels.csv")
     assert dataset.names == ["x/1.png", "x/2.png", "x/3.png"]
-    assert dataset.facts.classes == ("cat", "dog")
+    assert dataset.image_spec.classes == ("cat", "dog")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 1, 0]
     assert dataset.factors is not None
@@ -282,11 +282,11 @@ def test_the_table_of_stylegan_is_found(opened: Opener, tmp_path: Path) -> None:
     labels = [["00000/img0.png", 10], ["00000/img1.png", 2], ["00001/img2.png", 10]]
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     dataset = opened(folder)
-    assert dataset.facts.classes == ("2", "10")
+    assert dataset.image_spec.classes == ("2", "10")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 0, 1]
     (folder / "dataset.json").write_text(json.dumps({"labels": None}))
-    assert opened(folder).facts.classes == ("00000", "00001")
+    assert opened(folder).image_spec.classes == ("00000", "00001")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_tables_say_no_more_than_they_say(opened: Opener, tmp_path: Path) -> Non
     assert opened(folder, labels="t.csv").names == ["a/1.png", "b/3.png"]
     table.write_text("file,age,eyes\n1,2,blue\n2,3,\n3,4,1\n")
     kept = opened(folder, labels="t.csv", layout="classes")
-    assert kept.facts.classes == ("a", "b")  # the folders' still
+    assert kept.image_spec.classes == ("a", "b")  # the folders' still
     assert set(kept.factors or {}) == {"age"}
     assert any("do not hold a number in each row: eyes" in note for note in kept.found["notes"])
 
@@ -327,7 +327,7 @@ def test_a_table_at_home_is_known_by_its_bytes(opened: Opener, tmp_path: Path, m
     folder = fill(tmp_path / "in", "1.png", "2.png")
     for classes in ("ab", "cd"):
         (tmp_path / "t.csv").write_text("".join(f"{i}.png,{name}\n" for i, name in enumerate(classes, 1)))
-        assert opened(folder, labels="~/t.csv").facts.classes == tuple(classes)
+        assert opened(folder, labels="~/t.csv").image_spec.classes == tuple(classes)
 
 
 def test_what_two_folders_of_pairs_cannot_use_is_refused(opened: Opener, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_what_reverie_wrote_is_left_out_and_told(opened: Opener, tmp_path: Path)
         (folder / "old" / name).write_text("{}")
     after = opened(folder)
     assert after.names == before.names
-    assert after.facts == before.facts
+    assert after.image_spec == before.image_spec
     assert after.fingerprint == before.fingerprint
     assert "2 runs and 3 pictures that reverie wrote left out" in after.found["notes"]
     assert opened(folder / "drawn").names == ["0.png", "1.png"]  # what is asked for by its own name is meant

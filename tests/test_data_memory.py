@@ -98,7 +98,7 @@ def test_arrays_are_what_they_hold_and_what_the_file_of_them_is(
     np.save(folder / "same.npy", held)
     file = open_dataset(folder / "same.npy", cache=folder / "cache")
     assert np.array_equal(everything(file), everything(dataset))
-    assert file.facts == dataset.facts
+    assert file.image_spec == dataset.image_spec
     for which in (*SPLITS, "all"):
         assert file.split(which).fingerprint == dataset.split(which).fingerprint
         assert list(file.split(which).names) == list(dataset.split(which).names)
@@ -112,13 +112,13 @@ def test_labels_are_those_of_an_npz(tmp_path: Path, cache: Path) -> None:
     for labels in (y, y.tolist(), torch.from_numpy(y), y[:, None]):
         dataset = open_dataset((x, labels), cache=cache)
         assert dataset.fingerprint == file.fingerprint
-        assert dataset.facts.classes == ("0", "1", "2")
+        assert dataset.image_spec.classes == ("0", "1", "2")
     named = open_dataset((torch.from_numpy(x), ["dog" if number else "cat" for number in y]), cache=cache)
-    assert named.facts.classes == ("cat", "dog")
+    assert named.image_spec.classes == ("cat", "dog")
     assert named.labels is not None
     assert named.labels.tolist() == np.minimum(y, 1).tolist()
     chosen = open_dataset((x, y), DataOptions(classes="2,0", limit=20), cache=cache)
-    assert chosen.facts.classes == ("2", "0")
+    assert chosen.image_spec.classes == ("2", "0")
     assert len(chosen) == 20
     assert chosen.fingerprint == open_dataset(tmp_path / "in.npz", chosen.options, cache=cache).fingerprint
     assert len(packs(cache)) == 3  # two of the file, and its ledger
@@ -150,7 +150,7 @@ def test_tensors_of_every_kind(cache: Path) -> None:
 def test_what_must_be_fitted_is_packed_once(cache: Path) -> None:
     x = bytes_of(20, 12, 12, 3)
     small = open_dataset(x, DataOptions(size="6", channels="grey"), cache=cache)
-    assert small.facts.shape == (1, 6, 6)
+    assert small.image_spec.shape == (1, 6, 6)
     (pack,) = packs(cache)
     stamp = pack.stat().st_mtime_ns
     again = open_dataset(x.copy(), DataOptions(size="6", channels="grey"), cache=cache)
@@ -175,7 +175,7 @@ def test_pairs_of_an_array_are_those_of_its_file(tmp_path: Path, cache: Path, pa
     file = open_dataset(tmp_path / "in.npy", DataOptions(pair=pair), cache=cache)
     assert isinstance(held, Pairs)
     assert held.fingerprint == file.fingerprint
-    assert held.facts == file.facts
+    assert held.image_spec == file.image_spec
     assert np.array_equal(everything(held), everything(file))
     if pair == "halves":
         assert np.array_equal(everything(held.side("b")), x[:, :, 8:].transpose(0, 3, 1, 2))
@@ -198,7 +198,7 @@ def test_a_layout_is_said_where_shapes_do_not_say_it(tmp_path: Path, cache: Path
         open_dataset(x, cache=cache)
     last = open_dataset(x, layout="NHWC", cache=cache)
     first = open_dataset(x, DataOptions(layout="nchw"), cache=cache)
-    assert (last.facts.shape, first.facts.shape) == ((3, 4, 8), (4, 8, 3))
+    assert (last.image_spec.shape, first.image_spec.shape) == ((3, 4, 8), (4, 8, 3))
     assert np.array_equal(everything(last), x.transpose(0, 3, 1, 2))
     assert np.array_equal(everything(first), x)
     np.save(tmp_path / "in.npy", x)
@@ -270,7 +270,7 @@ FORMS = {
 def test_a_run_reads_black_as_black(cache: Path, learned: str, asked: str) -> None:
     options = DataOptions(range="0-255" if learned == "255" else "auto")
     run = open_dataset(FORMS["unit"] * 255 if learned == "255" else FORMS[learned], options, cache=cache)
-    scales = run.facts.scales
+    scales = run.image_spec.scales
     if learned == "255" and asked in ("unit", "signed"):  # its floats go from 0 to 255, and so do all that it is given
         shades = images(open_dataset(FORMS["unit"] * 255, options, cache=cache, scales=scales))
     else:
@@ -279,11 +279,11 @@ def test_a_run_reads_black_as_black(cache: Path, learned: str, asked: str) -> No
 
 
 def test_a_run_of_signed_floats_reads_a_part_of_them(cache: Path) -> None:
-    scales = open_dataset(FORMS["signed"], cache=cache).facts.scales
+    scales = open_dataset(FORMS["signed"], cache=cache).image_spec.scales
     part = FORMS["signed"][2:]  # from -0.33
     assert np.allclose(images(open_dataset(part, cache=cache, scales=scales))[:, 0], part, atol=1e-6)
     with pytest.raises(ReverieError, match=r"floats from -0\.3"):
-        open_dataset(part, cache=cache, scales=open_dataset(FORMS["unit"], cache=cache).facts.scales)
+        open_dataset(part, cache=cache, scales=open_dataset(FORMS["unit"], cache=cache).image_spec.scales)
 
 
 def test_a_run_of_other_floats_reads_floats_as_its_own(cache: Path) -> None:
@@ -372,7 +372,7 @@ def test_pil_pictures_are_read_as_their_files_are(tmp_path: Path, cache: Path) -
         files = open_dataset(folder, options, cache=cache)
         held = open_dataset(opened_files(folder), options, cache=cache)
         assert np.array_equal(everything(held), everything(files))
-        assert held.facts == files.facts
+        assert held.image_spec == files.image_spec
         assert held.found["sizes"] == files.found["sizes"]
     halves = DataOptions(channels="rgb", size="16x8", pair="halves", fit="stretch")
     even = [image for image in opened_files(folder) if image.width % 2 == 0]
@@ -386,7 +386,7 @@ def test_deep_pil_pictures_keep_their_depth(cache: Path, mode: str) -> None:
     pil = [Image.fromarray(one) for one in values]
     assert {image.mode for image in pil} == {mode}
     dataset = open_dataset(pil, cache=cache)
-    (scale,) = dataset.facts.scales
+    (scale,) = dataset.image_spec.scales
     assert isinstance(scale, Scale)
     back = scale.values((images(dataset).astype(np.float64) + 1) / 2)
     assert np.abs(back[:, 0] - np.stack(values)).max() < 0.51
@@ -408,7 +408,7 @@ def test_pil_pictures_are_known_by_what_they_show(cache: Path) -> None:
     assert opened(two, one).fingerprint != first.fingerprint
     assert np.array_equal(everything(opened(two, one)), everything(first)[::-1])
     labelled = opened(one, two, labels=["b", "a"])
-    assert labelled.facts.classes == ("a", "b")
+    assert labelled.image_spec.classes == ("a", "b")
     assert labelled.labels is not None
     assert labelled.labels.tolist() == [1, 0]
     palette = Image.new("P", (4, 4))
@@ -509,22 +509,22 @@ def test_commands_say_that_a_run_learned_from_memory(tmp_path: Path, capsys: pyt
 
 def test_integers_mean_the_same_in_every_company(cache: Path) -> None:
     x = bytes_of(8, 9, 9)
-    scales = open_dataset(x, cache=cache).facts.scales
+    scales = open_dataset(x, cache=cache).image_spec.scales
     dark = x // 4
     for wide in (dark.astype(np.int64), dark.astype(np.uint16) * 257):
         read = images(open_dataset(wide, cache=cache, scales=scales))
         assert np.allclose(read, images(open_dataset(dark, cache=cache, scales=scales)), atol=1e-6)
     few = open_dataset(x // 16, cache=cache)  # 0 to 15, of which the last is white
-    assert few.facts.scales[0].high == 15
-    again = open_dataset((x[:2] // 64).astype(np.int32), cache=cache, scales=few.facts.scales)
-    assert np.array_equal(images(again), images(open_dataset(x[:2] // 64, cache=cache, scales=few.facts.scales)))
+    assert few.image_spec.scales[0].high == 15
+    again = open_dataset((x[:2] // 64).astype(np.int32), cache=cache, scales=few.image_spec.scales)
+    assert np.array_equal(images(again), images(open_dataset(x[:2] // 64, cache=cache, scales=few.image_spec.scales)))
     with pytest.raises(ReverieError, match=r"whole numbers from -1 to .*data\.range=LOW-HIGH"):
         open_dataset(x.astype(np.int64) - 1 - x.min(), cache=cache, scales=scales)
 
 
 def test_floats_that_may_be_of_another_range_than_the_run_s_are_refused(cache: Path) -> None:
     x = bytes_of(8, 9, 9).astype(np.float32)
-    scales = open_dataset(x, DataOptions(range="0-255"), cache=cache).facts.scales
+    scales = open_dataset(x, DataOptions(range="0-255"), cache=cache).image_spec.scales
     assert np.allclose(images(open_dataset(x[:2], cache=cache, scales=scales))[:, 0], x[:2] / 127.5 - 1, atol=1e-6)
     for options in (DataOptions(), DataOptions(range="0-255")):  # the second as the run's own settings say
         with pytest.raises(ReverieError, match=r"the run's go from 0 to 255.*say what is black and white"):
@@ -533,14 +533,14 @@ def test_floats_that_may_be_of_another_range_than_the_run_s_are_refused(cache: P
 
 def test_one_class_is_a_class_where_a_model_is_given_it(cache: Path) -> None:
     x, y = bytes_of(6, 9, 9), np.full(6, 3)
-    scales = open_dataset(x, cache=cache).facts.scales
+    scales = open_dataset(x, cache=cache).image_spec.scales
     pil = [Image.fromarray(one) for one in x]
     items = [(one, 3) for one in x]
     for data in ((x, y), (pil, y), items):
         assert open_dataset(data, cache=cache).labels is None  # there is nothing to learn of it
         for options in (DataOptions(), DataOptions(size="6")):
             one = open_dataset(data, options, cache=cache, scales=scales)
-            assert one.facts.classes == ("3",)
+            assert one.image_spec.classes == ("3",)
             assert one.labels is not None
             assert one.labels.tolist() == [0] * 6
         assert open_dataset(data, cache=cache).labels is None
@@ -554,7 +554,7 @@ def test_labels_of_other_types(cache: Path) -> None:
         (np.array([4, 7, 4, 7], object), ("4", "7")),
         (torch.tensor([True, False, True, False]), ("0", "1")),
     ):
-        assert open_dataset((x, labels), cache=cache).facts.classes == classes
+        assert open_dataset((x, labels), cache=cache).image_spec.classes == classes
     for labels in (np.array([0.5, 1, 2, 3], object), np.array(["cat", 1, "cat", None], object)):
         with pytest.raises(ReverieError, match="one integer or name for each picture"):
             open_dataset((x, labels), cache=cache)

@@ -244,8 +244,8 @@ def real(name: str) -> Path:
 
 def test_real_mnist(opened: Opener) -> None:
     dataset = opened(real("mnist.npz"))
-    assert dataset.facts.shape == (1, 28, 28)
-    assert len(dataset.facts.classes) == 10
+    assert dataset.image_spec.shape == (1, 28, 28)
+    assert len(dataset.image_spec.classes) == 10
     assert [len(dataset), len(dataset.split("test"))] == [70000, 10000]
     assert 2500 < len(dataset.split("validation")) < 3500
     start = time.perf_counter()
@@ -255,20 +255,20 @@ def test_real_mnist(opened: Opener) -> None:
 
 def test_real_cifar(opened: Opener) -> None:
     dataset = opened(real("cifar10-train.zip"), limit=2000)
-    assert dataset.facts.shape == (3, 32, 32)
-    assert " ".join(dataset.facts.classes) == "airplane automobile bird cat deer dog frog horse ship truck"
+    assert dataset.image_spec.shape == (3, 32, 32)
+    assert " ".join(dataset.image_spec.classes) == "airplane automobile bird cat deer dog frog horse ship truck"
     assert min(dataset.found["classes"].values()) > 100
     assert not dataset.unreadable
 
 
 def test_real_emoji(opened: Opener) -> None:
     dataset = opened(real("emoji.zip"), limit=100)
-    assert dataset.facts.shape == (4, 128, 128)
-    assert opened(real("emoji.zip"), limit=20, channels="rgb", size="16").facts.shape == (3, 16, 16)
+    assert dataset.image_spec.shape == (4, 128, 128)
+    assert opened(real("emoji.zip"), limit=20, channels="rgb", size="16").image_spec.shape == (3, 16, 16)
 
 
 def test_real_facades(opened: Opener) -> None:
     dataset = opened(real("facades.zip"), size="32x64")
-    assert dataset.facts.shape == (3, 32, 64)
+    assert dataset.image_spec.shape == (3, 32, 64)
     assert len(dataset.split("validation")) == 100
     assert json.dumps(dataset.found)

@@ -35,7 +35,7 @@ def test_a_folder_of_classes(opened: Opener, tmp_path: Path) -> None:
     assert dataset.labels is not None
     assert dataset.labels.dtype == np.int64
     assert dataset.labels.tolist() == [0, 0, 1, 1]
-    assert dataset.facts.classes == ("a", "b")
+    assert dataset.image_spec.classes == ("a", "b")
     assert dataset.found["classes"] == {"a": 2, "b": 2}
     wanted = np.stack([picture(i).transpose(2, 0, 1) for i in (2, 1, 0, 3)])
     assert np.array_equal(everything(dataset), wanted)  # pixel for pixel
@@ -88,7 +88,7 @@ def test_archives_hold_what_the_folder_holds(opened: Opener, tmp_path: Path, kin
     dataset = opened(path)
     assert list(dataset.names) == [f"wrap/{name}" for name in names]
     assert np.array_equal(everything(dataset), everything(opened(folder)))
-    assert dataset.facts == opened(folder).facts
+    assert dataset.image_spec == opened(folder).image_spec
     assert dataset.fingerprint == opened(folder).fingerprint
 
 
@@ -223,7 +223,7 @@ def test_a_limit_takes_from_every_class(opened: Opener, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "facts"),
+    ("shape", "image_spec"),
     [
         ((5, 20, 24), (1, 20, 24)),
         ((5, 20, 24, 3), (3, 20, 24)),
@@ -234,15 +234,19 @@ def test_a_limit_takes_from_every_class(opened: Opener, tmp_path: Path) -> None:
         ((5, 1, 8, 8), (1, 8, 8)),
     ],
 )
-def test_single_arrays(opened: Opener, tmp_path: Path, shape: tuple[int, ...], facts: tuple[int, int, int]) -> None:
+def test_single_arrays(
+    opened: Opener, tmp_path: Path, shape: tuple[int, ...], image_spec: tuple[int, int, int]
+) -> None:
     values = picture(0, *shape)
     np.savez(tmp_path / "a.npz", stuff=values)
     dataset = opened(tmp_path / "a.npz")
-    assert dataset.facts.shape == facts
-    wanted = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2) if shape[3] == facts[0] else values
+    assert dataset.image_spec.shape == image_spec
+    wanted = (
+        values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2) if shape[3] == image_spec[0] else values
+    )
     assert np.array_equal(everything(dataset), wanted)
     assert dataset.labels is None
-    assert opened(tmp_path / "a.npz", size="16x12", fit="pad").facts.shape == (facts[0], 16, 12)
+    assert opened(tmp_path / "a.npz", size="16x12", fit="pad").image_spec.shape == (image_spec[0], 16, 12)
 
 
 @given(
@@ -258,7 +262,7 @@ def test_any_array_opens_or_is_refused(opened: Opener, tmp_path: Path, shape: li
         refused = str(why)
     else:
         refused = ""
-        channels, height, width = dataset.facts.shape
+        channels, height, width = dataset.image_spec.shape
         assert len(dataset) == shape[0]
         assert sorted([channels, height, width]) == sorted(shape[1:] if len(shape) == 4 else [1, *shape[1:]])
     assert "\n" not in refused
@@ -323,7 +327,7 @@ def test_npz_with_splits_and_labels(opened: Opener, tmp_path: Path) -> None:
         test_labels=names[200:, None],
     )
     dataset = opened(tmp_path / "a.npz", validation=0.2)
-    assert dataset.facts.classes == ("cat", "dog")
+    assert dataset.image_spec.classes == ("cat", "dog")
     assert list(dataset.split("test").names) == [str(i) for i in range(200, 300)]
     assert 15 < len(dataset.split("validation")) < 70
     assert len(dataset.split("train")) + len(dataset.split("validation")) == 200
@@ -348,8 +352,8 @@ def test_idx_finds_its_siblings(opened: Opener, tmp_path: Path, packed: bool) ->
     ):
         (tmp_path / f"{name}{'.gz' * packed}").write_bytes(gzip.compress(idx(values)) if packed else idx(values))
     dataset = opened(tmp_path / f"train-images-idx3-ubyte{'.gz' * packed}")
-    assert dataset.facts.shape == (1, 8, 9)
-    assert dataset.facts.classes == ("0", "1", "2")
+    assert dataset.image_spec.shape == (1, 8, 9)
+    assert dataset.image_spec.classes == ("0", "1", "2")
     assert np.array_equal(everything(dataset.split("test"))[:, 0], images[20:])
     assert dataset.split("test").labels.tolist() == labels[20:].tolist()
 
@@ -365,17 +369,17 @@ def test_idx_that_lies_about_its_size(opened: Opener, tmp_path: Path) -> None:
 
 def test_digits(opened: Opener) -> None:
     dataset = opened("digits")
-    assert dataset.facts.shape == (1, 8, 8)
-    assert len(dataset.facts.classes) == 10
+    assert dataset.image_spec.shape == (1, 8, 8)
+    assert len(dataset.image_spec.classes) == 10
     assert everything(dataset).max() == 255
-    assert opened("digits", size="16", channels="rgb").facts.shape == (3, 16, 16)
+    assert opened("digits", size="16", channels="rgb").image_spec.shape == (3, 16, 16)
 
 
 def test_faces(opened: Opener) -> None:
     from reverie.data import faces
 
     dataset = opened("faces:32", count=60)
-    assert dataset.facts.shape == (3, 32, 32)
+    assert dataset.image_spec.shape == (3, 32, 32)
     factors = faces.draw_factors(np.arange(60))
     assert np.array_equal(everything(dataset), faces.render(factors, 32, 32))
     assert np.array_equal(dataset.labels, faces.labels(factors))
@@ -408,7 +412,7 @@ def test_hub_parquet(opened: Opener, tmp_path: Path, hub: Any) -> None:
         rows = [{"img": {"bytes": png(start + i), "path": None}, "label": i % 2, "note": "x"} for i in range(count)]
         hub.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "repo" / f"{split}.parquet")
     dataset = opened(f"hf:{tmp_path / 'repo'}")
-    assert dataset.facts.classes == ("zebra", "ant")
+    assert dataset.image_spec.classes == ("zebra", "ant")
     assert dataset.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
     assert np.array_equal(everything(dataset), np.stack([picture(i).transpose(2, 0, 1) for i in range(9)]))
     assert list(dataset.split("test").names) == ["test/0", "test/1", "test/2"]
@@ -417,7 +421,7 @@ def test_hub_parquet(opened: Opener, tmp_path: Path, hub: Any) -> None:
 def test_hub_folder_of_pictures(opened: Opener, tmp_path: Path, hub: Any) -> None:
     folder = fill(tmp_path / "repo", "train/b/1.png", "train/a/2.png", "test/a/3.png", "test/b/4.png")
     dataset = opened(f"hf:{folder}")
-    assert dataset.facts.classes == ("a", "b")
+    assert dataset.image_spec.classes == ("a", "b")
     assert len(dataset.split("test")) == 2
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pictures import Opener, everything, opener, picture
 from reverie.data import DataOptions, to_tensor
-from reverie.data.decode import Plan, decode, encode, look, unpacked
+from reverie.data.decode import TargetFormat, decode, encode, look, unpacked
 from reverie.data.feed import scaled
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import save_grid, save_picture, suffix_of
@@ -24,7 +24,7 @@ from reverie.data.png import png16
 from reverie.errors import ReverieError
 from reverie.scale import FULL, Scale, choose_scale, kind_of, parse_range, used
 
-DEEP = Plan(3, 7, 11, "crop", Scale(16, "integer", 0, 65535))
+DEEP = TargetFormat(3, 7, 11, "crop", Scale(16, "integer", 0, 65535))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def put(array: np.ndarray, path: Path) -> None:
 
 
 def scale_of(dataset: Any) -> Scale:
-    (scale,) = dataset.facts.scales
+    (scale,) = dataset.image_spec.scales
     assert isinstance(scale, Scale)
     return scale
 
@@ -149,7 +149,7 @@ def test_twelve_bits_are_not_darkened_and_that_is_said(opened: Opener, tmp_path:
     ramp = np.linspace(0, 3071, 64).astype(np.uint16).reshape(8, 8)
     put(ramp, tmp_path / "in" / "a.png")
     dataset = opened(tmp_path / "in")
-    assert dataset.facts.depth == 16
+    assert dataset.image_spec.depth == 16
     assert np.array_equal(everything(dataset)[0, 0], np.rint(ramp / 4095 * 65535))
     assert dataset.found["notes"][0] == "values from 0 to 3071: 0 is black and 4095 white; data.range sets others"
     assert everything(opened(tmp_path / "in", range="full")).max() == 3071
@@ -195,7 +195,7 @@ def test_deep_pictures_lie_where_shallow_ones_do(
 @pytest.mark.parametrize("channels", [3, 4])
 def test_sixteen_bits_of_colour_are_read_whole(channels: int) -> None:
     colour = words(4, 7, 11, channels)
-    plan = Plan(channels, 7, 11, "crop", DEEP.scale)
+    plan = TargetFormat(channels, 7, 11, "crop", DEEP.scale)
     buffer = {name: io.BytesIO() for name in ("<", ">", "zlib")}
     for order in "<>":
         tifffile.imwrite(buffer[order], colour, photometric="rgb", byteorder=order)
@@ -249,8 +249,8 @@ def test_a_folder_of_arrays(opened: Opener, tmp_path: Path) -> None:
     for i, one in enumerate(arrays):
         put(one, tmp_path / "in" / "ab"[i % 2] / f"{i}.npy")
     dataset = opened(tmp_path / "in")
-    assert dataset.facts.shape == (5, 20, 24)
-    assert dataset.facts.classes == ("a", "b")
+    assert dataset.image_spec.shape == (5, 20, 24)
+    assert dataset.image_spec.classes == ("a", "b")
     assert as_in_files(dataset) == pytest.approx(arrays[[0, 2, 1, 3]], abs=1e-4)
     put(picture(1, 20, 24), tmp_path / "in" / "a" / "x.png")  # beside pictures they are no pictures
     mixed = opened(tmp_path / "in")
@@ -294,7 +294,7 @@ def test_heic_is_read(opened: Opener, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [16, 32])
 def test_encoded_pictures_of_any_depth_come_back(depth: int) -> None:
-    plan = Plan(3, 7, 11, "crop", Scale(depth, "integer", 3, 70))
+    plan = TargetFormat(3, 7, 11, "crop", Scale(depth, "integer", 3, 70))
     made = plan.scale.stored(np.random.default_rng(1).random((3, 7, 11), np.float32))
     assert made.dtype == plan.scale.dtype
     assert np.array_equal(unpacked(encode(made), plan), made)
@@ -344,7 +344,7 @@ def test_ordinary_pictures_are_what_they_were(opened: Opener, tmp_path: Path) ->
         dataset = opened(spec, **options)
         assert dataset.fingerprint == fingerprint
         assert hashlib.blake2b(everything(dataset).tobytes(), digest_size=8).hexdigest() == pixels
-        assert set(dataset.facts.scales) == {Scale()}
+        assert set(dataset.image_spec.scales) == {Scale()}
         assert not any("black" in note for note in dataset.found["notes"])
 
 
@@ -417,13 +417,13 @@ def test_sides_have_their_own_black_and_white(opened: Opener, tmp_path: Path) ->
         put(depths, tmp_path / "in" / "B" / f"{name}.png")
     dataset = opened(tmp_path / "in", pair="folders")
     assert isinstance(dataset, Pairs)
-    assert dataset.facts.scales == (Scale(16, "byte", 0, 1), Scale(16, "integer", 0, 4095))
+    assert dataset.image_spec.scales == (Scale(16, "byte", 0, 1), Scale(16, "integer", 0, 4095))
     found = everything(dataset)
     assert found.dtype == np.uint16
     assert np.array_equal(found[0, 0], mask * np.uint16(65535))
     assert np.array_equal(found[0, 1], np.rint(depths / 4095 * 65535))
     swapped = opened(tmp_path / "in", pair="folders", swap=True)
-    assert swapped.facts.scales == dataset.facts.scales[::-1]
+    assert swapped.image_spec.scales == dataset.image_spec.scales[::-1]
     with pytest.raises(ReverieError, match=r"data.pair=edges makes pictures of 8 bits; leave out data.depth=16"):
         opened(tmp_path / "in", pair="edges", depth="16")
     assert everything(opened(tmp_path / "in" / "B", pair="edges")).dtype == np.uint8
@@ -443,7 +443,7 @@ def test_pngs_of_sixteen_bits(channels: int) -> None:
     elif channels == 2:  # Pillow shows the upper byte
         assert np.array_equal(np.asarray(image.convert("LA")).transpose(2, 0, 1), array >> 8)
     else:
-        made, _ = decode(png16(array), Plan(channels, 9, 6, "crop", DEEP.scale))
+        made, _ = decode(png16(array), TargetFormat(channels, 9, 6, "crop", DEEP.scale))
         assert np.array_equal(made, array)
 
 
@@ -475,7 +475,7 @@ def test_floats_are_written_as_floats(tmp_path: Path, channels: int) -> None:
     assert found == pytest.approx(unit * 20.0 - 5, abs=1e-5)
     notes = save_grid(images[None], tmp_path / "grid.png", 1, scale)
     assert notes == ["values from -5 to 15 are written as 0 to 65535"]
-    grid, _ = decode((tmp_path / "grid.png").read_bytes(), Plan(channels, 6, 5, "crop", DEEP.scale))
+    grid, _ = decode((tmp_path / "grid.png").read_bytes(), TargetFormat(channels, 6, 5, "crop", DEEP.scale))
     assert grid == pytest.approx(unit * 65535, abs=1)
 
 

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from scipy.special import expit
 
-from cases import FACTS, tiny
+from cases import SPEC, tiny
 from pictures import Held
 from reverie import artifact
 from reverie.cli import main
 from reverie.data import DataOptions, open_dataset, to_tensor
 from reverie.data.feed import Feed
 from reverie.data.pictures import to_pixels
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate
@@ -41,12 +41,12 @@ def deep(scale: Scale, channels: int = 1, count: int = 8) -> Held:
     """Random pictures as a pack of that scale stores them."""
     held = Held(np.zeros((count, channels, 8, 8), np.uint8))
     held.pixels = scale.stored(np.random.default_rng(0).random((count, channels, 8, 8), np.float32))
-    held.facts = replace(held.facts, scales=(scale,))
+    held.image_spec = replace(held.image_spec, scales=(scale,))
     return held
 
 
-def facts(scale: Scale, channels: int = 1) -> Facts:
-    return Facts(channels, 8, 8, scales=(scale,))
+def image_spec(scale: Scale, channels: int = 1) -> ImageSpec:
+    return ImageSpec(channels, 8, 8, scales=(scale,))
 
 
 # Levels
@@ -89,28 +89,30 @@ def test_eight_bits_are_counted_as_before() -> None:
 
 def test_a_logistic_vae_counts_the_levels_of_its_pictures() -> None:
     images = to_tensor(deep(WORDS).pixels)
-    shallow, fine = (tiny("vae", facts(scale), likelihood="logistic", network="mlp") for scale in (Scale(), WORDS))
+    shallow, fine = (tiny("vae", image_spec(scale), likelihood="logistic", network="mlp") for scale in (Scale(), WORDS))
     outputs = torch.randn(8, 15, 8, 8, generator=torch.Generator().manual_seed(0))
     levels = [model.log_likelihood(outputs, images, torch.zeros(())) for model in (shallow, fine)]  # type: ignore[operator]
     # A level is 257 times as wide at 8 bits, and about as many times as likely.
     assert ((levels[0] - levels[1]) / 64).mean().item() == pytest.approx(math.log(257), rel=0.1)
     with pytest.raises(ReverieError, match=r"likelihood=logistic counts levels, and these pictures are floats"):
-        tiny("vae", facts(FLOATS), likelihood="logistic")
+        tiny("vae", image_spec(FLOATS), likelihood="logistic")
 
 
 def test_bits_are_referred_to_the_levels_there_are() -> None:
     assert bits_per_level(16) - bits_per_level(8) == pytest.approx(math.log2(257))
     for scale, levels in ((Scale(), 8), (WORDS, 16)):
-        figures = evaluate(tiny("vae", facts(scale), network="mlp"), deep(scale), ["likelihood"], samples=2)[
+        figures = evaluate(tiny("vae", image_spec(scale), network="mlp"), deep(scale), ["likelihood"], samples=2)[
             "likelihood"
         ]
         assert figures["bits_per_dim_from_density"] - figures["bits_per_dim"] == pytest.approx(bits_per_level(levels))
-    figures = evaluate(tiny("vae", facts(FLOATS), network="mlp"), deep(FLOATS), ["likelihood"], samples=2)["likelihood"]
+    figures = evaluate(tiny("vae", image_spec(FLOATS), network="mlp"), deep(FLOATS), ["likelihood"], samples=2)[
+        "likelihood"
+    ]
     assert "bits_per_dim_from_density" not in figures
 
 
 def test_complexity_is_of_files_that_hold_the_pictures() -> None:
-    model = tiny("vae", facts(WORDS), likelihood="logistic", network="mlp").eval()
+    model = tiny("vae", image_spec(WORDS), likelihood="logistic", network="mlp").eval()
     random, flat = deep(WORDS, count=40), deep(WORDS, count=2)
     flat.pixels[:] = 300
     found = detector(model, random, "complexity", rate=0.1, samples=2)
@@ -118,7 +120,7 @@ def test_complexity_is_of_files_that_hold_the_pictures() -> None:
     nats = (bound.scores(random) - found.scores(random)) / math.log(2) / 8
     assert nats.min() > 2 * 64  # noise of 16 bits does not shrink
     assert ((bound.scores(flat) - found.scores(flat)) / math.log(2) / 8).max() < 100
-    for other in (facts(WORDS, 3), facts(FLOATS)):
+    for other in (image_spec(WORDS, 3), image_spec(FLOATS)):
         model = tiny("vae", other, network="mlp").eval()
         assert "complexity" not in scores_of(model)
         with pytest.raises(ReverieError, match="here none is made of floats, or of 16 bits in several channels"):
@@ -127,7 +129,7 @@ def test_complexity_is_of_files_that_hold_the_pictures() -> None:
 
 def test_eight_bit_formats_are_not_compared_with_deeper_pictures() -> None:
     pictures = deep(WORDS, count=12)
-    found = compress(tiny("ae", facts(WORDS), network="mlp").eval(), pictures, pictures)
+    found = compress(tiny("ae", image_spec(WORDS), network="mlp").eval(), pictures, pictures)
     assert {point.name.split(",")[0] for point in found.points} == {"Autoencoder", "PCA"}
     assert (
         "JPEG, WebP and PNG are left out: they are measured at 8 bits, and the pictures are of 16 bits." in found.notes
@@ -151,16 +153,16 @@ def test_a_pool_keeps_what_the_data_has() -> None:
 
 
 def test_a_run_keeps_its_scales(tmp_path: Path) -> None:
-    sides = Facts(5, 8, 8, (), (2, 3), (Scale(16, "byte", 0, 1), WORDS))
-    for name, known in (("vae", replace(FACTS, scales=(FLOATS,))), ("cyclegan", sides)):
+    sides = ImageSpec(5, 8, 8, (), (2, 3), (Scale(16, "byte", 0, 1), WORDS))
+    for name, known in (("vae", replace(SPEC, scales=(FLOATS,))), ("cyclegan", sides)):
         written(tmp_path / name, name, known)
-        assert artifact.load(tmp_path / name).facts == known
+        assert artifact.load(tmp_path / name).image_spec == known
         config = json.loads((tmp_path / name / "config.json").read_text())
         assert config["facts"]["scales"] == [asdict(scale) for scale in known.scales]
         del config["facts"]["scales"]  # as of before
         (tmp_path / name / "config.json").write_text(json.dumps(config))
         if name == "vae":
-            assert artifact.load(tmp_path / name).facts.scales == (Scale(),)
+            assert artifact.load(tmp_path / name).image_spec.scales == (Scale(),)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     run = tmp_path / "run"
     small = ["--set", "model.network=mlp", "model.width=8", "model.latent=4", "train.batch_size=8"]
     ask(capsys, "train", "ae", "--data", tmp_path / "in", "--out", run, "--steps", 2, "--quiet", *small)
-    assert artifact.load(run).facts.scales == (WORDS,)
+    assert artifact.load(run).image_spec.scales == (WORDS,)
     ask(capsys, "reconstruct", run, tmp_path / "in", "--out", tmp_path / "a.png", "--count", 2)
     grid = np.asarray(Image.open(tmp_path / "a.png"))
     assert grid.dtype == np.uint16
@@ -228,7 +230,7 @@ def test_floats_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     run = tmp_path / "run"
     small = ["--set", "model.network=mlp", "model.width=8", "model.latent=4", "train.batch_size=8", "data.size=8"]
     ask(capsys, "train", "ae", "--data", tmp_path / "in.npz", "--out", run, "--steps", 2, "--quiet", *small)
-    (scale,) = artifact.load(run).facts.scales
+    (scale,) = artifact.load(run).image_spec.scales
     assert (scale.depth, scale.kind) == (32, "float")
     ask(capsys, "sample", run, "--out", tmp_path / "drawn", "--count", 1)
     drawn = Image.open(tmp_path / "drawn" / "000000.tif")

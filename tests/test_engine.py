@@ -10,11 +10,11 @@ import pytest
 import scipy.stats
 import torch
 
-from cases import BATCH_STATISTICS, FACTS, NAMES, facts_for, loop_for, settings_for, tiny
+from cases import BATCH_STATISTICS, NAMES, SPEC, loop_for, settings_for, spec_for, tiny
 from reverie.engine.average import Average
 from reverie.engine.checkpoint import Checkpoints
 from reverie.engine.loop import Diverged, Loop
-from reverie.engine.phase import Batch, Facts
+from reverie.engine.phase import Batch, ImageSpec
 from reverie.engine.randomness import DataOrder, Draw, DrawEach, derive
 from reverie.errors import ReverieError
 from toys import Alternating, Pictures, ThreeWay
@@ -112,7 +112,7 @@ def test_resumed_equals_uninterrupted(name: str, cut: int, tmp_path: Path) -> No
 def test_trains_on_any_shape(name: str, shape: tuple[int, int, int]) -> None:
     if name == "growing" and shape != (1, 8, 8):
         return  # this toy is made for one size
-    loop = loop_for(name, facts=Facts(*shape, FACTS.classes))
+    loop = loop_for(name, image_spec=ImageSpec(*shape, SPEC.classes))
     before = snapshot(loop)
     for _ in range(3):
         loop.advance()
@@ -166,11 +166,11 @@ def test_new_batch_draws_fresh_pictures_and_the_others_share_one() -> None:
             seen.append((batch.draw.key[2], float(batch.images.sum())))
             return super().critic(batch, carry)
 
-        def fool(self, batch, carry):
+        def generator_loss(self, batch, carry):
             seen.append(("generator", float(batch.images.sum())))
-            return super().fool(batch, carry)
+            return super().generator_loss(batch, carry)
 
-    loop = Loop(Spy(), Pictures(FACTS), loop_for("alternating").plan, torch.device("cpu"))
+    loop = Loop(Spy(), Pictures(SPEC), loop_for("alternating").plan, torch.device("cpu"))
     loop.advance()
     (one, a), (two, b), (three, c) = seen
     assert (one, two, three) == ("critic1", "critic2", "generator")
@@ -227,7 +227,7 @@ def test_microbatches_add_up_to_one_batch(name: str) -> None:
     for parts in (1, 2):
         loop = Loop(
             tiny(name, **settings),
-            Pictures(facts_for(name)),
+            Pictures(spec_for(name)),
             loop_for(name, microbatches=parts, ema=0.0).plan,
             torch.device("cpu"),
         )

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Reconstructs, Samples
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate, metrics_of
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
+from reverie.evaluation.likelihood import bits_per_level, likelihood, nats_to_bits_per_dim, standard_error
 from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
 from reverie.inference.embed import Embedding, embed
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.networks.mixture import Mixture
 
 
@@ -35,7 +35,7 @@ class Set:
         self.pixels = random.integers(0, 256, (count, *shape), np.uint8)
         self.labels = random.integers(0, len(classes), count) if classes else None
         self.names = [f"{i}.png" for i in range(count)]
-        self.facts = Facts(*shape, tuple(classes))
+        self.image_spec = ImageSpec(*shape, tuple(classes))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -290,9 +290,9 @@ def test_a_picture_is_binarised_once_however_many_calls_it_takes(chunk: int) -> 
 
 
 def test_bits_per_dim() -> None:
-    assert bits_per_dim(-10 * math.log(2), 5) == pytest.approx(2.0)
+    assert nats_to_bits_per_dim(-10 * math.log(2), 5) == pytest.approx(2.0)
     # a uniform density over [-1, 1] is log2(255) bits a pixel over 255 steps
-    assert bits_per_dim(-4 * math.log(2), 4) + bits_per_level(8) == pytest.approx(math.log2(255))
+    assert nats_to_bits_per_dim(-4 * math.log(2), 4) + bits_per_level(8) == pytest.approx(math.log2(255))
 
 
 def test_standard_error() -> None:
@@ -338,12 +338,12 @@ def test_evaluate_with_a_limit_draws_from_the_whole_set() -> None:
     data = Set(10, (1, 6, 9))
     found = evaluate(Half(), data, ["reconstruction"], limit=3)
     assert found["protocol"]["pictures"] == 3
-    drawn = some(data, 3)
+    drawn = sample_indices(data, 3)
     assert found["reconstruction"]["mse"] == pytest.approx(reconstruction(Half(), data).mse[drawn].mean())
     assert len({*drawn}) == 3
     assert drawn.tolist() == sorted(drawn)
     # Whichever way the classes lie, in turns or in runs, each gets its share.
-    many = some(Set(1000, (1, 2, 2)), 500, seed=1)
+    many = sample_indices(Set(1000, (1, 2, 2)), 500, seed=1)
     for label in (many % 10, many // 100):
         assert 25 < np.bincount(label, minlength=10).min() <= np.bincount(label).max() < 75
     assert evaluate(Half(), data, ["latent"], limit=50)["protocol"]["pictures"] == 10

@@ -8,25 +8,25 @@ from typing import Any
 import pytest
 import torch
 
-from cases import FACTS, plan, tiny
+from cases import SPEC, plan, tiny
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Anneal, Batch, Facts
+from reverie.engine.phase import Anneal, Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.adversarial import OBJECTIVES
 from reverie.models.gan import GAN
-from reverie.networks.conv import plan as stages
+from reverie.networks.conv import plan_stages as stages
 from reverie.networks.r3gan import Block, Resample
 from toys import Pictures
 
 
 def game(name: str = "gan", steps: int = 12, **settings: Any) -> Loop:
-    return Loop(tiny(name, **settings), Pictures(FACTS), plan(steps=steps, clip=0.0), torch.device("cpu"))
+    return Loop(tiny(name, **settings), Pictures(SPEC), plan(steps=steps, clip=0.0), torch.device("cpu"))
 
 
 def batch(images: torch.Tensor | None = None, progress: float = 0.0) -> Batch:
     if images is None:
-        images = Pictures(FACTS).images[:8]
+        images = Pictures(SPEC).images[:8]
     labels = torch.arange(len(images)) % 3
     return Batch(images, labels, Draw(0, "test", count=len(images)), progress)
 
@@ -52,8 +52,8 @@ def test_every_objective_trains(objective: str) -> None:
 
 def test_the_discriminator_loss_is_the_objective_plus_half_gamma_of_each_penalty() -> None:
     plain, penalised = model("gan"), model("gan", r1=2.0, r2=6.0)
-    without, _ = plain.tell_apart(batch(), {})
-    loss, logs = penalised.tell_apart(batch(), {})
+    without, _ = plain.discriminator_loss(batch(), {})
+    loss, logs = penalised.discriminator_loss(batch(), {})
     assert float(logs["r1"]) > 0
     assert float(logs["r2"]) > 0
     torch.testing.assert_close(loss, without + 1.0 * logs["r1"] + 3.0 * logs["r2"])
@@ -63,8 +63,8 @@ def test_a_lazy_penalty_is_the_same_penalty_in_a_phase_of_its_own() -> None:
     every, lazy = model("gan", r1=2.0), model("gan", r1=2.0, penalty_every=4)
     assert [p.name for p in every.phases()] == ["discriminator", "generator"]
     assert [(p.name, p.every) for p in lazy.phases()] == [("discriminator", 1), ("penalty", 4), ("generator", 1)]
-    loss, _ = every.tell_apart(batch(), {})
-    without, logs = lazy.tell_apart(batch(), {})
+    loss, _ = every.discriminator_loss(batch(), {})
+    without, logs = lazy.discriminator_loss(batch(), {})
     assert "r1" not in logs
     alone, _ = lazy.penalty(batch(), {})
     torch.testing.assert_close(without + alone, loss)
@@ -83,8 +83,8 @@ def test_a_relativistic_generator_sees_pictures_of_its_own() -> None:
     loop.advance()
     assert loop.drawn == 2 * 8
     other = model("gan", objective="relativistic")
-    one, _ = other.fool(batch(), {})
-    two, _ = other.fool(batch(-Pictures(FACTS).images[:8]), {})
+    one, _ = other.generator_loss(batch(), {})
+    two, _ = other.generator_loss(batch(-Pictures(SPEC).images[:8]), {})
     assert not torch.equal(one, two)
 
 
@@ -106,7 +106,7 @@ def test_both_players_hear_the_label(name: str) -> None:
         assert float(found.generator.get_parameter("embedding.weight").detach().abs().sum()) > 0
     found.eval()
     z = found.draw_latent(Draw(0, count=4))
-    images = Pictures(FACTS).images[:4]
+    images = Pictures(SPEC).images[:4]
     with torch.no_grad():
         ones, twos = (torch.full((4,), k) for k in (1, 2))
         assert not torch.allclose(found.decode(z, ones), found.decode(z, twos), atol=1e-6)
@@ -124,7 +124,7 @@ def test_conditions_of_cgan_train(condition: str) -> None:
 @pytest.mark.parametrize("name", ["cgan", "cr3gan"])
 def test_a_conditional_gan_asks_for_labels(name: str) -> None:
     with pytest.raises(ReverieError, match=f"{name} needs labels"):
-        tiny(name, facts=Facts(1, 8, 8))
+        tiny(name, image_spec=ImageSpec(1, 8, 8))
 
 
 def test_annealed_settings_reach_adam() -> None:
@@ -134,7 +134,7 @@ def test_annealed_settings_reach_adam() -> None:
     assert anneal.at(0.5, 0.9) == anneal.at(1.0, 0.9) == pytest.approx((0.25, 0.99))
     settings = plan(lr_schedule="constant", warmup=0, steps=8)
     told = {"lr": 1e-3, "lr_end": 0.25, "beta2": 0.9, "burn_in": 0.5}
-    loop = Loop(tiny("r3gan", **told), Pictures(FACTS), settings, torch.device("cpu"))
+    loop = Loop(tiny("r3gan", **told), Pictures(SPEC), settings, torch.device("cpu"))
     seen = []
     for _ in range(8):
         loop.advance()
@@ -148,7 +148,7 @@ def test_annealed_settings_reach_adam() -> None:
 def test_gamma_settles_with_burn_in() -> None:
     found = model("r3gan", calm=0.1, burn_in=0.5, r1=1.0, r2=1.0)
     assert [found.strength(t) for t in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
-    early, late = (found.tell_apart(batch(progress=t), {}) for t in (0.0, 0.9))
+    early, late = (found.discriminator_loss(batch(progress=t), {}) for t in (0.0, 0.9))
     torch.testing.assert_close(early[1]["r1"], late[1]["r1"])
     gradients = float(early[1]["r1"] + early[1]["r2"])
     assert (early[0] - late[0]).item() == pytest.approx(0.9 * 0.5 * gradients, rel=1e-4)
@@ -191,11 +191,11 @@ def test_advice_names_collapse_and_a_discriminator_that_wins() -> None:
 
 def test_diversity_is_one_for_the_data_and_zero_for_one_picture() -> None:
     found = model("gan")
-    images = Pictures(FACTS).images[:8]
+    images = Pictures(SPEC).images[:8]
     found.fake = lambda z, labels: images.flip(0)
-    assert float(found.tell_apart(batch(), {})[1]["diversity"]) == pytest.approx(1)
+    assert float(found.discriminator_loss(batch(), {})[1]["diversity"]) == pytest.approx(1)
     found.fake = lambda z, labels: images[:1].expand(8, -1, -1, -1)
-    assert float(found.tell_apart(batch(), {})[1]["diversity"]) == pytest.approx(0, abs=1e-6)
+    assert float(found.discriminator_loss(batch(), {})[1]["diversity"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_decoded_pictures_lie_in_range() -> None:

@@ -21,7 +21,7 @@ from reverie.data.pictures import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate
-from reverie.evaluation.generation import judge, quality, report
+from reverie.evaluation.generation import generation_figures, quality, set_metrics
 from reverie.features import classifier as classifiers
 from reverie.features.classifier import accuracy, classifier
 from reverie.features.extractors import _principal, extractor, textures
@@ -126,16 +126,16 @@ def test_pixels_are_principal_components(digits: Dataset) -> None:
     chosen = extractor("pixels", training)
     everything = np.arange(len(training))
     flat = to_tensor(training.batch(everything)).flatten(1).double().numpy()
-    wanted = PCA(chosen.facts["components"], svd_solver="full").fit_transform(flat)
+    wanted = PCA(chosen.description["components"], svd_solver="full").fit_transform(flat)
     found = chosen.of(training, everything).double().numpy()
     assert np.allclose(np.abs(found[:, :20]), np.abs(wanted[:, :20]), atol=1e-3)
-    assert chosen.facts["hash"] == extractor("pixels", training).facts["hash"]
-    assert chosen.facts["hash"] != extractor("pixels", digits.split("test")).facts["hash"]
+    assert chosen.description["hash"] == extractor("pixels", training).description["hash"]
+    assert chosen.description["hash"] != extractor("pixels", digits.split("test")).description["hash"]
 
 
 def test_figures_rank_generators_and_tell_fidelity_from_diversity(digits: Dataset) -> None:
     training, test = digits.split("train"), digits.split("test")
-    judged = judge(training, test, count=1000)
+    judged = set_metrics(training, test, count=1000)
     good, noisy, partial = (
         quality(model, judged, 1000)
         for model in (Copies(training), Copies(training, noise=0.6), Copies(training, (3, 7)))
@@ -150,7 +150,7 @@ def test_figures_rank_generators_and_tell_fidelity_from_diversity(digits: Datase
     assert sum(partial["class_counts"].values()) == 1000
     assert partial["class_counts"]["3"] + partial["class_counts"]["7"] > 950
     assert "label_accuracy" not in good
-    floor = report(Copies(training), judged, test, 1000)["floor"]
+    floor = generation_figures(Copies(training), judged, test, 1000)["floor"]
     assert floor["pictures"] == min(1000, len(test))
     assert floor["frechet"] == pytest.approx(
         frechet(judged.real, judged.extractor.of(test, np.arange(len(test)))), rel=1e-3
@@ -159,7 +159,7 @@ def test_figures_rank_generators_and_tell_fidelity_from_diversity(digits: Datase
 
 def test_labels_asked_for_are_compared_with_labels_read(digits: Dataset) -> None:
     training = digits.split("train")
-    judged = judge(training, count=500)
+    judged = set_metrics(training, count=500)
     assert quality(Ordered(training), judged, 500)["label_accuracy"] > 0.95
     assert quality(Ordered(training, shift=1), judged, 500)["label_accuracy"] < 0.05
 
@@ -231,7 +231,7 @@ def test_training_measures_quality_and_keeps_the_best(tmp_path: Path) -> None:
     best = reverie.load(run.path / "best")
     number = int(np.argmin([line["frechet"] for line in lines]))
     data = reverie.open_dataset("digits", DataOptions(limit=400))
-    judged = judge(data.split("train"), features="pixels", count=5000)
+    judged = set_metrics(data.split("train"), features="pixels", count=5000)
     measured = quality(best.model, judged, 5000)  # type: ignore[arg-type]
     assert measured["frechet"] == pytest.approx(lines[number]["frechet"], rel=1e-4)
     card = (run.path / "README.md").read_text()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Conditions, Samples, Styles
 from reverie.data.pictures import save_animation, to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.sample import sample
@@ -224,7 +224,7 @@ class Set:
     def __init__(self, count: int) -> None:
         self.pixels = np.random.default_rng(0).integers(0, 256, (count, 1, 4, 3), np.uint8)
         self.names = [str(i) for i in range(count)]
-        self.facts = Facts(1, 4, 3)
+        self.image_spec = ImageSpec(1, 4, 3)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Conditions, Encodes, Samples
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.embed import Embedding
@@ -63,7 +63,7 @@ class Set:
     def __init__(self, colours: NDArray[np.uint8], height: int = 4, width: int = 4) -> None:
         self.colours, self.labels = colours, None
         self.names = [str(i) for i in range(len(colours))]
-        self.facts = Facts(colours.shape[1], height, width)
+        self.image_spec = ImageSpec(colours.shape[1], height, width)
         self.read: list[int] = []
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Set:
 
     def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         self.read += indices.tolist()
-        return np.tile(self.colours[indices][:, :, None, None], (1, 1, self.facts.height, self.facts.width))
+        return np.tile(self.colours[indices][:, :, None, None], (1, 1, self.image_spec.height, self.image_spec.width))
 
 
 def embedding(codes: NDArray[np.floating], logvar: NDArray[np.float32] | None = None) -> Embedding:

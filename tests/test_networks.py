@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverie.networks.coders import NETWORKS, decoder, encoder
-from reverie.networks.conv import plan
+from reverie.networks.conv import plan_stages
 from reverie.networks.mixture import Mixture
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (4, 17, 23), (2, 8, 8), (3, 64, 12), (16, 9, 40), (1, 5, 3)]
@@ -67,10 +67,10 @@ def test_signals_start_at_a_sensible_scale(network: str, shape: tuple[int, int, 
 
 
 def test_plan_halves_to_seven_or_less() -> None:
-    assert [s.inner for s in plan((1, 28, 28), 8)] == [(14, 14), (7, 7)]
-    assert [s.inner for s in plan((3, 64, 12), 8)] == [(32, 6), (16, 6), (8, 6), (4, 6)]
-    assert [s.deep for s in plan((3, 256, 256), 8)] == [8, 16, 32, 64, 64, 64]
-    assert len(plan((1, 4, 4), 8)) == 1
+    assert [s.inner for s in plan_stages((1, 28, 28), 8)] == [(14, 14), (7, 7)]
+    assert [s.inner for s in plan_stages((3, 64, 12), 8)] == [(32, 6), (16, 6), (8, 6), (4, 6)]
+    assert [s.deep for s in plan_stages((3, 256, 256), 8)] == [8, 16, 32, 64, 64, 64]
+    assert len(plan_stages((1, 4, 4), 8)) == 1
 
 
 def test_mixture_starts_standard_normal_and_has_its_density() -> None:

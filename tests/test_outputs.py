@@ -23,14 +23,14 @@ from commands import fails, run, succeeds, visible
 from pictures import fill
 from reverie import files, marks
 from reverie.cli import app, main
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
 from reverie.files import replacing
 from reverie.inference import sample as sampling
 from runs import written
 
 Capture = pytest.CaptureFixture[str]
-COLOUR = Facts(3, 8, 8, ("cat", "dog", "owl"))
+COLOUR = ImageSpec(3, 8, 8, ("cat", "dog", "owl"))
 
 # Of each command: the words it takes, and for each parameter that names what it writes, a file that it would write.
 # RUN, PICTURES (a folder) and PAIRS (a translator) are put in.
@@ -75,7 +75,7 @@ def paths(function: Callable[..., None]) -> set[str]:
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("given")
     written(folder / "run", "vae", COLOUR)
-    written(folder / "pairs", "pix2pix", Facts(6, 8, 8, sides=(3, 3)))
+    written(folder / "pairs", "pix2pix", ImageSpec(6, 8, 8, sides=(3, 3)))
     fill(folder / "pictures", *(f"{i}.png" for i in range(6)))
     return {"RUN": str(folder / "run"), "PAIRS": str(folder / "pairs"), "PICTURES": str(folder / "pictures")}
 
@@ -89,7 +89,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def vae(here: Path) -> Path:
     """A run of colour pictures."""
-    written(here / "run", "vae", Facts(3, 8, 8))
+    written(here / "run", "vae", ImageSpec(3, 8, 8))
     return Path("run")
 
 
@@ -198,7 +198,7 @@ def test_old_results_stay_until_there_are_new_ones(vae: Path, monkeypatch: pytes
 
 
 def test_results_of_another_run_or_command_do_not_mix(vae: Path, here: Path, capsys: Capture) -> None:
-    written(here / "second", "vae", Facts(3, 8, 8))
+    written(here / "second", "vae", ImageSpec(3, 8, 8))
     fill(here / "pictures", *(f"{i}.png" for i in range(6)))
     succeeds(capsys, "sample", vae, "--count", 4, "--out", "d")
     Path("d/mine.png").write_bytes(b"mine")
@@ -279,7 +279,7 @@ def test_names_may_be_long_and_odd(name: str, here: Path) -> None:
 def test_a_picture_that_cannot_be_written_does_not_stop_the_others(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    written(here / "pairs", "pix2pix", Facts(6, 8, 8, sides=(3, 3)))
+    written(here / "pairs", "pix2pix", ImageSpec(6, 8, 8, sides=(3, 3)))
     long = "あ" * 78 + ".png"
     fill(here / "in", "a.png", long, "z.png")
     replace = os.replace
@@ -327,7 +327,7 @@ def test_sample_goes_on_after_a_picture_that_cannot_be_written(
 
 
 def test_translations_of_other_pictures_stay_and_those_of_the_other_way_do_not_mix(here: Path, capsys: Capture) -> None:
-    written(here / "cycle", "cyclegan", Facts(6, 8, 8, sides=(3, 3)))
+    written(here / "cycle", "cyclegan", ImageSpec(6, 8, 8, sides=(3, 3)))
     fill(here / "in", "a.png", "b.png", "deep/c.png")
     for name in ("a.png", "b.png", "b.png"):
         succeeds(capsys, "translate", "cycle", f"in/{name}")
@@ -395,9 +395,9 @@ def test_too_little_memory_is_one_sentence(
 # Latents
 
 
-@pytest.mark.parametrize(("name", "facts"), [("vae", Facts(3, 8, 8)), ("cvae", COLOUR), ("stylegan2", COLOUR)])
-def test_saved_latents_draw_the_same_pictures(name: str, facts: Facts, here: Path, capsys: Capture) -> None:
-    written(here / "run", name, facts)
+@pytest.mark.parametrize(("name", "image_spec"), [("vae", ImageSpec(3, 8, 8)), ("cvae", COLOUR), ("stylegan2", COLOUR)])
+def test_saved_latents_draw_the_same_pictures(name: str, image_spec: ImageSpec, here: Path, capsys: Capture) -> None:
+    written(here / "run", name, image_spec)
     words = ["sample", "run", "--count", 5, "--seed", 3]
     words += ["--labels", "owl", "cat"] if name == "cvae" else []
     succeeds(capsys, *words, "--out", "a.png", "--save-latents", "z.npz")
@@ -432,7 +432,7 @@ def test_codes_of_pictures_draw_their_reconstructions(here: Path, capsys: Captur
     pictures = reverie.open_dataset("pictures")
     batch, labels = (
         reverie.to_tensor(pictures.batch(np.arange(6))),
-        [pictures.facts.classes[i] for i in pictures.labels],
+        [pictures.image_spec.classes[i] for i in pictures.labels],
     )
     wanted = reverie.to_uint8(reverie.reconstruct(reverie.load("run").model, batch, labels))
     found = np.stack([np.asarray(Image.open(f"d/{i:06d}.png")).transpose(2, 0, 1) for i in range(6)])
@@ -508,7 +508,7 @@ def test_a_run_lies_in_a_folder_whose_name_is_no_unicode(here: Path, capsys: Cap
     run(*words, "--steps", 2, *small)
     run(*words, "--resume", "--steps", 3)
     run("sample", folder / "run", "--count", 2, "--out", folder / "x.png")
-    assert reverie.load(folder / "run").facts.shape == (3, 8, 8)
+    assert reverie.load(folder / "run").image_spec.shape == (3, 8, 8)
     assert json.loads((folder / "run" / "config.json").read_text())["data"]["place"] == str(folder / "pictures")
 
 

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 
 import reverie
-from cases import FACTS, facts_for, tiny
+from cases import SPEC, spec_for, tiny
 from commands import fails, run, succeeds, words_for
 from outside import Outside
 from reverie import registry
 from reverie.artifact import build_model, describe, load, read_config, write_config, write_weights
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
-from reverie.engine.phase import Facts, Model, OptimizerSpec, Phase
+from reverie.engine.phase import ImageSpec, Model, OptimizerSpec, Phase
 from reverie.errors import ReverieError
 from reverie.models.vae import VAE, VAEConfig
 from reverie.reporting.card import write_card
@@ -64,7 +64,7 @@ def coder() -> dict[str, nn.Module]:
 
 def own(**settings: Any) -> VAE:
     """A VAE with networks of its own, and other weights at each call."""
-    return VAE(VAEConfig(latent=3, **settings), FACTS, **coder())
+    return VAE(VAEConfig(latent=3, **settings), SPEC, **coder())
 
 
 # Names
@@ -86,7 +86,7 @@ def test_summary_paper_and_several_names() -> None:
     reverie.register_model("own-2")(Unregistered)
     assert registry.entry("own-1").line == "Something else (me)"
     assert registry.entry("own-2").line == "Not known by any name"
-    assert build_model("own-1", {}, FACTS).config.units == 20  # type: ignore[union-attr]
+    assert build_model("own-1", {}, SPEC).config.units == 20  # type: ignore[union-attr]
     assert [registry.name_of(kind) for kind in (Outside, Unregistered, VAE, Model)] == ["outside", "own-2", "vae", None]
     assert registry.able(reverie.capabilities.Bounds)[-2:] == ["outside", "own-2"]  # a class by its first name
 
@@ -150,7 +150,7 @@ def test_classes_that_are_no_models(kind: Any, said: str) -> None:
     assert "mine" not in registry.names()
     if isinstance(kind, type) and issubclass(kind, Model):
         with pytest.raises(ReverieError, match=said):
-            build_model(kind, {}, FACTS)
+            build_model(kind, {}, SPEC)
 
 
 @pytest.mark.parametrize(("preset", "said"), [({"latnet": 3}, "did you mean 'latent'"), ({"latent": -1}, "at least 1")])
@@ -162,8 +162,8 @@ def test_presets_that_do_not_fit(preset: dict[str, Any], said: str) -> None:
 def test_a_model_without_settings_and_words_of_its_own() -> None:
     @reverie.register_model("bare")
     class Bare(Model):
-        def __init__(self, config: Any = None, facts: Facts | None = None) -> None:
-            super().__init__(config, facts)
+        def __init__(self, config: Any = None, image_spec: ImageSpec | None = None) -> None:
+            super().__init__(config, image_spec)
             self.layer = nn.Linear(2, 2)
 
         def optimizers(self) -> dict[str, OptimizerSpec]:
@@ -173,7 +173,7 @@ def test_a_model_without_settings_and_words_of_its_own() -> None:
             return []
 
     assert registry.entry("bare").line == "Bare"
-    assert build_model("bare", {}, FACTS).taxonomy == "unspecified"
+    assert build_model("bare", {}, SPEC).taxonomy == "unspecified"
 
 
 # Installed packages
@@ -236,7 +236,7 @@ def test_an_instance_is_loaded_in_place(tmp_path: Path) -> None:
         assert not same(trained, mine)
         found = load(tmp_path, model=mine)
         assert found.model is mine
-        assert (found.name, found.facts) == ("vae", FACTS)
+        assert (found.name, found.image_spec) == ("vae", SPEC)
         assert same(trained, mine)
     assert not mine.training
     assert not any(weight.requires_grad for weight in mine.parameters())
@@ -252,13 +252,16 @@ def test_an_instance_is_needed_where_networks_were_given(tmp_path: Path) -> None
     ("model", "said"),
     [
         (
-            lambda: VAE(VAEConfig(latent=3, network="mlp"), FACTS),
+            lambda: VAE(VAEConfig(latent=3, network="mlp"), SPEC),
             r"other settings than that of .*: its network is mlp, not conv",
         ),
-        (lambda: VAE(VAEConfig(latent=4), FACTS), "its latent is 4, not 3; build it as for the training"),
-        (lambda: VAE(VAEConfig(latent=3), FACTS), "does not fit config.json at '"),
-        (lambda: VAE(VAEConfig(latent=3), Facts(1, 8, 8)), r"facts\.classes is \(\), not \('cat', 'dog', 'owl'\)"),
-        (lambda: VAE(VAEConfig(latent=3), dataclasses.replace(FACTS, width=9)), r"its facts\.width is 9, not 8"),
+        (lambda: VAE(VAEConfig(latent=4), SPEC), "its latent is 4, not 3; build it as for the training"),
+        (lambda: VAE(VAEConfig(latent=3), SPEC), "does not fit config.json at '"),
+        (
+            lambda: VAE(VAEConfig(latent=3), ImageSpec(1, 8, 8)),
+            r"image_spec\.classes is \(\), not \('cat', 'dog', 'owl'\)",
+        ),
+        (lambda: VAE(VAEConfig(latent=3), dataclasses.replace(SPEC, width=9)), r"its image_spec\.width is 9, not 8"),
     ],
 )
 def test_an_instance_that_does_not_fit(model: Callable[[], Model], said: str, tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ def test_settings_of_an_instance_may_be_anything(tmp_path: Path) -> None:
         most: float = float("inf")
         kind: type = nn.Linear
 
-    model = VAE(Odd(latent=3), FACTS, **coder())
+    model = VAE(Odd(latent=3), SPEC, **coder())
     write(tmp_path, model, outside=True)
     settings = read_config(tmp_path)["settings"]["model"]
     assert (settings["latent"], settings["most"]) == (3, "inf")
@@ -284,7 +287,7 @@ def test_settings_of_an_instance_may_be_anything(tmp_path: Path) -> None:
 
 
 def test_a_run_of_a_class_that_nobody_registered(tmp_path: Path) -> None:
-    model = Unregistered(VAEConfig(latent=3, width=2), FACTS)
+    model = Unregistered(VAEConfig(latent=3, width=2), SPEC)
     write(tmp_path, model)
     with pytest.raises(ReverieError) as refused:
         load(tmp_path)
@@ -302,7 +305,7 @@ def test_a_run_of_a_class_that_nobody_registered(tmp_path: Path) -> None:
 
 def test_a_class_that_is_called_like_another_model(tmp_path: Path) -> None:
     like = type("AE", (VAE,), {})
-    write(tmp_path, like(VAEConfig(latent=3, width=2), FACTS), name="ae")
+    write(tmp_path, like(VAEConfig(latent=3, width=2), SPEC), name="ae")
     with pytest.raises(ReverieError, match="do not build again"):
         load(tmp_path)
     assert type(load(tmp_path, model=like).model) is like
@@ -324,20 +327,20 @@ def test_a_file_cannot_say_what_is_imported(tmp_path: Path, monkeypatch: pytest.
 class Looking(VAE):
     """Its constructor reads numbers off a tensor."""
 
-    def __init__(self, config: VAEConfig | None = None, facts: Facts | None = None) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: VAEConfig | None = None, image_spec: ImageSpec | None = None) -> None:
+        super().__init__(config, image_spec)
         self.steep = [float(x) for x in torch.linspace(0, 1, 3)]
 
 
 def test_a_constructor_may_look_at_numbers(tmp_path: Path) -> None:
-    model = build_model(Looking, {"latent": 3, "width": 2}, FACTS)
+    model = build_model(Looking, {"latent": 3, "width": 2}, SPEC)
     write(tmp_path, model)
     with torch.no_grad():
         assert same(load(tmp_path, model=Looking).model, model)
 
 
 def test_card_and_report_know_models_without_a_name(tmp_path: Path) -> None:
-    model = Unregistered(VAEConfig(latent=3, width=2), FACTS)
+    model = Unregistered(VAEConfig(latent=3, width=2), SPEC)
     write(tmp_path, model)
     config = read_config(tmp_path)
     write_card(tmp_path, config, model)
@@ -453,7 +456,7 @@ def test_weights_are_a_function_of_the_seed_alone() -> None:
     from reverie.engine.randomness import derive
 
     torch.manual_seed(derive(3, "init"))
-    expected = registry.load_class("vae")(tiny("vae").config, facts_for("vae")).state_dict()
+    expected = registry.load_class("vae")(tiny("vae").config, spec_for("vae")).state_dict()
     with torch.device("meta"):
         found = tiny("vae", seed=3).state_dict()
     assert all(torch.equal(value, found[key]) for key, value in expected.items())

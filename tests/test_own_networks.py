@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import reverie
-from cases import FACTS, facts_for, plan, settings_for
+from cases import SPEC, plan, settings_for, spec_for
 from reverie import registry
 from reverie.config import configure
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, Facts, Logs, Model
+from reverie.engine.phase import Batch, ImageSpec, Logs, Model
 from reverie.errors import ReverieError
 from reverie.models import cyclegan, pix2pix, vaegan
 from reverie.models.cyclegan import CycleGAN
@@ -28,7 +28,7 @@ from reverie.networks import coders
 from reverie.networks.equalized import stages
 from toys import Pictures
 
-SHAPE = FACTS.shape
+SHAPE = SPEC.shape
 PIXELS, LATENT, CLASSES = math.prod(SHAPE), 3, 3
 
 
@@ -169,7 +169,7 @@ FAMILIES = (
 def build(name: str, **given: nn.Module) -> Model:
     kind: Any = registry.load_class(name)
     settings = registry.preset(name) | settings_for(name, style=5)
-    model: Model = kind(configure(kind.Config, settings, "model"), facts_for(name), **given)
+    model: Model = kind(configure(kind.Config, settings, "model"), spec_for(name), **given)
     return model
 
 
@@ -197,7 +197,7 @@ def test_they_learn_and_nothing_else_is_built(name: str, monkeypatch: pytest.Mon
     assert all(getattr(model, key) is network for key, network in given.items())
     assert all(network.training for network in given.values())
     before = {key: [weight.clone() for weight in network.parameters()] for key, network in given.items()}
-    loop = Loop(model, Pictures(model.facts), plan(ema=0.0), torch.device("cpu"))
+    loop = Loop(model, Pictures(model.image_spec), plan(ema=0.0), torch.device("cpu"))
     for _ in range(3):
         loop.advance()
     for key, network in given.items():
@@ -242,22 +242,22 @@ def test_networks_that_do_not_fit_are_one_sentence(name: str) -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_said(kind: type[Model], given: dict[str, Any], said: str) -> None:
     with pytest.raises(ReverieError, match=said):
-        kind(None, Facts(*SHAPE), **given)
+        kind(None, ImageSpec(*SHAPE), **given)
 
 
 def test_translators_need_a_grain() -> None:
-    facts = facts_for("pix2pix")
+    image_spec = spec_for("pix2pix")
     with pytest.raises(ReverieError, match="The generator that was given has no attribute 'grain'"):
-        Pix2Pix(None, facts, generator=nn.Conv2d(1, 2, 3, padding=1))
+        Pix2Pix(None, image_spec, generator=nn.Conv2d(1, 2, 3, padding=1))
     with pytest.raises(ReverieError, match="The ba that was given has no attribute 'grain'"):
-        CycleGAN(None, facts, ba=nn.Conv2d(2, 1, 3, padding=1))
+        CycleGAN(None, image_spec, ba=nn.Conv2d(2, 1, 3, padding=1))
 
 
 def test_asking_changes_no_weight_and_no_statistic_and_sizes_lazy_layers() -> None:
     normed = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 64))
     statistics = {key: value.clone() for key, value in normed[2].state_dict().items()}
     torch.manual_seed(1)
-    model = VAE(facts=FACTS, encoder=normed)
+    model = VAE(image_spec=SPEC, encoder=normed)
     assert normed[1].in_features == PIXELS
     assert all(torch.equal(value, statistics[key]) for key, value in normed[2].state_dict().items())
     assert normed.training
@@ -265,11 +265,11 @@ def test_asking_changes_no_weight_and_no_statistic_and_sizes_lazy_layers() -> No
 
 
 def test_settings_and_facts_may_be_left_out_or_must_not() -> None:
-    facts = reverie.open_dataset("digits").facts
-    assert VAE(facts=facts).config == VAE.Config()
-    assert GAN(None, facts).config == GANConfig()
+    image_spec = reverie.open_dataset("digits").image_spec
+    assert VAE(image_spec=image_spec).config == VAE.Config()
+    assert GAN(None, image_spec).config == GANConfig()
     for kind in {registry.load_class(name) for name in FAMILIES}:
-        with pytest.raises(ReverieError, match="must be told the facts of its pictures"):
+        with pytest.raises(ReverieError, match="needs the specification of its pictures"):
             kind()
 
 
@@ -279,8 +279,8 @@ def test_a_loss_is_one_method() -> None:
             loss = (self.decode(self.encode(batch.images).mean) - batch.images).abs().mean()
             return loss, {"rough": loss.detach()}
 
-    model = Rough(dataclasses.replace(VAE.Config(), latent=LATENT), FACTS, **networks("vae"))
-    loop = Loop(model, Pictures(FACTS), plan(lr=0.01), torch.device("cpu"))
+    model = Rough(dataclasses.replace(VAE.Config(), latent=LATENT), SPEC, **networks("vae"))
+    loop = Loop(model, Pictures(SPEC), plan(lr=0.01), torch.device("cpu"))
     loop.advance()
     first = loop.means()["rough"]
     for _ in range(11):

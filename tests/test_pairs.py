@@ -72,13 +72,13 @@ def test_the_left_half_is_side_a_and_the_right_half_side_b(opened: Opener, tmp_p
     dataset = opened(tmp_path / "in", pair="halves")
     assert isinstance(dataset, Pairs)
     assert dataset.paired
-    assert (dataset.facts.shape, dataset.facts.sides) == ((6, 6, 5), (3, 3))
+    assert (dataset.image_spec.shape, dataset.image_spec.sides) == ((6, 6, 5), (3, 3))
     assert list(dataset.names) == ["0.png", "1.png", "2.png"]
     wanted = np.stack([np.concatenate([image[:, :, :5], image[:, :, 5:]]) for image in whole])
     assert np.array_equal(everything(dataset), wanted)
     assert np.array_equal(dataset.batch(np.array([2, 0, 2])), wanted[[2, 0, 2]])
     a, b = sides(dataset)
-    assert (a.facts.shape, a.facts.sides, len(a)) == ((3, 6, 5), (), 3)
+    assert (a.image_spec.shape, a.image_spec.sides, len(a)) == ((3, 6, 5), (), 3)
     assert np.array_equal(everything(b), wanted[:, 3:])
 
 
@@ -130,7 +130,7 @@ def test_a_shade_of_grey_that_is_declared_clear_is_alpha(opened: Opener, tmp_pat
         put(ramp, folder / "a.png", transparency=int(ramp[1, 3]))
         white = 65535 if deep else 255
         a, b = sides(opened(folder, pair="halves"))
-        assert a.facts.channels == 2
+        assert a.image_spec.channels == 2
         whole = np.concatenate([everything(a)[0], everything(b)[0]], 2)
         assert np.array_equal(whole, [ramp, (ramp != ramp[1, 3]) * white])
         grey, _ = sides(opened(folder, pair="halves", channels="grey"))
@@ -161,7 +161,7 @@ def test_odd_widths_have_no_halves(opened: Opener, tmp_path: Path) -> None:
     put(picture(1, 6, 10, 3), tmp_path / "in" / "even.png")
     dataset = opened(tmp_path / "in", pair="halves")
     assert list(dataset.names) == ["even.png"]
-    assert dataset.facts.shape == (6, 6, 5)  # the odd one has no say
+    assert dataset.image_spec.shape == (6, 6, 5)  # the odd one has no say
     assert dataset.unreadable == [("odd.png", "9 pixels wide, and only an even width has two halves")]
     assert dataset.found["unreadable"] == 1
     assert opened(tmp_path / "in", pair="halves").unreadable == dataset.unreadable  # from the cache too
@@ -175,13 +175,13 @@ def test_the_automatic_size_is_that_of_the_halves(
 ) -> None:
     for i, shape in enumerate(shapes):
         put(picture(i, *shape), tmp_path / "in" / f"{i}.png")
-    assert opened(tmp_path / "in", pair="halves").facts.shape == (2, *size)
+    assert opened(tmp_path / "in", pair="halves").image_spec.shape == (2, *size)
 
 
 def test_halves_keep_the_classes_and_splits_of_their_folders(opened: Opener, tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "train/x/1.png", "train/y/2.png", "val/x/3.png", "test/y/4.png")
     dataset = opened(folder, pair="halves")
-    assert dataset.facts.classes == ("x", "y")
+    assert dataset.image_spec.classes == ("x", "y")
     assert dataset.labels is not None
     assert dict(zip(dataset.names, dataset.labels, strict=True)) == {
         "test/y/4.png": 1,
@@ -216,8 +216,8 @@ def test_halves_of_arrays(opened: Opener, tmp_path: Path) -> None:
     images = picture(0, 20, 6, 40, 3)
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(20) % 3)
     dataset = opened(tmp_path / "a.npz", pair="halves")
-    assert dataset.facts.shape == (6, 6, 20)
-    assert dataset.facts.classes == ("0", "1", "2")
+    assert dataset.image_spec.shape == (6, 6, 20)
+    assert dataset.image_spec.classes == ("0", "1", "2")
     wanted = images.transpose(0, 3, 1, 2)
     assert np.array_equal(everything(dataset), np.concatenate([wanted[..., :20], wanted[..., 20:]], 1))
     assert len({side.fingerprint for side in sides(dataset)}) == 2
@@ -274,15 +274,15 @@ def test_each_folder_has_its_own_channels_and_files(opened: Opener, tmp_path: Pa
     grey = put(picture(0, 40, 50), tmp_path / "in" / "A" / "x.png")
     colour = put(picture(1, 24, 30, 3), tmp_path / "in" / "B" / "x.tif")
     dataset = opened(tmp_path / "in", pair="folders")
-    assert (dataset.facts.shape, dataset.facts.sides) == ((4, 24, 30), (1, 3))  # at the size of side B
+    assert (dataset.image_spec.shape, dataset.image_spec.sides) == ((4, 24, 30), (1, 3))  # at the size of side B
     assert list(dataset.names) == ["A/x.png and B/x.tif"]
     a, b = sides(dataset)
-    assert (a.facts.shape, b.facts.shape) == ((1, 24, 30), (3, 24, 30))
+    assert (a.image_spec.shape, b.image_spec.shape) == ((1, 24, 30), (3, 24, 30))
     assert np.array_equal(everything(b)[0], colour)
     swapped = opened(tmp_path / "in", pair="folders", swap=True)
-    assert (swapped.facts.shape, swapped.facts.sides) == ((4, 24, 30), (3, 1))
+    assert (swapped.image_spec.shape, swapped.image_spec.sides) == ((4, 24, 30), (3, 1))
     exact = opened(tmp_path / "in", pair="folders", size="40x50", channels="grey")
-    assert exact.facts.sides == (1, 1)
+    assert exact.image_spec.sides == (1, 1)
     assert np.array_equal(everything(exact)[0, :1], grey)
 
 
@@ -392,8 +392,8 @@ def test_unpaired_faces_by_class(opened: Opener) -> None:
     assert not dataset.paired
     assert dataset.labels is None
     assert dataset.factors is None
-    assert dataset.facts.sides == (3, 3)
-    assert dataset.facts.classes == ()
+    assert dataset.image_spec.sides == (3, 3)
+    assert dataset.image_spec.classes == ()
     a, b = sides(dataset)
     assert plain.labels is not None
     pixels = everything(plain)
@@ -441,7 +441,7 @@ def test_unpaired_sides_are_divided_each_for_itself(opened: Opener, tmp_path: Pa
     assert np.array_equal(everything(b.split("test")), before[1])
     assert len(a.split("test")) > len(before[0])
     assert len(dataset) == 90
-    assert dataset.facts.sides == (1, 3)
+    assert dataset.image_spec.sides == (1, 3)
 
 
 def test_unpaired_classes_of_arrays(opened: Opener, tmp_path: Path) -> None:
@@ -679,12 +679,12 @@ def test_pairs_made_of_single_pictures(opened: Opener, tmp_path: Path) -> None:
         assert np.array_equal(everything(a), wanted)
         wanted_b = operators.tint(pixels, np.arange(4)) if name == "colour" else pixels
         assert np.array_equal(everything(dataset), np.concatenate([wanted, wanted_b], 1))
-        assert dataset.facts.sides == (wanted.shape[1], 3)
-        assert a.facts.shape == wanted.shape[1:]
+        assert dataset.image_spec.sides == (wanted.shape[1], 3)
+        assert a.image_spec.shape == wanted.shape[1:]
         assert np.array_equal(everything(b), wanted_b)
         for one in (dataset, a, b):
             assert list(one.names) == list(plain.names)
-            assert one.facts.classes == ("x", "y")
+            assert one.image_spec.classes == ("x", "y")
             assert one.labels is not None
             assert one.labels.tolist() == [0, 0, 1, 1]
             assert one.unreadable == []
@@ -713,10 +713,10 @@ def test_large_batches_go_through_in_portions(opened: Opener, monkeypatch: pytes
 
 def test_digits_and_coloured_digits(opened: Opener) -> None:
     dataset = opened("digits", pair="colour", limit=50)
-    assert dataset.facts.sides == (1, 3)
+    assert dataset.image_spec.sides == (1, 3)
     pixels = everything(dataset).astype(int)
     assert np.array_equal(pixels[:, 1:].max(1), pixels[:, 0])
-    assert len(dataset.facts.classes) == 10
+    assert len(dataset.image_spec.classes) == 10
 
 
 # Label maps
@@ -806,12 +806,12 @@ def test_every_part_is_where_its_picture_shows_it() -> None:
 def test_label_maps_are_those_of_the_faces_beside_them(opened: Opener) -> None:
     dataset = opened("faces:24", pair="labels", count=40, limit=30, size="24x16")
     a, b = sides(dataset)
-    assert (dataset.facts.shape, dataset.facts.sides) == ((6, 24, 16), (3, 3))
+    assert (dataset.image_spec.shape, dataset.image_spec.sides) == ((6, 24, 16), (3, 3))
     rows = faces.draw_factors(np.array([int(name) for name in dataset.names]))
     assert np.array_equal(everything(a), faces.render_labels(rows, 24, 16))
     assert np.array_equal(everything(b), faces.render(rows, 24, 16))
     assert np.array_equal(a.batch(np.array([5, 2])), everything(a)[[5, 2]])
-    assert opened("faces:24", pair="labels", count=10, channels="grey").facts.sides == (3, 1)
+    assert opened("faces:24", pair="labels", count=10, channels="grey").image_spec.sides == (3, 1)
     with pytest.raises(ReverieError, match="labels is of the built-in faces, not of digits"):
         opened("digits", pair="labels")
 
@@ -837,8 +837,8 @@ def test_swap_exchanges_the_sides(opened: Opener, tmp_path: Path, pair: str) -> 
     dataset, swapped = (some_pairs(opened, tmp_path, pair, swap=swap) for swap in (False, True))
     a, b = sides(dataset)
     assert not np.array_equal(everything(a)[:, :1], everything(b)[: len(a), :1])
-    assert swapped.facts.sides == dataset.facts.sides[::-1]
-    pixels, channels = everything(dataset), dataset.facts.sides[0]
+    assert swapped.image_spec.sides == dataset.image_spec.sides[::-1]
+    pixels, channels = everything(dataset), dataset.image_spec.sides[0]
     assert np.array_equal(everything(swapped), np.concatenate([pixels[:, channels:], pixels[:, :channels]], 1))
     assert np.array_equal(everything(swapped.side("b")), everything(a))
     assert np.array_equal(everything(swapped.side("a")), everything(b))
@@ -856,7 +856,7 @@ def test_fingerprints_tell_kinds_swaps_splits_and_sides_apart(opened: Opener, tm
             assert isinstance(dataset, Pairs)
             assert opened(folder, pair=pair, swap=swap, channels="rgb").fingerprint == dataset.fingerprint
             found[pair, swap] = dataset.fingerprint
-            assert dataset.facts.width == (4 if pair == "halves" else 8)
+            assert dataset.image_spec.width == (4 if pair == "halves" else 8)
             assert len(dataset) == {"folders": 12, "unpaired": 13}.get(pair, 25)  # no kind opens another's packs
             if not swap:
                 found[pair, "a"] = dataset.side("a").fingerprint
@@ -970,4 +970,4 @@ def test_there_are_two_sides_only(opened: Opener) -> None:
     with pytest.raises(ReverieError, match="did you mean 'test'"):
         dataset.split("tests")  # type: ignore[arg-type]
     assert not isinstance(opened("digits", limit=20), Pairs)
-    assert opened("digits", limit=20).facts.sides == ()
+    assert opened("digits", limit=20).image_spec.sides == ()

@@ -14,14 +14,14 @@ from reverie.artifact import build_model
 from reverie.engine.budget import Plan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.models.progan import ProGAN
 from reverie.networks.equalized import EqualConv, EqualLinear, Resample, minibatch_std, pixel_norm, stages
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
 from reverie.training.pace import seconds_per_step
 from toys import Pictures
 
-FACTS = Facts(1, 16, 12)
+SPEC = ImageSpec(1, 16, 12)
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 8, 12), (3, 17, 9), (16, 5, 3), (1, 3, 4)]
 
 
@@ -153,7 +153,7 @@ def test_memory_format_does_not_matter() -> None:
 
 
 def model(**settings: object) -> ProGAN:
-    built = build_model("progan", {"width": 4, "latent": 3, "objective": "non-saturating", **settings}, FACTS)
+    built = build_model("progan", {"width": 4, "latent": 3, "objective": "non-saturating", **settings}, SPEC)
     assert isinstance(built, ProGAN)
     return built
 
@@ -177,7 +177,7 @@ def test_growth_counts_pictures() -> None:
 
 
 def test_growth_fills_its_part_of_the_training() -> None:
-    loop = Loop(model(), Pictures(FACTS), plan(steps=20), torch.device("cpu"))
+    loop = Loop(model(), Pictures(SPEC), plan(steps=20), torch.device("cpu"))
     assert isinstance(loop.model, ProGAN)
     found, shown = [], []
     real = loop.model.real
@@ -219,14 +219,14 @@ def test_pictures_of_any_level_have_full_size(level: int) -> None:
     with torch.no_grad():
         pictures = grown.decode(3 * torch.randn(5, 3))
         torch.testing.assert_close(grown.fake(torch.ones(1, 3), None), grown.fake(torch.ones(2, 3), None)[:1])
-    assert pictures.shape == (5, *FACTS.shape)
+    assert pictures.shape == (5, *SPEC.shape)
     assert pictures.abs().max() <= 1
     block = 2 ** (2 - level)
     torch.testing.assert_close(pictures, F.interpolate(F.avg_pool2d(pictures, block), scale_factor=block))
 
 
 def test_layers_that_have_not_come_are_not_trained() -> None:
-    loop = Loop(model(grow=16), Pictures(FACTS), plan(steps=20, clip=0, ema=0.0), torch.device("cpu"))
+    loop = Loop(model(grow=16), Pictures(SPEC), plan(steps=20, clip=0, ema=0.0), torch.device("cpu"))
     assert isinstance(loop.model, ProGAN)
     g = loop.model.generator
     fine = [p.detach().clone() for p in g.levels[1].parameters()]
@@ -240,7 +240,7 @@ def test_layers_that_have_not_come_are_not_trained() -> None:
 @pytest.mark.parametrize("objective", ["wgan-gp", "hinge", "relativistic"])
 def test_any_game_can_be_played_with_augmentation(objective: str) -> None:
     settings = {"objective": objective, "augment": "translation,colour", "ada": 0.6, "grow": 8, "r1": 1.0}
-    loop = Loop(model(**settings), Pictures(FACTS), plan(steps=20), torch.device("cpu"))
+    loop = Loop(model(**settings), Pictures(SPEC), plan(steps=20), torch.device("cpu"))
     for _ in range(6):
         loop.advance()
     assert all(math.isfinite(v) for v in loop.means().values() if isinstance(v, float))
@@ -256,10 +256,10 @@ def test_minutes_are_reckoned_with_grown_networks() -> None:
         model.rehearse(progress)
         seen.append(int(model.level))
     assert seen == [0, levels]
-    fresh = tiny("progan", FACTS)
+    fresh = tiny("progan", SPEC)
     before = {k: v.clone() for k, v in fresh.state_dict().items()}
     settings = Plan(batch_size=8).with_defaults(fresh.defaults)
-    assert seconds_per_step(fresh, Pictures(FACTS), settings, torch.device("cpu"), World(), 0.001) > 0
+    assert seconds_per_step(fresh, Pictures(SPEC), settings, torch.device("cpu"), World(), 0.001) > 0
     after = fresh.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[k], after[k]) for k in before)

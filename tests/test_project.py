@@ -18,11 +18,11 @@ from pictures import Held
 from reverie.capabilities import Code, Conditions, Reconstructs, Samples, Styles
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
-from reverie.inference.space import space_of
+from reverie.inference.latent_space import latent_space
 from reverie.networks.mixture import Mixture
 from reverie.tasks.arithmetic import Term, chosen, edited, nearby, parse, total
 from reverie.tasks.attributes import attribute, attributes_of, brightness, slant, thickness
-from reverie.tasks.denoise import coarse, holed, middle, noisy, restore
+from reverie.tasks.denoise import add_noise, centre_mask, downsample, mask, restore
 from reverie.tasks.directions import along, attributed, drawn, effects, principal, sensitive
 from reverie.tasks.interpolate import interpolate
 from reverie.tasks.project import latents_of, project
@@ -86,7 +86,7 @@ class Styled(Bent, Styles):
 
 
 def pictures(model: Samples, count: int = 5, seed: int = 9, labels: Tensor | None = None) -> Tensor:
-    space = space_of(model, "z")
+    space = latent_space(model, "z")
     with torch.no_grad():
         return space.decode(space.draw(seed, range(count), labels), labels)
 
@@ -100,7 +100,7 @@ def test_a_picture_that_the_model_can_draw_is_found(model: Samples) -> None:
     found = project(model, wanted, steps=120, sigma=0.01)
     assert found.space == ("w" if isinstance(model, Styles) else "z")
     assert float(found.psnr.min()) > 40
-    assert torch.allclose(found.pictures, space_of(model).decode(found.latents), atol=1e-6)
+    assert torch.allclose(found.pictures, latent_space(model).decode(found.latents), atol=1e-6)
     assert torch.allclose(found.error, (found.pictures - wanted).square().flatten(1).mean(1), atol=1e-7)
 
 
@@ -155,7 +155,7 @@ def test_each_picture_is_projected_under_its_own_class() -> None:
 def test_an_encoder_is_asked_before_a_search() -> None:
     model, wanted = Coded(), pictures(Coded())
     assert torch.equal(latents_of(model, wanted), model.encode(wanted).mean)
-    assert torch.allclose(space_of(Bent()).decode(latents_of(Bent(), wanted)), wanted, atol=0.2)
+    assert torch.allclose(latent_space(Bent()).decode(latents_of(Bent(), wanted)), wanted, atol=0.2)
 
 
 def test_impossible_projections_are_told() -> None:
@@ -177,7 +177,7 @@ def test_impossible_projections_are_told() -> None:
     with pytest.raises(ReverieError, match="no pictures"):
         project(Bent(), torch.zeros(0, *SHAPE))
     with pytest.raises(ReverieError, match="no space 'q'"):
-        space_of(Bent(), "q")  # type: ignore[arg-type]
+        latent_space(Bent(), "q")  # type: ignore[arg-type]
     broken = Bent()
     broken.weight.data[0, 0] = torch.nan
     with pytest.raises(ReverieError, match="diverged"):
@@ -188,7 +188,7 @@ def test_a_path_passes_through_given_latents() -> None:
     ends = latents_of(Bent(), pictures(Bent(), 3))
     path = interpolate(Bent(), between=4, ends=ends)
     assert path.shape == (9, *SHAPE)
-    assert torch.allclose(path[[0, 4, 8]], space_of(Bent()).decode(ends).detach(), atol=1e-5)
+    assert torch.allclose(path[[0, 4, 8]], latent_space(Bent()).decode(ends).detach(), atol=1e-5)
 
 
 # Restoration
@@ -196,7 +196,7 @@ def test_a_path_passes_through_given_latents() -> None:
 
 def test_a_hole_is_filled_and_pixels_are_added_as_the_model_would_draw_them() -> None:
     model, wanted = Bent(), pictures(Bent())
-    for damage in (holed(wanted, middle(4, 6)), coarse(wanted, 2)):
+    for damage in (mask(wanted, centre_mask(4, 6)), downsample(wanted, 2)):
         restored = restore(model, damage)
         assert float((restored - wanted).square().mean()) < 0.01
         assert float((damage.damaged - wanted).square().mean()) > 0.05
@@ -204,10 +204,10 @@ def test_a_hole_is_filled_and_pixels_are_added_as_the_model_would_draw_them() ->
 
 def test_noise_is_what_was_asked_for_and_is_removed() -> None:
     wanted = pictures(Bent(), 40)
-    damage = noisy(wanted, 0.2, seed=1)
+    damage = add_noise(wanted, 0.2, seed=1)
     assert float((damage.damaged - wanted).std()) == pytest.approx(0.4, rel=0.05)
     assert damage.sigma == pytest.approx(0.4)  # so the search allows for as much
-    assert torch.equal(noisy(wanted[:3], 0.2, seed=1).damaged, damage.damaged[:3])
+    assert torch.equal(add_noise(wanted[:3], 0.2, seed=1).damaged, damage.damaged[:3])
     by_search, by_code = restore(Bent(), damage), restore(Coded(), damage, how="reconstruct")
     before = float((damage.damaged - wanted).square().mean())
     assert float((by_search - wanted).square().mean()) < 0.3 * before
@@ -217,30 +217,30 @@ def test_noise_is_what_was_asked_for_and_is_removed() -> None:
 def test_impossible_restorations_are_told() -> None:
     wanted = pictures(Bent())
     with pytest.raises(ReverieError, match="cannot reconstruct"):
-        restore(Bent(), noisy(wanted, 0.1), how="reconstruct")
+        restore(Bent(), add_noise(wanted, 0.1), how="reconstruct")
     with pytest.raises(ReverieError, match="whole pictures"):
-        restore(Coded(), coarse(wanted, 2), how="reconstruct")
+        restore(Coded(), downsample(wanted, 2), how="reconstruct")
     with pytest.raises(ReverieError, match="nothing to go by"):
-        holed(wanted, torch.ones(4, 6, dtype=torch.bool))
+        mask(wanted, torch.ones(4, 6, dtype=torch.bool))
     with pytest.raises(ReverieError, match="True or False of each pixel, not int64"):
-        holed(wanted, torch.zeros(4, 6, dtype=torch.int64))
+        mask(wanted, torch.zeros(4, 6, dtype=torch.int64))
     with pytest.raises(ReverieError, match="as large"):
-        holed(wanted, torch.zeros(6, 4, dtype=torch.bool))
+        mask(wanted, torch.zeros(6, 4, dtype=torch.bool))
     with pytest.raises(ReverieError, match="between 2 and"):
-        coarse(wanted, 5)
+        downsample(wanted, 5)
     with pytest.raises(ReverieError, match="noise"):
-        noisy(wanted, 0)
+        add_noise(wanted, 0)
 
 
 def test_pictures_are_damaged_where_they_are() -> None:
     elsewhere = torch.zeros(2, *SHAPE, device="meta")  # another device that every machine has; it holds no numbers
-    kept = noisy(elsewhere, 0.1).seen, holed(elsewhere, middle(4, 6)).damaged, coarse(elsewhere, 2).damaged
+    kept = add_noise(elsewhere, 0.1).seen, mask(elsewhere, centre_mask(4, 6)).damaged, downsample(elsewhere, 2).damaged
     assert [part.device.type for part in kept] == ["meta"] * 3
 
 
 def test_a_coarse_picture_is_shown_as_large_as_it_was() -> None:
     images = torch.arange(2 * 1 * 5 * 7, dtype=torch.float32).view(2, 1, 5, 7) / 70
-    damage = coarse(images, 2)
+    damage = downsample(images, 2)
     assert damage.damaged.shape == images.shape
     assert torch.equal(damage.seen, torch.nn.functional.avg_pool2d(images, 2))
     assert float(damage.damaged[0, 0, 0, 0]) == pytest.approx(float(images[0, 0, :2, :2].mean()))
@@ -307,7 +307,7 @@ def test_many_dimensions_are_probed_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
             return super().decode(z)
 
     whole = sensitive(Bent(), 3)
-    monkeypatch.setattr("reverie.inference.space.BATCH", 2)
+    monkeypatch.setattr("reverie.inference.latent_space.BATCH", 2)
     assert torch.allclose(sensitive(Watched(), 3).vectors, whole.vectors, atol=1e-4)
     assert max(sizes) == 2
 
@@ -495,6 +495,6 @@ def test_attributes_of_a_conditional_model_are_measured_on_its_classes_in_turn()
     latents, values = attributed(Classy(), Set(), ["brightness"], count=300)
     assert latents.shape == (300, SIZE)
     labels = torch.arange(300) % 2
-    expected = brightness(space_of(Classy()).decode(latents, labels).detach())
+    expected = brightness(latent_space(Classy()).decode(latents, labels).detach())
     assert values["brightness"] == pytest.approx(expected.double().numpy(), abs=1e-6)
     assert values["brightness"].std() > 0

@@ -10,9 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 from torchmetrics.image.kid import poly_mmd
 
 from reverie.errors import ReverieError
-from reverie.metrics import overlap as neighbours
+from reverie.metrics import prdc as neighbours
 from reverie.metrics.distances import frechet, kid, mmd2
-from reverie.metrics.overlap import overlap
+from reverie.metrics.prdc import prdc
 
 
 def features(count: int, size: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -69,25 +69,25 @@ def reference(real: np.ndarray, fake: np.ndarray) -> list[float]:
 def test_overlap_agrees_with_whole_matrices(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "NUMBERS", numbers)
     real, fake = features(150, 5, 0).double(), features(110, 5, 1, shift=0.7, scale=0.8).double()
-    found = overlap(real, fake)
+    found = prdc(real, fake)
     wanted = reference(real.numpy(), fake.numpy())
     assert [found.precision, found.recall, found.density, found.coverage] == pytest.approx(wanted, abs=1e-12)
 
 
 def test_precision_is_of_the_generated_and_recall_of_the_real() -> None:
     left, right = features(100, 3, 0, scale=0.1), features(100, 3, 1, shift=50, scale=0.1)
-    one_kind = overlap(torch.cat([left, right]), features(200, 3, 2, scale=0.1))
+    one_kind = prdc(torch.cat([left, right]), features(200, 3, 2, scale=0.1))
     assert one_kind.precision > 0.9
     assert one_kind.recall < 0.6
     assert one_kind.coverage < 0.6
-    more_than_there_is = overlap(left, torch.cat([features(100, 3, 2, scale=0.1), right]))
+    more_than_there_is = prdc(left, torch.cat([features(100, 3, 2, scale=0.1), right]))
     assert more_than_there_is.precision < 0.6
     assert more_than_there_is.recall > 0.9
 
 
 def test_too_few_pictures_is_said() -> None:
     with pytest.raises(ReverieError, match="at least 6 pictures"):
-        overlap(features(5, 2, 0), features(9, 2, 1))
+        prdc(features(5, 2, 0), features(9, 2, 1))
     with pytest.raises(ReverieError, match="at least 4 pictures"):
         kid(features(3, 2, 0), features(9, 2, 1))
     with pytest.raises(ReverieError, match="not finite"):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import reverie
 from reverie.capabilities import Code, Encodes
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.reporting.card import code, fence, number, write_card
 from reverie.reporting.report import STRIP, write_report
 
@@ -36,9 +36,9 @@ class Plain(Model):
     taxonomy = "implicit"
     paper = "none"
 
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(None, facts)
-        self.layer = torch.nn.Linear(math.prod(facts.shape), 3)
+    def __init__(self, image_spec: ImageSpec) -> None:
+        super().__init__(None, image_spec)
+        self.layer = torch.nn.Linear(math.prod(image_spec.shape), 3)
 
 
 class Encoder(Plain, Encodes):
@@ -66,7 +66,7 @@ class Set:
         self.pixels = random.integers(0, 256, (count, 1, 4, 4), np.uint8)
         self.labels = random.integers(0, len(classes), count) if classes else None
         self.names = [f"{i}.png" for i in range(count)]
-        self.facts = Facts(1, 4, 4, tuple(classes))
+        self.image_spec = ImageSpec(1, 4, 4, tuple(classes))
         self.found: dict[str, Any] = {"splits": {"train": count}, "notes": [EVIL]}
         self.unreadable = [(EVIL, "broken")]
 
@@ -153,7 +153,7 @@ def make_run(
 
 def report(folder: Path, model_class: type[Plain] = Encoder, classes: Sequence[str] = (), count: int = 40) -> Page:
     """The parsed report, after the checks that hold for every one."""
-    write_report(folder, model_class(Facts(1, 4, 4, tuple(classes))).eval(), Set(classes, count))
+    write_report(folder, model_class(ImageSpec(1, 4, 4, tuple(classes))).eval(), Set(classes, count))
     text = (folder / "report.html").read_text()
     page = Page(text)
     assert not page.all("script")

@@ -21,10 +21,10 @@ import reverie
 from commands import succeeds, words_for
 from pictures import Held
 from reverie.data import DataOptions, Dataset
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
-from reverie.inference.pictures import Subset, images_of, looks_of, pictures_of
+from reverie.inference.pictures import Subset, images_of, pictures_of, pixel_digests_of
 from reverie.models.vae import CVAE, VAEConfig
 from reverie.own_data import LISTING, learned_digests
 from reverie.run import Run
@@ -73,13 +73,13 @@ def vae(trained: Trained) -> Run:
 
 def test_a_run_opens_pictures_of_other_sizes_as_its_own(vae: Run, tmp_path: Path) -> None:
     opened = vae.open(str(folder(tmp_path / "new", 90)))  # more than the limit of its own
-    assert opened.facts.shape == vae.facts.shape == (1, 8, 8)
+    assert opened.image_spec.shape == vae.image_spec.shape == (1, 8, 8)
     assert len(opened) == 90
     assert len(vae.open(tmp_path / "new", "test")) > 0  # a path serves as well
     Image.new("RGB", (9, 9)).save(tmp_path / "rgb.png")
     with pytest.raises(ReverieError, match=r"rgb.png has pictures of \(3, 8, 8\)"):
         vae.open(str(tmp_path / "rgb.png"))
-    assert vae.open(str(tmp_path / "rgb.png"), channels="grey").facts.shape == (1, 8, 8)
+    assert vae.open(str(tmp_path / "rgb.png"), channels="grey").image_spec.shape == (1, 8, 8)
 
 
 def test_by_default_it_opens_its_own_test_pictures(vae: Run, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_methods_of_a_conditional_model_take_the_labels_of_the_data(trained: Tra
     run = reverie.load(trained("cvae"))
     test = run.open()
     assert test.labels is not None
-    images, names = images_of(None, test), [test.facts.classes[i] for i in test.labels]
+    images, names = images_of(None, test), [test.image_spec.classes[i] for i in test.labels]
     wanted = reverie.reconstruct(run.model, images, names)
     assert torch.equal(run.reconstruct(test), wanted)
     assert torch.equal(reverie.reconstruct(run.model, test), wanted)
@@ -279,7 +279,7 @@ def test_a_tensor_of_floats_means_one_thing_everywhere(vae: Run) -> None:
     assert np.allclose(finder.normal, np.sort(finder.scores(images)))
     signed = images * 2 - 1
     kept = vae.open(signed[:, :, :, :7])
-    assert kept.facts.shape == (1, 8, 8)
+    assert kept.image_spec.shape == (1, 8, 8)
     torch.testing.assert_close(images_of(None, vae.open(signed / 2)), signed / 2, atol=1e-6, rtol=0)
     for use in (vae.open, vae.evaluate, vae.held_out, lambda x: vae.score(signed, normal=x)):
         with pytest.raises(ReverieError, match='range="0-1" or range="-1-1"'):
@@ -295,7 +295,7 @@ def test_a_tensor_of_floats_means_one_thing_everywhere(vae: Run) -> None:
 def test_functions_take_what_can_be_opened(vae: Run, tmp_path: Path) -> None:
     spec = str(folder(tmp_path / "new", 30))
     model, opened = vae.model, vae.open(spec)
-    assert looks_of(pictures_of(model, spec)) == looks_of(opened)
+    assert pixel_digests_of(pictures_of(model, spec)) == pixel_digests_of(opened)
     images = images_of(model, spec)
     assert torch.equal(images, images_of(model, opened))
     assert np.array_equal(reverie.embed(model, spec).codes, reverie.embed(model, opened).codes)
@@ -372,13 +372,13 @@ def test_labels_of_data_in_memory_are_matched_by_name(trained: Trained) -> None:
     run = reverie.load(trained("cvae"))
     test = run.open()
     assert test.labels is not None
-    pixels, names = test.batch(np.arange(len(test))), [test.facts.classes[i] for i in test.labels]
+    pixels, names = test.batch(np.arange(len(test))), [test.image_spec.classes[i] for i in test.labels]
     assert torch.equal(run.reconstruct((pixels, names)), run.reconstruct(test))
     assert torch.equal(reverie.reconstruct(run.model, (pixels, names)), run.reconstruct(test))
 
 
 def conditional(*classes: str) -> CVAE:
-    return CVAE(VAEConfig(latent=2, network="mlp", width=8), Facts(1, 8, 8, classes)).eval()
+    return CVAE(VAEConfig(latent=2, network="mlp", width=8), ImageSpec(1, 8, 8, classes)).eval()
 
 
 def test_a_whole_number_is_the_name_of_a_class_that_is_called_by_it() -> None:

@@ -17,7 +17,7 @@ from reverie import registry
 from reverie.config import Setting, configure, settings_of
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
 from reverie.models.cyclegan import CycleGANConfig
 from reverie.models.dcgan import CGANConfig, DCGANConfig
@@ -162,9 +162,9 @@ def test_a_model_checks_a_config_of_ones_own() -> None:
         def __post_init__(self) -> None:
             """Checks nothing."""
 
-    assert VAE(Stretched(latent=2, width=1), Facts(1, 8, 8)).config.stretch == 1
+    assert VAE(Stretched(latent=2, width=1), ImageSpec(1, 8, 8)).config.stretch == 1
     with pytest.raises(ReverieError, match=r"^model\.stretch must be at least 0, not -1\.$"):
-        VAE(Stretched(stretch=-1), Facts(1, 8, 8))
+        VAE(Stretched(stretch=-1), ImageSpec(1, 8, 8))
 
 
 def test_listing_and_help_say_what_is_declared(capsys: pytest.CaptureFixture[str]) -> None:

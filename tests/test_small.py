@@ -13,7 +13,7 @@ from cases import loop_for, tiny
 from commands import fails, run, words_for
 from reverie import registry
 from reverie.engine.events import METRICS, Record, read_metrics
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 
 NEED_TWO = ("infovae",)
 
@@ -41,12 +41,12 @@ def test_what_compares_pictures_asks_for_two(name: str, tmp_path: Path, capsys: 
 
 
 def test_batch_normalisation_of_single_numbers_asks_for_two() -> None:
-    one = Facts(1, 1, 1, ("cat", "dog", "owl"))
+    one = ImageSpec(1, 1, 1, ("cat", "dog", "owl"))
     assert [tiny(name, one).least_batch for name in ("dcgan", "cgan")] == [2, 2]
     for name in ("dcgan", "cgan"):
         with pytest.raises(ValueError, match="more than 1 value per channel"):
-            loop_for(name, facts=one, batch_size=1).advance()
-        loop_for(name, facts=one, batch_size=2).advance()
+            loop_for(name, image_spec=one, batch_size=1).advance()
+        loop_for(name, image_spec=one, batch_size=2).advance()
 
 
 def test_metrics_are_json_whatever_the_numbers_are(tmp_path: Path) -> None:

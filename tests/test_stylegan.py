@@ -15,7 +15,7 @@ from cases import plan
 from reverie.artifact import build_model
 from reverie.capabilities import Conditions, Styles
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, Facts, Model
+from reverie.engine.phase import Batch, ImageSpec, Model
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.penalties import path_lengths, squared_gradient
@@ -24,7 +24,7 @@ from reverie.networks.stylegan import AdaIN, AdaINSynthesis, Mapping, StyleDiscr
 from reverie.networks.stylegan2 import SkipSynthesis, modulated
 from toys import Pictures
 
-FACTS = Facts(2, 8, 12, ("cat", "dog", "owl"))
+SPEC = ImageSpec(2, 8, 12, ("cat", "dog", "owl"))
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 8, 12), (3, 17, 9), (16, 5, 3), (1, 3, 4)]
 Synthesis = type[AdaINSynthesis] | type[SkipSynthesis]
 BOTH = pytest.mark.parametrize("kind", [AdaINSynthesis, SkipSynthesis])
@@ -239,13 +239,13 @@ def test_features_start_at_unit_scale(kind: Synthesis) -> None:
 
 
 def model(name: str = "stylegan2", **settings: object) -> StyleGAN:
-    built = build_model(name, {"width": 4, "latent": 3, "style": 5, **settings}, FACTS)
+    built = build_model(name, {"width": 4, "latent": 3, "style": 5, **settings}, SPEC)
     assert isinstance(built, StyleGAN)
     return built
 
 
 def loop_of(built: Model, **values: object) -> Loop:
-    return Loop(built, Pictures(FACTS), plan(**{"ema": 0.0, "clip": 0, **values}), torch.device("cpu"))
+    return Loop(built, Pictures(SPEC), plan(**{"ema": 0.0, "clip": 0, **values}), torch.device("cpu"))
 
 
 def some_noise(built: StyleGAN) -> StyleGAN:
@@ -267,7 +267,7 @@ def test_a_picture_is_a_function_of_its_latent_through_its_styles(name: str) -> 
         pictures = built.decode(z)
         assert torch.equal(pictures, built.synthesise(w))
         torch.testing.assert_close(built.decode(z[2:3]), pictures[2:3])
-        assert pictures.shape == (4, *FACTS.shape)
+        assert pictures.shape == (4, *SPEC.shape)
         assert built.decode(z).abs().max() <= 1
 
 
@@ -338,12 +338,12 @@ class Given:
 def test_the_path_penalty_is_its_formula() -> None:
     built = model(mixing=0.0, path=2.0)
     built.path_mean.mean.fill_(0.7)
-    batch = Batch(torch.zeros(6, *FACTS.shape), None, Draw("path", count=6), 0.0)
-    loss, logs = built.even_paths(batch, {})
+    batch = Batch(torch.zeros(6, *SPEC.shape), None, Draw("path", count=6), 0.0)
+    loss, logs = built.path_length_loss(batch, {})
     draw = Draw("path", count=6)
     z = draw.normal(3)[::2]
     half = [draw.normal(*layer.noisy.fixed.shape)[::2] for layer in built.generator.synthesis.layers]
-    y = draw.normal(*FACTS.shape)[::2]
+    y = draw.normal(*SPEC.shape)[::2]
     lengths = []
     for i in range(3):  # J^T y by one full Jacobian a picture
         given = Given([each[i : i + 1] for each in half])
@@ -399,7 +399,7 @@ def test_noise_strength_and_every_part_of_both_networks_learn() -> None:
 def test_a_conditional_one_is_told_the_class() -> None:
     config = StyleGANConfig(width=4, latent=3, style=5)
     torch.manual_seed(0)
-    built = ConditionalStyleGAN(config, FACTS)
+    built = ConditionalStyleGAN(config, SPEC)
     assert isinstance(built, Conditions)
     loop = loop_of(built)
     for _ in range(3):
@@ -412,7 +412,7 @@ def test_a_conditional_one_is_told_the_class() -> None:
     with pytest.raises(ReverieError, match="needs a label"):
         built.decode(z)
     with pytest.raises(ReverieError, match="needs labels"):
-        ConditionalStyleGAN(config, Facts(1, 8, 8))
+        ConditionalStyleGAN(config, ImageSpec(1, 8, 8))
 
 
 def test_settings_out_of_range_are_refused() -> None:

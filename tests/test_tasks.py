@@ -21,7 +21,7 @@ from reverie.inference.latent_map import latent_map
 from reverie.inference.sample import sample
 from reverie.networks.mixture import Mixture
 from reverie.tasks.fit_mixture import fit_mixture
-from reverie.tasks.reconstruct import pairs, reconstruct
+from reverie.tasks.reconstruct import comparison_rows, reconstruct
 from reverie.tasks.traverse import traverse
 
 
@@ -162,9 +162,9 @@ def test_reconstruct() -> None:
 
 def test_pairs_are_rows_of_inputs_above_rows_of_outputs() -> None:
     inputs = torch.arange(5.0).view(5, 1, 1, 1)
-    grid = pairs(inputs, inputs + 10, 3)
+    grid = comparison_rows(inputs, inputs + 10, 3)
     assert grid.flatten().tolist() == [0, 1, 2, 10, 11, 12, 3, 4, 1, 13, 14, 1]
-    assert pairs(inputs, inputs + 10, 5).flatten().tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    assert comparison_rows(inputs, inputs + 10, 5).flatten().tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
 
 
 # Embed

@@ -43,10 +43,10 @@ def bytes_() -> NDArray[np.uint8]:
 
 
 def built(data: Any, latent: int = 3) -> reverie.VAE:
-    facts = reverie.open_dataset(data).facts
+    image_spec = reverie.open_dataset(data).image_spec
     torch.manual_seed(0)
     encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2 * latent))
-    return reverie.VAE(reverie.VAE.Config(latent=latent, network="mlp", width=4), facts, encoder=encoder)
+    return reverie.VAE(reverie.VAE.Config(latent=latent, network="mlp", width=4), image_spec, encoder=encoder)
 
 
 def test_the_run_of_an_array_knows_its_data(bytes_: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_labels_beside_an_array(bytes_: NDArray[np.uint8], tmp_path: Path) -> No
     names = np.array(["even", "odd"])[load_digits().target[:200] % 2]
     settings = {"model": SMALL, "train": TRAIN}
     run = reverie.train("cgan", (bytes_, names), tmp_path / "run", settings=settings, quiet=True)
-    assert run.facts.classes == ("even", "odd")
+    assert run.image_spec.classes == ("even", "odd")
     assert run.sample(4, labels=["odd"]).shape == (4, 1, 8, 8)
 
 

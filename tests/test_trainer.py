@@ -34,7 +34,7 @@ def plan(**values: Any) -> reverie.Plan:
 
 
 def fresh(data: Dataset, name: str = "ae") -> Model:
-    return build_model(name, SETTINGS, data.facts)
+    return build_model(name, SETTINGS, data.image_spec)
 
 
 class Told:
@@ -43,7 +43,7 @@ class Told:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
         self.means: list[dict[str, Any]] = []
-        self.facts: list[dict[str, Any]] = []
+        self.image_spec: list[dict[str, Any]] = []
 
     def on_start(self, trainer: reverie.Trainer) -> None:
         self.calls.append(("start", trainer.step))
@@ -57,7 +57,7 @@ class Told:
 
     def on_checkpoint(self, trainer: reverie.Trainer, state: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
         self.calls.append(("checkpoint", trainer.step))
-        self.facts.append(state[1])
+        self.image_spec.append(state[1])
 
     def on_end(self, trainer: reverie.Trainer) -> None:
         self.calls.append(("end", trainer.step))
@@ -103,7 +103,7 @@ def test_callbacks_are_told_in_order(digits: Dataset) -> None:
         *(("step", 5), ("log", 5), ("checkpoint", 5), ("end", 5)),
     ]
     assert all(means["loss"] > 0 for means in told.means)
-    assert "callbacks" not in told.facts[0]  # it has no state
+    assert "callbacks" not in told.image_spec[0]  # it has no state
     assert model is trainer.weights
     assert not model.training
 
@@ -221,7 +221,7 @@ def test_training_leaves_the_global_randomness_alone(digits: Dataset) -> None:
 
 def test_what_does_not_go_together_is_told_at_once(digits: Dataset) -> None:
     other = reverie.open_dataset("digits", reverie.DataOptions(size="6"))
-    with pytest.raises(ReverieError, match=r"built for .*height=8.*height=6.*build it with the facts of the data"):
+    with pytest.raises(ReverieError, match=r"built for .*height=8.*height=6.*build it with the image_spec of the data"):
         reverie.Trainer(fresh(digits), other, plan())
     with pytest.raises(ReverieError, match="Linear is no model to train"):
         reverie.train(torch.nn.Linear(2, 2), digits)  # type: ignore[arg-type]

@@ -25,9 +25,9 @@ from commands import fails, succeeds, visible
 from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
 from reverie.cli import main
-from reverie.data.decode import Plan, Unreadable, decode
+from reverie.data.decode import TargetFormat, Unreadable, decode
 from reverie.data.exact import Exact, read_exact, to_channels, write_exact
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
@@ -85,7 +85,7 @@ class Toy(Model, Translates):
     """Translates by one network for each direction, and notes what it was given."""
 
     def __init__(self, ab: nn.Module, ba: nn.Module | None = None, sides: tuple[int, int] = (1, 1)) -> None:
-        super().__init__(None, Facts(sum(sides), 8, 8, sides=sides))
+        super().__init__(None, ImageSpec(sum(sides), 8, 8, sides=sides))
         self.networks = nn.ModuleDict({"ab": ab} if ba is None else {"ab": ab, "ba": ba})
         self.directions = tuple(self.networks)
         self.given: list[tuple[int, ...]] = []
@@ -154,7 +154,7 @@ from reverie.data.exact import read_exact
 for folder in map(Path, sys.argv[1:]):
     model = reverie.load(folder / "run").model
     for path in (folder / "in").iterdir():
-        images = torch.from_numpy(read_exact(path.read_bytes(), model.facts.sides[0]).pixels * 2 - 1)[None]
+        images = torch.from_numpy(read_exact(path.read_bytes(), model.image_spec.sides[0]).pixels * 2 - 1)[None]
         numpy.save(folder / f"{path.stem}.npy", reverie.translate(model, images).numpy())
 """
 
@@ -172,7 +172,7 @@ def test_files_arrays_and_another_process_give_the_same(tmp_path: Path, capsys: 
         ("cyclegan", 6, 5, ".npy"),
     ):
         folder = tmp_path / f"{name}-{before}"
-        model = tiny(name, Facts(before + after, 16, 16, sides=(before, after)), depth=2, blocks=1).eval()
+        model = tiny(name, ImageSpec(before + after, 16, 16, sides=(before, after)), depth=2, blocks=1).eval()
         for value in model.parameters():  # away from the start, where every picture is nearly grey
             value.data.mul_(2)
         write_config(folder / "run", config_of(name, model))
@@ -276,7 +276,7 @@ def test_noise_is_asked_of_models_that_have_it(tmp_path: Path, capsys: pytest.Ca
         translate(tiny("cyclegan"), images, noise=0)
     noisy = tiny("pix2pix", dropout=0.5)
     assert not torch.equal(translate(noisy, images, noise=0), translate(noisy, images))
-    written(tmp_path / "run", "pix2pix", Facts(4, 8, 8, sides=(1, 3)))
+    written(tmp_path / "run", "pix2pix", ImageSpec(4, 8, 8, sides=(1, 3)))
     Image.fromarray(WORDS).save(tmp_path / "a.png")
     words = ["translate", tmp_path / "run", tmp_path / "a.png", "--noise", 0, "--out", tmp_path / "b.png"]
     assert "learned without dropout" in fails(capsys, *words)
@@ -517,7 +517,7 @@ def test_sixteen_bits_of_colour_are_kept(suffix: str) -> None:
 def test_sixteen_bits_of_colour_are_translated() -> None:
     colour = np.random.default_rng(2).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
     data = png(11, 7, 2, b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour))
-    model = tiny("pix2pix", Facts(6, 8, 8, sides=(3, 3))).eval()
+    model = tiny("pix2pix", ImageSpec(6, 8, 8, sides=(3, 3))).eval()
     found, notes = translate_file(model, data, ".png")
     assert notes == []
     images = torch.from_numpy(colour.astype(np.float32)).permute(2, 0, 1)[None] / 65535 * 2 - 1
@@ -779,7 +779,7 @@ def test_pictures_may_be_larger_than_pillow_s_limit(monkeypatch: pytest.MonkeyPa
     data = saved(Image.fromarray(BYTES))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(Unreadable, match="more than twice as many pixels as the limit of 20"):
-        decode(data, Plan(3, 7, 11, "crop"))
+        decode(data, TargetFormat(3, 7, 11, "crop"))
     found, notes = through(data, channels=3)
     assert (found.pixels.shape, notes) == ((3, 7, 11), [])
     assert Image.MAX_IMAGE_PIXELS == 20
@@ -823,7 +823,7 @@ def test_what_a_format_or_pillow_cannot_do(monkeypatch: pytest.MonkeyPatch) -> N
 def model(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """What every run holds in the tests that ask for it."""
     toy = Toy(Same(4), Same(4), (3, 3))
-    run = Run(Path("run"), "toy", toy, toy.facts, {})
+    run = Run(Path("run"), "toy", toy, toy.image_spec, {})
     monkeypatch.setattr("reverie.run.load", lambda path, device: run)
     return toy
 
@@ -840,7 +840,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_on_disk_translates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path / "run", "pix2pix", Facts(4, 8, 8, sides=(1, 3)))
+    written(tmp_path / "run", "pix2pix", ImageSpec(4, 8, 8, sides=(1, 3)))
     Image.fromarray(BYTES[:, :, 0]).save(tmp_path / "a.png")
     said = succeeds(capsys, "translate", tmp_path / "run", tmp_path / "a.png", "--out", tmp_path / "b.png")
     assert said == f"1 pictures in {tmp_path / 'b.png'}\n"

@@ -22,9 +22,9 @@ from reverie.capabilities import Translates
 from reverie.data import DataOptions, Pairs
 from reverie.data.faces import FACTORS, PART_COLOURS
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.errors import ReverieError
-from reverie.evaluation.translation import BATCH, compared, nearest_label, palette, referee
+from reverie.evaluation.translation import BATCH, compared, nearest_label, palette, translation_metrics
 from reverie.features import factors
 from reverie.features.factors import factor_reader
 from reverie.tasks.translations import translations
@@ -43,7 +43,7 @@ class Inverter(Model, Translates):
     learns_pairs = True
 
     def __init__(self, off: float = 0.0, ways: tuple[str, ...] = ("ab", "ba"), channels: int = 1) -> None:
-        super().__init__(None, Facts(2 * channels, 8, 8, sides=(channels, channels)))
+        super().__init__(None, ImageSpec(2 * channels, 8, 8, sides=(channels, channels)))
         self.off, self.directions = off, ways
 
     grain = 1
@@ -100,7 +100,7 @@ def test_the_colours_of_label_maps_are_found_and_photos_have_none() -> None:
 def test_a_perfect_translator_has_perfect_figures_and_the_worse_the_worse() -> None:
     whole = pairs()
     training, test = whole.split("train"), whole.split("test")
-    judged = referee(Inverter(), training, test, "pixels", 100)
+    judged = translation_metrics(Inverter(), training, test, "pixels", 100)
     perfect, off = judged.figures(Inverter()), judged.figures(Inverter(0.2))
     floor = judged.floor()
     for way in ("ab", "ba"):
@@ -110,7 +110,7 @@ def test_a_perfect_translator_has_perfect_figures_and_the_worse_the_worse() -> N
         assert off[f"frechet_{way}"] > perfect[f"frechet_{way}"]
         assert 0.03 < off[f"l1_{way}"] <= 0.1  # 0.2 of a range of 2, but for what is cut off at its end
     assert perfect["frechet"] == pytest.approx((perfect["frechet_ab"] + perfect["frechet_ba"]) / 2)
-    one = referee(Inverter(ways=("ba",)), training, test, "pixels", 100).figures(Inverter(ways=("ba",)))
+    one = translation_metrics(Inverter(ways=("ba",)), training, test, "pixels", 100).figures(Inverter(ways=("ba",)))
     assert one["l1"] == perfect["l1_ba"]
     assert "cycle_l1" not in one
 
@@ -123,7 +123,7 @@ def test_each_direction_is_compared_with_the_side_it_leads_to() -> None:
         def forward(self, images: Tensor, draw: object = None) -> Tensor:
             return images
 
-    judged = referee(Lazy(), whole.split("train"), whole.split("test"), "pixels", 100)
+    judged = translation_metrics(Lazy(), whole.split("train"), whole.split("test"), "pixels", 100)
     lazy, right = judged.figures(Lazy()), judged.figures(Inverter())
     assert lazy["frechet_ab"] > 4 * right["frechet_ab"]
     assert lazy["frechet_ba"] > 4 * right["frechet_ba"]
@@ -134,7 +134,7 @@ def test_classes_are_read_off_translations(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(classifier, "SEEN", 12_000)
     whole = pairs(limit=900)
-    judged = referee(Inverter(), whole.split("train"), whole.split("test"), "auto", 60)
+    judged = translation_metrics(Inverter(), whole.split("train"), whole.split("test"), "auto", 60)
     right, wrong = judged.figures(Inverter()), judged.figures(Inverter(2.0))
     assert right["label_accuracy_ab"] > 0.85
     assert wrong["label_accuracy_ab"] < 0.5
@@ -143,7 +143,7 @@ def test_classes_are_read_off_translations(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unpaired_sides_have_no_truth_to_be_near() -> None:
     whole = pairs("faces:16", pair="unpaired", count=200, limit=0)
     model = Inverter(channels=3)
-    judged = referee(model, whole.split("train"), whole.split("test"), "pixels", 50)
+    judged = translation_metrics(model, whole.split("train"), whole.split("test"), "pixels", 50)
     assert not any(key.startswith(("l1", "ssim", "psnr")) for key in judged.figures(model))
 
 
@@ -156,7 +156,7 @@ def test_a_handful_of_pictures_is_no_set_but_has_a_truth(count: int) -> None:
     assert set(found) == {*names, "note", "protocol"}
     assert f"at least 6 pictures of each side, not {count}" in found["note"]
     assert found["l1_ab"] == pytest.approx(0, abs=1e-6)
-    one = referee(Inverter(ways=("ab",)), training, test, count=count).figures(Inverter(0.2, ways=("ab",)))
+    one = translation_metrics(Inverter(ways=("ab",)), training, test, count=count).figures(Inverter(0.2, ways=("ab",)))
     assert set(one) == {"l1", "psnr", "ssim", "note"}
     assert one["l1"] > 0.03
     enough = reverie.evaluate(Inverter(), test, ["translation"], limit=6, training=training, features="pixels")
@@ -168,7 +168,7 @@ def test_few_training_pictures_are_no_set_either() -> None:
     whole = pairs()
     few = pairs(limit=4, test=0.0).split("train")
     assert len(few) == 4
-    found = referee(Inverter(), few, whole.split("test")).figures(Inverter())
+    found = translation_metrics(Inverter(), few, whole.split("test")).figures(Inverter())
     assert "l1_ab" in found
     assert "not 4" in found["note"]
 
@@ -187,7 +187,7 @@ def test_of_many_pictures_a_batch_is_in_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("reverie.evaluation.generation.BATCH", 20)
     whole = pairs(test=0.5)
     test = whole.split("test")
-    judged = referee(Counting(), whole.split("train"), test, "pixels", 500)
+    judged = translation_metrics(Counting(), whole.split("train"), test, "pixels", 500)
     judged.figures(Counting())
     assert len(alive) >= 4 * len(test) // BATCH > 20
     asked: list[int] = []
@@ -278,7 +278,7 @@ def test_a_run_shows_and_measures_translations(model: str, ways: list[str], tmp_
     assert [line["step"] for line in lines] == [3, 6]
     best = reverie.load(run.path / "best").model
     whole = pairs(test=0.1)
-    judged = referee(best, whole.split("train"), whole.split("test"), "pixels", 5000)  # type: ignore[arg-type]
+    judged = translation_metrics(best, whole.split("train"), whole.split("test"), "pixels", 5000)  # type: ignore[arg-type]
     smallest = min(line["frechet"] for line in lines)
     assert judged.figures(best)["frechet"] == pytest.approx(smallest, rel=1e-4)  # type: ignore[arg-type]
     report = (run.path / "report.html").read_text()
@@ -297,7 +297,7 @@ def test_a_run_shows_and_measures_translations(model: str, ways: list[str], tmp_
 
 def test_sides_of_different_channels_and_no_partner(tmp_path: Path) -> None:
     run = train("cyclegan", tmp_path / "run", "faces:16", pair="grey", count=120, limit=0)
-    assert run.facts.sides == (1, 3)
+    assert run.image_spec.sides == (1, 3)
     with Image.open(run.path / "samples" / f"{6:09d}-ba.png") as sheet:
         assert sheet.mode == "RGB"
     free = train("cyclegan", tmp_path / "free", "faces:16", pair="unpaired", count=200, limit=0)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cases import facts_for, plan, tiny
-from reverie.engine.phase import Batch, Facts
+from cases import plan, spec_for, tiny
+from reverie.engine.phase import Batch, ImageSpec
 from reverie.engine.randomness import Draw, DrawEach
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
@@ -169,24 +169,24 @@ def test_parts_of_a_batch_see_what_the_whole_sees() -> None:
 # The games
 
 
-def batch(facts: Facts, count: int = 4) -> Batch:
-    images = torch.rand(count, *facts.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+def batch(image_spec: ImageSpec, count: int = 4) -> Batch:
+    images = torch.rand(count, *image_spec.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return Batch(images, None, Draw(0, "test", count=count), 0.5)
 
 
 def test_pix2pix_loses_by_the_paper_s_formula() -> None:
     model: Any = tiny("pix2pix", l1=7.0, adversarial=0.3, objective="lsgan")
-    given = batch(model.facts)
-    a, b = given.images.split(model.facts.sides, 1)
+    given = batch(model.image_spec)
+    a, b = given.images.split(model.image_spec.sides, 1)
     carry: dict[str, Any] = {}
-    loss, logs = model.paint(given, carry)
+    loss, logs = model.generator_loss(given, carry)
     fake = model.generator(a)
     logits = model.discriminator(torch.cat([a, fake], 1))
     expected = 7 * (fake - b).abs().mean() + 0.3 * (0.5 * (logits - 1) ** 2).mean()
     torch.testing.assert_close(loss, expected)
     assert torch.equal(carry["fake"], fake)
     assert not carry["fake"].requires_grad
-    loss, _ = model.tell_apart(given, carry)
+    loss, _ = model.discriminator_loss(given, carry)
     real = model.discriminator(torch.cat([a, b], 1))
     torch.testing.assert_close(loss, (0.5 * (real - 1) ** 2).mean() + (0.5 * logits**2).mean())
     assert set(logs) == {"l1", "loss_g"}
@@ -194,7 +194,7 @@ def test_pix2pix_loses_by_the_paper_s_formula() -> None:
 
 def test_the_discriminator_sees_the_input_beside_the_output() -> None:
     model: Any = tiny("pix2pix")
-    images = batch(model.facts).images
+    images = batch(model.image_spec).images
     other = torch.cat([-images[:, :1], images[:, 1:]], 1)
     assert not torch.allclose(model.discriminator(images), model.discriminator(other))
 
@@ -203,7 +203,7 @@ def test_without_a_game_the_discriminator_has_no_turn() -> None:
     assert [phase.name for phase in tiny("pix2pix").phases()] == ["generator", "discriminator"]
     alone: Any = tiny("pix2pix", adversarial=0.0)
     assert [phase.name for phase in alone.phases()] == ["generator"]
-    loss, logs = alone.paint(batch(alone.facts), {})
+    loss, logs = alone.generator_loss(batch(alone.image_spec), {})
     torch.testing.assert_close(loss, 100 * logs["l1"])
     with pytest.raises(ReverieError, match="nothing to learn from"):
         tiny("pix2pix", adversarial=0.0, l1=0.0)
@@ -211,12 +211,12 @@ def test_without_a_game_the_discriminator_has_no_turn() -> None:
 
 @pytest.mark.parametrize(("sides", "identity"), [((2, 2), 0.5), ((2, 2), 0.0), ((1, 3), 0.5)])
 def test_cyclegan_loses_by_the_paper_s_formula(sides: tuple[int, int], identity: float) -> None:
-    facts = Facts(sum(sides), 8, 8, sides=sides)
-    model: Any = tiny("cyclegan", facts, identity=identity, cycle=3.0, network="resnet")
-    given = batch(facts)
+    image_spec = ImageSpec(sum(sides), 8, 8, sides=sides)
+    model: Any = tiny("cyclegan", image_spec, identity=identity, cycle=3.0, network="resnet")
+    given = batch(image_spec)
     a, b = given.images.split(sides, 1)
     carry: dict[str, Any] = {}
-    loss, logs = model.paint(given, carry)
+    loss, logs = model.generator_loss(given, carry)
     fake_b, fake_a = model.ab(a), model.ba(b)
     expected = sum((0.5 * (d - 1) ** 2).mean() for d in (model.discriminator_b(fake_b), model.discriminator_a(fake_a)))
     expected = expected + 3 * ((model.ba(fake_b) - a).abs().mean() + (model.ab(fake_a) - b).abs().mean())
@@ -225,7 +225,7 @@ def test_cyclegan_loses_by_the_paper_s_formula(sides: tuple[int, int], identity:
         expected = expected + 1.5 * ((model.ab(b) - b).abs().mean() + (model.ba(a) - a).abs().mean())
     torch.testing.assert_close(loss, expected)
     assert ("identity" in logs) == same
-    loss, logs = model.tell_apart(given, carry)  # the pools are empty: what is shown is what is new
+    loss, logs = model.discriminator_loss(given, carry)  # the pools are empty: what is shown is what is new
     expected = sum(
         (0.5 * (d(real) - 1) ** 2).mean() + (0.5 * d(fake) ** 2).mean()
         for d, real, fake in ((model.discriminator_a, a, fake_a), (model.discriminator_b, b, fake_b))
@@ -235,7 +235,7 @@ def test_cyclegan_loses_by_the_paper_s_formula(sides: tuple[int, int], identity:
 
 
 def test_directions_lead_from_side_to_side() -> None:
-    model: Any = tiny("cyclegan", Facts(4, 8, 8, sides=(1, 3)))
+    model: Any = tiny("cyclegan", ImageSpec(4, 8, 8, sides=(1, 3)))
     grey, colour = torch.rand(2, 1, 8, 8), torch.rand(2, 3, 8, 8)
     assert model.translate(grey, "ab").shape == (2, 3, 8, 8)
     assert model.translate(colour, "ba").shape == (2, 1, 8, 8)
@@ -243,7 +243,7 @@ def test_directions_lead_from_side_to_side() -> None:
 
 
 def test_directions_are_told_apart_where_the_sides_are_alike() -> None:
-    model: Any = tiny("cyclegan", Facts(4, 8, 8, sides=(2, 2)))
+    model: Any = tiny("cyclegan", ImageSpec(4, 8, 8, sides=(2, 2)))
     images = torch.rand(2, 2, 8, 8)
     assert torch.equal(model.translate(images, "ba"), model.ba(images))
     assert torch.equal(model.translate(images, "ab"), model.ab(images))
@@ -252,9 +252,9 @@ def test_directions_are_told_apart_where_the_sides_are_alike() -> None:
 
 def test_pix2pix_learns_with_dropout_and_translates_without() -> None:
     model: Any = tiny("pix2pix", dropout=0.4, depth=3)
-    given = batch(model.facts)
+    given = batch(model.image_spec)
     other = Batch(given.images, None, Draw(1, "test", count=4), 0.5)
-    losses = [float(model.paint(b, {})[0].detach()) for b in (given, batch(model.facts), other)]
+    losses = [float(model.generator_loss(b, {})[0].detach()) for b in (given, batch(model.image_spec), other)]
     assert losses[0] == losses[1] != losses[2]
     a = given.images[:, :1]
     plain = model.translate(a)
@@ -266,11 +266,11 @@ def test_pix2pix_learns_with_dropout_and_translates_without() -> None:
 
 def test_the_presets_are_the_papers_networks() -> None:
     """As many numbers as the reference implementations have, to within their biases and normalisations."""
-    facts = Facts(6, 256, 256, sides=(3, 3))
+    image_spec = ImageSpec(6, 256, 256, sides=(3, 3))
     for name, part, millions in (("pix2pix-256", "generator", 54.41), ("cyclegan-256", "ab", 11.38)):
         with torch.device("meta"):
             kind = load_class(name)
-            model = kind(kind.Config(**preset(name)), facts)
+            model = kind(kind.Config(**preset(name)), image_spec)
         count = sum(p.numel() for p in model.get_submodule(part).parameters())
         assert count / 1e6 == pytest.approx(millions, abs=0.02), name
 
@@ -309,8 +309,8 @@ def test_single_pictures_are_refused(name: str) -> None:
     from reverie.artifact import build_model
 
     with pytest.raises(ReverieError, match=r"learns from two sides; .* --set data\.pair=halves"):
-        build_model(name, {}, Facts(3, 8, 8))
-    assert facts_for(name).sides == (1, 2)
+        build_model(name, {}, ImageSpec(3, 8, 8))
+    assert spec_for(name).sides == (1, 2)
 
 
 def test_the_learning_rate_stays_for_half_of_training_then_falls_to_zero() -> None:

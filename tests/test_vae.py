@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, Facts
+from reverie.engine.phase import Batch, ImageSpec
 from reverie.engine.randomness import Draw, DrawEach
 from reverie.errors import ReverieError
 from reverie.losses.divergence import importance_bound
@@ -18,15 +18,15 @@ from reverie.models.vae import CVAE, VAE, VAEConfig, binarise
 from reverie.registry import preset
 
 SMALL = VAEConfig(latent=4, width=4)
-GREY = Facts(1, 8, 8, ("a", "b", "c"))
+GREY = ImageSpec(1, 8, 8, ("a", "b", "c"))
 FAMILY = ["vae", "beta-vae", "beta-tcvae", "infovae", "iwae"]
 
 
-def pictures(count: int, facts: Facts = GREY) -> Tensor:
+def pictures(count: int, image_spec: ImageSpec = GREY) -> Tensor:
     """Smooth random pictures on the 256 levels of [-1, 1]."""
     generator = torch.Generator().manual_seed(count)
-    coarse = torch.rand(count, facts.channels, 3, 3, generator=generator)
-    smooth = nn.functional.interpolate(coarse, (facts.height, facts.width), mode="bilinear")
+    coarse = torch.rand(count, image_spec.channels, 3, 3, generator=generator)
+    smooth = nn.functional.interpolate(coarse, (image_spec.height, image_spec.width), mode="bilinear")
     return (smooth * 255).round() / 127.5 - 1
 
 
@@ -34,9 +34,9 @@ def batch(images: Tensor, step: int = 0, progress: float = 0.9, labels: Tensor |
     return Batch(images, labels, Draw("test", step, count=len(images)), progress)
 
 
-def build(config: VAEConfig, facts: Facts = GREY, seed: int = 0) -> VAE:
+def build(config: VAEConfig, image_spec: ImageSpec = GREY, seed: int = 0) -> VAE:
     torch.manual_seed(seed)
-    return VAE(config, facts)
+    return VAE(config, image_spec)
 
 
 def train(model: VAE, images: Tensor, steps: int, labels: Tensor | None = None) -> list[float]:
@@ -54,7 +54,7 @@ def train(model: VAE, images: Tensor, steps: int, labels: Tensor | None = None) 
 def linear_gaussian(sigma: float = 0.5, error: float = 0.0) -> tuple[VAE, Tensor, Tensor]:
     """Probabilistic PCA as a VAE with its exact posterior (plus an ``error``), pictures, and their true log p(x)."""
     config = VAEConfig(latent=2, network="mlp", depth=0, likelihood="gaussian", sigma=sigma, warmup=0.0)
-    model = build(config, Facts(1, 3, 4)).double()
+    model = build(config, ImageSpec(1, 3, 4)).double()
     generator = torch.Generator().manual_seed(1)
     basis = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64, generator=generator))[0][:, :2]
     w = basis * torch.tensor([1.5, 0.7])  # orthogonal columns, so that the posterior is diagonal
@@ -186,9 +186,9 @@ def test_log_weights_estimate_the_training_bound(likelihood: str) -> None:
 @pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 14), (4, 12, 5)])
 def test_every_preset_learns(name: str, shape: tuple[int, int, int]) -> None:
-    facts = Facts(*shape)
-    model = build(VAEConfig(**({"latent": 4, "width": 4, "warmup": 0.0} | preset(name))), facts)
-    losses = train(model, pictures(32, facts), 60)
+    image_spec = ImageSpec(*shape)
+    model = build(VAEConfig(**({"latent": 4, "width": 4, "warmup": 0.0} | preset(name))), image_spec)
+    losses = train(model, pictures(32, image_spec), 60)
     assert sum(losses[-5:]) < sum(losses[:5])
     assert model.draw_latent(Draw("s", count=3)).shape == (3, 4)
 
@@ -261,7 +261,7 @@ def test_cvae_uses_its_labels() -> None:
     with pytest.raises(ReverieError, match="label"):
         model.decode(z)
     with pytest.raises(ReverieError, match="labels"):
-        CVAE(SMALL, Facts(1, 8, 8))
+        CVAE(SMALL, ImageSpec(1, 8, 8))
 
 
 def test_unknown_choices_are_named() -> None:

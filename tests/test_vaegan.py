@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cases import FACTS, plan, tiny
+from cases import SPEC, plan, tiny
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, Facts
+from reverie.engine.phase import Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.models.vaegan import balance
 from reverie.networks.patchgan import PatchDiscriminator
@@ -15,7 +15,7 @@ from toys import Pictures
 
 
 def batch(progress: float) -> Batch:
-    images, labels = Pictures(FACTS).take(0, 6)
+    images, labels = Pictures(SPEC).take(0, 6)
     return Batch(images, labels, Draw(0, "test", count=6), progress)
 
 
@@ -29,7 +29,7 @@ def test_both_parts_weigh_alike_at_the_last_layer() -> None:
 
 def test_nobody_listens_while_the_discriminator_plays_alone() -> None:
     model = tiny("vaegan", network="mlp", alone=0.5)
-    (first, logs), (second, later) = (model.rebuild(batch(p), {}) for p in (0.49, 0.5))  # type: ignore[operator]
+    (first, logs), (second, later) = (model.autoencoder_loss(batch(p), {}) for p in (0.49, 0.5))  # type: ignore[operator]
     assert "loss_g" not in logs
     assert second.item() == pytest.approx(first.item() + (later["weight_g"] * later["loss_g"]).item(), rel=1e-5)
     # L_G at the last layer has half of the likelihood's gradient: adversarial is 0.5.
@@ -41,7 +41,7 @@ def test_nobody_listens_while_the_discriminator_plays_alone() -> None:
 def test_the_scale_is_learned() -> None:
     model = tiny("vaegan", network="mlp")
     before = model.scale.log.item()  # type: ignore[union-attr, operator]
-    loop = Loop(model, Pictures(FACTS), plan(steps=8), torch.device("cpu"))
+    loop = Loop(model, Pictures(SPEC), plan(steps=8), torch.device("cpu"))
     for _ in range(8):
         loop.advance()
     assert abs(model.scale.log.item() - before) > 1e-3  # type: ignore[union-attr, operator]
@@ -66,4 +66,4 @@ def test_a_logit_sees_its_patch_and_no_more(strided: int, field: int) -> None:
 def test_patches_of_any_size(size: tuple[int, int]) -> None:
     logits = PatchDiscriminator(2, 4, 2)(torch.randn(3, 2, *size))
     assert logits.shape == (3, -(-size[0] // 4), -(-size[1] // 4))
-    assert Facts(2, *size).shape == (2, *size)
+    assert ImageSpec(2, *size).shape == (2, *size)

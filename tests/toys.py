@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import DataOrder
 
 SIDE = 8
@@ -37,9 +37,9 @@ class Toy(Model):
     taxonomy = "implicit"
     paper = "none"
 
-    def __init__(self, config: Any = None, facts: Facts | None = None) -> None:
-        super().__init__(config or ToyConfig(), facts or Facts(1, SIDE, SIDE))
-        self.size = self.facts.channels * self.facts.height * self.facts.width
+    def __init__(self, config: Any = None, image_spec: ImageSpec | None = None) -> None:
+        super().__init__(config or ToyConfig(), image_spec or ImageSpec(1, SIDE, SIDE))
+        self.size = self.image_spec.channels * self.image_spec.height * self.image_spec.width
         self.build()
 
     def build(self) -> None:
@@ -52,7 +52,7 @@ class Toy(Model):
         return [
             Phase("critic1", "d", self.critic),
             Phase("critic2", "d", self.critic, new_batch=True),
-            Phase("generator", "g", self.fool),
+            Phase("generator", "g", self.generator_loss),
         ]
 
     def critic(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
@@ -62,7 +62,7 @@ class Toy(Model):
         loss = loss + F.softplus(self.discriminator(fake)).mean()
         return loss, {"d": loss.detach()}
 
-    def fool(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         fake = self.generator(batch.draw.normal(4))
         loss = F.softplus(-self.discriminator(fake)).mean()
         return loss, {"g": loss.detach(), "handed_over": carry["fake"].square().mean()}
@@ -163,7 +163,7 @@ class Growing(Toy):
         loss = loss + F.softplus(self.discriminator(fake)).mean()
         return loss, {"d": loss.detach(), "level": self.level.float()}
 
-    def fool(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         loss = F.softplus(-self.discriminator(self.pictures(batch.draw.normal(4)))).mean()
         return loss, {"g": loss.detach()}
 
@@ -218,10 +218,10 @@ TOYS: dict[str, type[Toy]] = {
 class Pictures:
     """A source of random pictures in memory, for `Loop`; labels count up."""
 
-    def __init__(self, facts: Facts, count: int = 50, seed: int = 0, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(self, image_spec: ImageSpec, count: int = 50, seed: int = 0, rank: int = 0, ranks: int = 1) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.images = torch.rand(count, *facts.shape, generator=generator) * 2 - 1
-        self.labels = torch.arange(count) % max(1, len(facts.classes)) if facts.classes else None
+        self.images = torch.rand(count, *image_spec.shape, generator=generator) * 2 - 1
+        self.labels = torch.arange(count) % max(1, len(image_spec.classes)) if image_spec.classes else None
         self.order, self.rank, self.ranks = DataOrder(seed, count), rank, ranks
 
     def take(self, start: int, total: int) -> tuple[Tensor, Tensor | None]:

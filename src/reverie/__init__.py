@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from reverie.deprecated import FUNCTIONS, warn
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
     from reverie.engine.budget import Plan
-    from reverie.engine.phase import Batch, Defaults, Facts, Model, OptimizerSpec, Phase
+    from reverie.engine.phase import Batch, Defaults, ImageSpec, Model, OptimizerSpec, Phase
     from reverie.evaluation import evaluate
     from reverie.inference.embed import embed
     from reverie.inference.sample import sample
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from reverie.tasks.cluster import cluster
     from reverie.tasks.compress import compress
     from reverie.tasks.condition import condition
-    from reverie.tasks.denoise import coarse, holed, noisy, restore
+    from reverie.tasks.denoise import add_noise, downsample, mask, restore
     from reverie.tasks.directions import directions, effects, principal, sensitive
     from reverie.tasks.fit_mixture import fit_mixture
     from reverie.tasks.interpolate import interpolate
@@ -67,7 +68,7 @@ _WHERE = {
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
     "save_animation": "data.pictures", "save_grid": "data.pictures",
     "to_tensor": "data.pictures", "to_uint8": "data.pictures",
-    "Batch": "engine.phase", "Defaults": "engine.phase", "Facts": "engine.phase", "Model": "engine.phase",
+    "Batch": "engine.phase", "Defaults": "engine.phase", "ImageSpec": "engine.phase", "Model": "engine.phase",
     "OptimizerSpec": "engine.phase", "Phase": "engine.phase",
     "Autoencoder": "models.autoencoder", "CVAE": "models.vae", "VAE": "models.vae", "VAEGAN": "models.vaegan",
     "CGAN": "models.dcgan", "DCGAN": "models.dcgan", "GAN": "models.gan", "ProGAN": "models.progan",
@@ -87,7 +88,7 @@ _WHERE = {
     "arithmetic": "tasks.arithmetic", "attribute": "tasks.attributes",
     "cluster": "tasks.cluster",
     "compress": "tasks.compress",
-    "coarse": "tasks.denoise", "holed": "tasks.denoise", "noisy": "tasks.denoise", "restore": "tasks.denoise",
+    "downsample": "tasks.denoise", "mask": "tasks.denoise", "add_noise": "tasks.denoise", "restore": "tasks.denoise",
     "directions": "tasks.directions", "effects": "tasks.directions",
     "principal": "tasks.directions", "sensitive": "tasks.directions",
     "fit_mixture": "tasks.fit_mixture",
@@ -97,19 +98,85 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "CGAN", "CVAE", "DCGAN", "GAN", "R3GAN", "VAE", "VAEGAN", "Autoencoder", "Batch", "CycleGAN", "DataOptions",
-    "Dataset", "Defaults", "Facts", "Model", "OptimizerSpec", "Phase", "Pix2Pix", "Plan", "ProGAN", "ReverieError",
-    "Run", "StyleGAN", "Trainer", "arithmetic", "attribute", "aupr", "auroc", "calibrate", "classify", "cluster",
-    "coarse", "compress", "condition", "detector", "directions", "effects", "embed", "evaluate", "fit_mixture",
-    "gaps", "heat_map", "holed", "interpolate", "latents_of", "load", "load_classifier", "manifold", "mix",
-    "neighbours", "noisy", "open_dataset", "overlay", "principal", "project", "reconstruct", "register_model",
-    "restore", "sample", "save_animation", "save_grid", "sensitive", "setting", "thumbnails", "to_tensor", "to_uint8",
-    "train", "transfer", "translate", "traverse", "traverse_drawn",
+    "CGAN",
+    "CVAE",
+    "DCGAN",
+    "GAN",
+    "R3GAN",
+    "VAE",
+    "VAEGAN",
+    "Autoencoder",
+    "Batch",
+    "CycleGAN",
+    "DataOptions",
+    "Dataset",
+    "Defaults",
+    "ImageSpec",
+    "Model",
+    "OptimizerSpec",
+    "Phase",
+    "Pix2Pix",
+    "Plan",
+    "ProGAN",
+    "ReverieError",
+    "Run",
+    "StyleGAN",
+    "Trainer",
+    "add_noise",
+    "arithmetic",
+    "attribute",
+    "aupr",
+    "auroc",
+    "calibrate",
+    "classify",
+    "cluster",
+    "compress",
+    "condition",
+    "detector",
+    "directions",
+    "downsample",
+    "effects",
+    "embed",
+    "evaluate",
+    "fit_mixture",
+    "gaps",
+    "heat_map",
+    "interpolate",
+    "latents_of",
+    "load",
+    "load_classifier",
+    "manifold",
+    "mask",
+    "mix",
+    "neighbours",
+    "open_dataset",
+    "overlay",
+    "principal",
+    "project",
+    "reconstruct",
+    "register_model",
+    "restore",
+    "sample",
+    "save_animation",
+    "save_grid",
+    "sensitive",
+    "setting",
+    "thumbnails",
+    "to_tensor",
+    "to_uint8",
+    "train",
+    "transfer",
+    "translate",
+    "traverse",
+    "traverse_drawn",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch takes a second."""
+    if name in FUNCTIONS:
+        warn(f"reverie.{name}", f"reverie.{FUNCTIONS[name]}")
+        name = FUNCTIONS[name]
     if name in _WHERE:
         return getattr(import_module(f"reverie.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'reverie' has no attribute '{name}'")

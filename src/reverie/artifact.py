@@ -19,8 +19,9 @@ from reverie import registry
 from reverie.config import configure
 from reverie.data.dataset import Dataset
 from reverie.data.options import MOST_CHANNELS, DataOptions
+from reverie.deprecated import OldName
 from reverie.engine.budget import Plan
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import derive, seeded
 from reverie.errors import ReverieError
 from reverie.files import encodable, replacing, savable, unreadable
@@ -44,12 +45,14 @@ class Loaded:
     path: Path
     name: str  # of the model, as in `reverie models`
     model: Model  # in eval mode
-    facts: Facts
+    image_spec: ImageSpec
     config: dict[str, Any]  # config.json, whole
     data: Dataset | None = None  # what it was trained on, where that is in memory and at hand
 
+    facts = OldName("facts", "image_spec")
 
-def build_model(model: str | type[Model], settings: dict[str, Any], facts: Facts, seed: int = 0) -> Model:
+
+def build_model(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec, seed: int = 0) -> Model:
     """A fresh model of a registered name, or of a class.
 
     ``settings`` are loosely typed ``model.*`` values; where a name has a preset, they are over that.
@@ -57,34 +60,34 @@ def build_model(model: str | type[Model], settings: dict[str, Any], facts: Facts
     Equal seeds give equal weights, and torch's own generators stay as they were. Raises ReverieError for settings that
     do not fit, and for such as would make it too large, before anything is allocated.
     """
-    size = sum(tensor.numel() for tensor in _outline(model, settings, facts).values())
+    size = sum(tensor.numel() for tensor in _outline(model, settings, image_spec).values())
     if size > LARGEST_MODEL:
         raise ReverieError(
-            f"A {_called(model)} with these settings for {facts.shape} pictures would hold {size:.2g} numbers; "
+            f"A {_called(model)} with these settings for {image_spec.shape} pictures would hold {size:.2g} numbers; "
             "choose a smaller model."
         )
     with seeded(derive(seed, "init")):
-        return _construct(model, settings, facts)
+        return _construct(model, settings, image_spec)
 
 
-def _outline(model: str | type[Model], settings: dict[str, Any], facts: Facts) -> dict[str, torch.Tensor]:
+def _outline(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec) -> dict[str, torch.Tensor]:
     """The state of such a model, of which nothing but types and shapes is there.
 
     Nothing is allocated, unless a constructor from outside cannot do without.
     """
     try:
         with torch.device("meta"):
-            return _construct(model, settings, facts).state_dict()
+            return _construct(model, settings, image_spec).state_dict()
     except ReverieError as error:
         # A constructor from outside may look at a tensor's numbers, of which there are none.
         kind = registry.load_class(model) if isinstance(model, str) else model
         if kind.__module__.startswith("reverie.") or not isinstance(error.__cause__, RuntimeError | TypeError):
             raise
     with seeded(0):
-        return _construct(model, settings, facts).state_dict()
+        return _construct(model, settings, image_spec).state_dict()
 
 
-def _construct(model: str | type[Model], settings: dict[str, Any], facts: Facts) -> Model:
+def _construct(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec) -> Model:
     if isinstance(model, str):
         kind, preset = registry.load_class(model), registry.preset(model)
     else:
@@ -92,10 +95,11 @@ def _construct(model: str | type[Model], settings: dict[str, Any], facts: Facts)
         registry.check(kind)
     config: Any = configure(kind.Config, preset | settings, "model")
     try:
-        return kind(config, facts)
+        return kind(config, image_spec)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, IndexError) as error:
         raise ReverieError(
-            f"No {_called(model)} can be built from these settings for {facts.shape} pictures: {_first_line(error)}."
+            f"No {_called(model)} can be built from these settings for {image_spec.shape} pictures: "
+            f"{_first_line(error)}."
         ) from error
 
 
@@ -121,7 +125,7 @@ def describe(
         "reverie": __version__,
         "model": name,
         **({"outside": True} if outside else {}),
-        "facts": asdict(model.facts) | {"range": [-1, 1]},
+        "facts": asdict(model.image_spec) | {"range": [-1, 1]},
         "data": data,
         "settings": {"model": settings} | sections,
     }
@@ -226,14 +230,14 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
     folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
     config = read_config(folder, brought=model is not None)
     source = _known(config, folder) if model is None else model
-    facts = _facts(config["facts"])
+    image_spec = _image_spec(config["facts"])
     settings = config["settings"]["model"]
     if isinstance(source, Model):
-        _check_facts(source.facts, facts, folder)
+        _check_spec(source.image_spec, image_spec, folder)
         check_settings(source, config, folder)
         state = source.state_dict()
     else:
-        state = _outline(source, settings, facts)
+        state = _outline(source, settings, image_spec)
     wanted = {k: _form(v) for k, v in state.items()}
     file = folder / WEIGHTS
     if not _is_file(file):
@@ -254,10 +258,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
         raise unreadable(file) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ReverieError(f"{file} is damaged: {_first_line(error)}. Restore it from a copy.") from error
-    built = source if isinstance(source, Model) else build_model(source, settings, facts)
+    built = source if isinstance(source, Model) else build_model(source, settings, image_spec)
     built.load_state_dict(tensors)
     torch.nn.utils.convert_conv2d_weight_memory_format(built, torch.channels_last)  # faster, here as in training
-    return Loaded(folder, config["model"], built.to(device).eval().requires_grad_(False), facts, config)
+    return Loaded(folder, config["model"], built.to(device).eval().requires_grad_(False), image_spec, config)
 
 
 def _known(config: dict[str, Any], folder: Path) -> str:
@@ -277,21 +281,21 @@ def _known(config: dict[str, Any], folder: Path) -> str:
     return name
 
 
-def _check_facts(ours: Facts, theirs: Facts, folder: Path) -> None:
-    for field in (each.name for each in fields(Facts)):
+def _check_spec(ours: ImageSpec, theirs: ImageSpec, folder: Path) -> None:
+    for field in (each.name for each in fields(ImageSpec)):
         mine, wanted = getattr(ours, field), getattr(theirs, field)
         if mine != wanted:
             raise ReverieError(
-                f"The given model was built for other pictures than those of {folder}: its facts.{field} is "
-                f"{str(mine)[:80]}, not {str(wanted)[:80]}; build it with the facts of the run's own data."
+                f"The given model was built for other pictures than those of {folder}: its image_spec.{field} is "
+                f"{str(mine)[:80]}, not {str(wanted)[:80]}; build it with the image_spec of the run's own data."
             )
 
 
-def _facts(named: dict[str, Any]) -> Facts:
+def _image_spec(named: dict[str, Any]) -> ImageSpec:
     """What config.json says of the pictures; older runs name no sides, and no scales: these were of 8 bits."""
     sides = tuple(named.get("sides", ()))
     scales = tuple(Scale(**scale) for scale in named["scales"]) if "scales" in named else (Scale(),) * (len(sides) or 1)
-    return Facts(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides, scales)
+    return ImageSpec(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides, scales)
 
 
 def _form(tensor: torch.Tensor) -> str:
@@ -349,8 +353,8 @@ def _check(config: dict[str, Any], file: Path, brought: bool) -> None:
             refuse(f"data.{field}", "is missing or no word")
     if not isinstance(config["data"].get("place"), str | None):
         refuse("data.place", "is no word")
-    facts = config["facts"]
-    sides = facts.get("sides", [])
+    image_spec = config["facts"]
+    sides = image_spec.get("sides", [])
     if not isinstance(sides, list) or not all(_whole(side) and 1 <= side <= MOST_CHANNELS for side in sides):
         refuse("facts.sides", f"is no list of numbers from 1 to {MOST_CHANNELS}")
     for side, most in (
@@ -358,14 +362,14 @@ def _check(config: dict[str, Any], file: Path, brought: bool) -> None:
         ("height", LARGEST_SIDE),
         ("width", LARGEST_SIDE),
     ):
-        if not _whole(facts.get(side)) or not 1 <= facts[side] <= most:
+        if not _whole(image_spec.get(side)) or not 1 <= image_spec[side] <= most:
             refuse(f"facts.{side}", f"is no number from 1 to {most}")
-    classes = facts.get("classes")
+    classes = image_spec.get("classes")
     if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         refuse("facts.classes", "is no list of names")
-    if sides and (len(sides) != 2 or sum(sides) != facts["channels"]):
+    if sides and (len(sides) != 2 or sum(sides) != image_spec["channels"]):
         refuse("facts.sides", "does not hold two numbers that add up to the channels")
-    if "scales" in facts and (why := _wrong_scales(facts["scales"], max(1, len(sides)))):
+    if "scales" in image_spec and (why := _wrong_scales(image_spec["scales"], max(1, len(sides)))):
         refuse("facts.scales", why)
     for section in ("model", "train", "data"):
         values = config["settings"].get(section)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from reverie.engine.phase import Facts, known
+from reverie.engine.phase import ImageSpec, required_spec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
@@ -99,9 +99,9 @@ class Conditions(ABC):
         return labels
 
 
-def needed_classes(facts: Facts | None, name: str, instead: str) -> tuple[str, ...]:
+def needed_classes(image_spec: ImageSpec | None, name: str, instead: str) -> tuple[str, ...]:
     """The class names of the data, which model ``name`` cannot do without; ReverieError points to ``instead``."""
-    classes = known(facts).classes
+    classes = required_spec(image_spec).classes
     if not classes:
         raise ReverieError(f"{name} needs labels; train it on a folder with one subfolder a class, or use {instead}.")
     return classes
@@ -129,8 +129,8 @@ class Styles(Samples):
         return self.synthesise(self.map(z, labels))
 
 
-ENDS = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
-BACK = {"ab": "ba", "ba": "ab"}
+DIRECTION_SIDES = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
+OPPOSITE_DIRECTION = {"ab": "ba", "ba": "ab"}
 
 
 class Translates(ABC):
@@ -155,11 +155,11 @@ class Translates(ABC):
         """
 
 
-def needed_sides(facts: Facts, name: str) -> tuple[int, int]:
+def needed_sides(image_spec: ImageSpec, name: str) -> tuple[int, int]:
     """Channels of the two sides of the data's pairs, which model ``name`` cannot do without."""
-    if len(facts.sides) != 2:
+    if len(image_spec.sides) != 2:
         raise ReverieError(
             f"{name} learns from two sides; say how the data makes them, for example --set data.pair=halves, folders, "
             "unpaired, edges or grey."
         )
-    return facts.sides[0], facts.sides[1]
+    return image_spec.sides[0], image_spec.sides[1]

@@ -23,26 +23,26 @@ CURVES = ("loss", "recon", "d", "g")  # of which the first that was logged is dr
 
 def line(run: Run) -> str:
     """The run in one line."""
-    facts = _facts(run)
-    data = facts.pop("data", "pictures")
-    told = ", ".join(f"{value} {key}" for key, value in facts.items())
+    image_spec = _image_spec(run)
+    data = image_spec.pop("data", "pictures")
+    told = ", ".join(f"{value} {key}" for key, value in image_spec.items())
     return printable(f"<Run {run.path}: {run.name} on {data}; {told}>")
 
 
 def html(run: Run) -> str:
     """The run as a part of a page, which needs nothing but a browser and loads nothing."""
-    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _facts(run).items())
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _image_spec(run).items())
     head = f"<h3>{escape(run.name)} <code>{escape(str(run.path))}</code></h3><dl>{rows}</dl>"
     parts = [_tried(part, run) for part in (_pictures, _curve)]
     return f'<div class="reverie-run"><style>{STYLE}</style><div>{head}</div>{"".join(parts)}</div>'
 
 
-def _facts(run: Run) -> dict[str, str]:
-    facts = run.facts
+def _image_spec(run: Run) -> dict[str, str]:
+    image_spec = run.image_spec
     count, steps = run.config["data"].get("pictures"), _tried(_steps, run)
     found = {
-        "pictures": " x ".join(map(str, facts.shape)),
-        "classes": str(len(facts.classes)) if facts.classes else "",
+        "pictures": " x ".join(map(str, image_spec.shape)),
+        "classes": str(len(image_spec.classes)) if image_spec.classes else "",
         "parameters": f"{sum(parameter.numel() for parameter in run.model.parameters()):,}",
         "training pictures": f"{count:,}" if isinstance(count, int) else "",
         "steps": steps,

@@ -84,9 +84,9 @@ def write_listing(run: Path, pictures: Dataset) -> None:
     learned = set(pictures.split("train").digests)
     listing = {"names": list(pictures.names), "digests": digests, "learned": [int(d in learned) for d in digests]}
     if pictures.spec.startswith(MEMORY) and not pictures.streamed:  # when the run is loaded again, they will be gone
-        from reverie.inference.pictures import looks_of
+        from reverie.inference.pictures import pixel_digests_of
 
-        listing["looks"] = [look.hex() for look in looks_of(pictures.split("train"))]
+        listing["looks"] = [look.hex() for look in pixel_digests_of(pictures.split("train"))]
     with replacing(run / LISTING) as temporary:
         temporary.write_text(json.dumps(listing))
 
@@ -101,7 +101,7 @@ def learned_digests(run: Path) -> frozenset[str]:
 
 
 def learned_looks(run: Path) -> frozenset[bytes]:
-    """What the pictures that a run has learned from look like (`looks_of`); none where it has not noted that."""
+    """The `pixel_digests_of` pictures that a run has learned from; none where it has not noted them."""
     try:
         return frozenset(bytes.fromhex(look) for look in json.loads((run / LISTING).read_text())["looks"])
     except (OSError, ValueError, KeyError, TypeError):

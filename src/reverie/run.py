@@ -29,16 +29,16 @@ from reverie.inference.pictures import (
     images_and_labels,
     in_range,
     is_pictures,
-    looks_of,
-    some,
+    pixel_digests_of,
+    sample_indices,
     unmistakable,
 )
 
 if TYPE_CHECKING:
     from reverie.evaluation import Figures
     from reverie.inference.embed import Embedding
+    from reverie.inference.latent_space import Name
     from reverie.inference.sample import Prior
-    from reverie.inference.space import Name
     from reverie.tasks.anomaly import Detector, Scored
     from reverie.tasks.classify import Classified
     from reverie.tasks.interpolate import How
@@ -65,7 +65,7 @@ def load(
 
 
 class Run(Loaded):
-    """What people hold of a trained model: ``path``, ``name``, ``model``, ``facts``, ``config``, and tasks as methods.
+    """A trained model: ``path``, ``name``, ``model``, ``image_spec``, ``config``, and tasks as methods.
 
     Where a method takes pictures ``x``, these are whatever `open` takes (a spec, a folder, an array, a list of PIL
     pictures, a data set), with its options; or a torch tensor of floats (N, C, H, W) in [-1, 1], as `sample` gives. A
@@ -233,11 +233,11 @@ class Run(Loaded):
         ``labels`` are the classes of the pictures, for a model that takes them; by default those of the data.
         """
         from reverie.inference.embed import embed
-        from reverie.inference.unable import unable
+        from reverie.inference.unsupported import unsupported
         from reverie.tasks.project import latents_of
 
         if not isinstance(self.model, Encodes):
-            raise unable(self.model, "embed", "encoder", Encodes)
+            raise unsupported(self.model, "embed", "encoder", Encodes)
         given = self._pictures(x, options)
         if isinstance(given, Tensor) or labels is not None:
             return latents_of(self.model, *images_and_labels(self.model, given, labels)).flatten(1)
@@ -255,7 +255,7 @@ class Run(Loaded):
         from reverie.tasks.directions import EMBEDDED
 
         training = self.open(run_data.own(self), "train")
-        return embed(self.model, training, indices=some(training, EMBEDDED))
+        return embed(self.model, training, indices=sample_indices(training, EMBEDDED))
 
     def reconstruct(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
         """What the model makes of pictures: (N, C, H, W) in [-1, 1], on the CPU."""
@@ -310,14 +310,14 @@ class Run(Loaded):
         ``count`` pictures of ``x``, by default drawn ones, are compared with the training pictures of ``data``, by
         default the run's own.
         """
-        from reverie.inference.pictures import few
+        from reverie.inference.pictures import sample_pictures
         from reverie.tasks.neighbours import nearest_of
 
         whole = run_data.whole(self, run_data.own(self) if data is None else data, {})
         if x is None:
             images = self.sample(count, seed=seed)
         else:
-            images = images_and_labels(None, few(self._pictures(x, options), count, seed), None)[0]
+            images = images_and_labels(None, sample_pictures(self._pictures(x, options), count, seed), None)[0]
         return nearest_of(images, whole.split("train"), whole.split("test"), nearest, features, count, seed)
 
     # Judging
@@ -349,7 +349,7 @@ class Run(Loaded):
         name = score_of(self.model, score)
         held_out = self.held_out(normal, judged)
         digests = held_out.digests
-        key = (name, rate, seed, tuple(looks_of(held_out) if digests is None else digests))
+        key = (name, rate, seed, tuple(pixel_digests_of(held_out) if digests is None else digests))
         if key not in self._detectors:
             self._detectors[key] = detector(self.model, held_out, name, rate, seed=seed)
         return self._detectors[key]
@@ -425,7 +425,7 @@ class Run(Loaded):
         from reverie.inference.pictures import Held
 
         given = self._pictures(x, options)
-        return Held(given, self.facts) if isinstance(given, Tensor) else given
+        return Held(given, self.image_spec) if isinstance(given, Tensor) else given
 
     # Showing
 

@@ -15,7 +15,7 @@ from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data import open as opening
 from reverie.data.sources import MEMORY
 from reverie.errors import ReverieError, printable
-from reverie.inference.pictures import Data, Subset, are_floats, digests_of, is_pictures, looks_of, unmistakable
+from reverie.inference.pictures import Data, Subset, are_floats, digests_of, is_pictures, pixel_digests_of, unmistakable
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
 
@@ -61,27 +61,28 @@ def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Datas
         unmistakable(data)
         given["range"] = "-1-1"
     dataset = data if isinstance(data, Dataset) and not given else _read(run, data, given)
-    facts, name = run.facts, spec_of(data) or dataset.spec
-    if dataset.facts.shape != facts.shape:
+    image_spec, name = run.image_spec, spec_of(data) or dataset.spec
+    if dataset.image_spec.shape != image_spec.shape:
         raise ReverieError(
-            f"{name} has pictures of {dataset.facts.shape} (channels, height, width), "
-            f"the run was trained on {facts.shape}."
+            f"{name} has pictures of {dataset.image_spec.shape} (channels, height, width), "
+            f"the run was trained on {image_spec.shape}."
         )
-    if dataset.facts.sides != facts.sides:
+    if dataset.image_spec.sides != image_spec.sides:
         raise ReverieError(
-            f"{name} has sides of {dataset.facts.sides} channels, the run was trained on {facts.sides}; exchange them."
+            f"{name} has sides of {dataset.image_spec.sides} channels, the run was trained on {image_spec.sides}; "
+            "exchange them."
         )
     return dataset
 
 
 def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
-    facts, mine = run.facts, is_own(run, data)
+    image_spec, mine = run.image_spec, is_own(run, data)
     known = dict(run.config["settings"]["data"])
     if not mine:
         known |= {"limit": 0}
-    known |= {"size": f"{facts.height}x{facts.width}", "flip": False, "shift": 0}
+    known |= {"size": f"{image_spec.height}x{image_spec.width}", "flip": False, "shift": 0}
     # What the caller says of values is over the scale of the run's own files.
-    scales = None if given.keys() & {"range", "depth"} else facts.scales
+    scales = None if given.keys() & {"range", "depth"} else image_spec.scales
     options = configure(DataOptions, known | given, "data")
     source = cast(Any, data)
     try:
@@ -123,19 +124,19 @@ def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
         looks.update(own_data.learned_looks(run.path))
     elif in_memory or run.data is not None:
         training = whole(run, mine).split("train")
-        looks.update([] if training.streamed else looks_of(training))
+        looks.update([] if training.streamed else pixel_digests_of(training))
     if judged is not None:
         others = judged if is_pictures(judged) else whole(run, judged)
         place, other = spec_of(known), spec_of(others)
         if place and other and own_data.same_place(place, other):
             names.update(others.names)
         elif in_memory or not other:
-            looks.update(looks_of(others))
+            looks.update(pixel_digests_of(others))
     out = np.array([name in names for name in known.names], bool)
     if digests and (told := digests_of(known)) is not None:
         out |= [digest in digests for digest in told]
     if looks:
-        out |= [look in looks for look in looks_of(known)]
+        out |= [look in looks for look in pixel_digests_of(known)]
     if out.all():
         raise ReverieError(
             f"{spec_of(known) or 'The data'} holds no pictures to calibrate on that were neither learned from nor are "

@@ -15,7 +15,7 @@ from importlib import import_module
 from cyclopts import CycloptsError
 
 from reverie.cli import draw, explore, judge, learn, use  # each adds its commands to the app
-from reverie.cli.shared import app, fail, heard
+from reverie.cli.shared import app, fail, printing_notes
 from reverie.errors import ReverieError
 
 __all__ = ["app", "draw", "explore", "judge", "learn", "main", "use"]
@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         # In a context of its own: what one command notes of its results is not the next one's.
         given = _import_modules(list(sys.argv[1:] if words is None else words))
-        with heard():
+        with printing_notes():
             copy_context().run(app, given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         fail(" ".join(str(error).split()), 2)

@@ -11,20 +11,20 @@ from reverie.cli.shared import (
     Device,
     Force,
     Labels,
-    Pace,
+    ProgressPrinter,
     Whole,
     WholeOrNone,
     at_least,
     load,
     png,
     png_or_animation,
+    print_figures,
+    print_line,
+    print_note,
+    print_notes,
     projected,
-    report,
     room,
-    say,
-    say_all,
     suffixed,
-    tell,
     writes,
 )
 from reverie.errors import Interrupted, Partly, ReverieError
@@ -81,15 +81,15 @@ def sample(
     saved = None if latents is None else read_latents(latents)
     count = count or (64 if saved is None else len(saved.latents))
     single = out is None or bool(out.suffix)
-    scale = loaded.facts.scales[0]
-    end = suffix_of(scale, loaded.facts.channels)
+    scale = loaded.image_spec.scales[0]
+    end = suffix_of(scale, loaded.image_spec.channels)
     names = None if single else (f"{i:06d}{end}" for i in range(count))
     out = writes("sample", run, out, "samples.png", save_latents, reads=[latents], names=names, force=force)
     given = saved.labels if saved is not None and not labels and classes_of(loaded.model) else labels or None
     batches = sample_batches(
         loaded.model, count, seed, given, prior, truncation=truncation, latents=None if saved is None else saved.latents
     )
-    pace, done, failed, stopped = Pace(count), 0, 0, False
+    pace, done, failed, stopped = ProgressPrinter(count), 0, 0, False
     cells, kept = [], []
     try:
         for part in batches:
@@ -104,7 +104,7 @@ def sample(
                     if why.full:
                         raise
                     failed += 1
-                    say(str(why))
+                    print_note(str(why))
                 done += 1
             if save_latents is not None:
                 kept.append((part.latents.numpy(), None if part.labels is None else part.labels.numpy()))
@@ -114,7 +114,7 @@ def sample(
             raise
         stopped = True
     if single:
-        say_all(save_grid(np.concatenate(cells), out, min(count, 8), scale))
+        print_notes(save_grid(np.concatenate(cells), out, min(count, 8), scale))
     if save_latents is not None and kept:
         drawn = [label for _, label in kept if label is not None]
         classes = classes_of(loaded.model)
@@ -125,7 +125,7 @@ def sample(
         raise Interrupted(f"Stopped: {done - failed:,} of {count:,} pictures are in {out}.")
     if failed:
         raise Partly(f"{failed:,} of {count:,} pictures could not be written; {done - failed:,} are in {out}.")
-    tell(f"{count} pictures in {out}")
+    print_line(f"{count} pictures in {out}")
 
 
 @command
@@ -170,9 +170,9 @@ def interpolate(
         save_grid(found, out, columns=-(-len(found) // (stops if loop else stops - 1)))
     else:
         save_animation(found, out, rate, scale)
-    say(f"{len(found)} pictures in {out}")
+    print_note(f"{len(found)} pictures in {out}")
     between_what = "drawn pictures" if images is None else images
-    report({"pictures": len(found), "through": between_what, "stops": stops, "seed": seed} | evenness(found))
+    print_figures({"pictures": len(found), "through": between_what, "stops": stops, "seed": seed} | evenness(found))
 
 
 @command
@@ -208,7 +208,7 @@ def mix(
     loaded = load(run, device)
     out = writes("mix", run, out, "mix.png", force=force)
     save_grid(table(loaded.model, rows, columns, chosen, seed, truncation, labels or None), out, columns + 1)
-    tell(f"{rows} x {columns} mixed pictures in {out}")
+    print_line(f"{rows} x {columns} mixed pictures in {out}")
 
 
 @command
@@ -255,11 +255,11 @@ def condition(
     )
     save_grid(found.pictures, out, columns=min(count, 8))
     if how == "resample" and found.effective < count:
-        say(
+        print_note(
             f"The draws are worth {found.effective:.0f} pictures of class {classes[number]}, so some are repeated; "
             "give more --draws, or take --how langevin."
         )
-    report(
+    print_figures(
         {
             "class": classes[number],
             "classifier": classifier,
@@ -286,10 +286,10 @@ def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple
 
     if where != "auto":
         found = load_classifier(where, pick_device(device))
-        if found.shape != loaded.facts.shape:
+        if found.shape != loaded.image_spec.shape:
             raise ReverieError(
                 f"{where} takes pictures of {found.shape} (channels, height, width), and {loaded.path} draws "
-                f"{loaded.facts.shape}."
+                f"{loaded.image_spec.shape}."
             )
         return found, found.classes
     spec = loaded.own_data(LEARNED)
@@ -299,4 +299,4 @@ def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple
             f"{spec} has no classes to learn a classifier from; give one that `reverie transfer` made by --classifier."
         )
     network = trained(training, pick_device(device))
-    return lambda images: network.head(network(images)), training.facts.classes
+    return lambda images: network.head(network(images)), training.image_spec.classes

@@ -19,11 +19,11 @@ from reverie.cli.shared import (
     load,
     png,
     png_or_animation,
+    print_figures,
+    print_note,
     projected,
-    report,
     room,
     run_and_pictures,
-    say,
     suffixed,
     writes,
 )
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 command = room("Explore")
 
-Space = Annotated[Literal["z", "w"] | None, Parameter(help="z, or w, the styles of a StyleGAN (there the default).")]
+SpaceName = Annotated[
+    Literal["z", "w"] | None, Parameter(help="z, or w, the styles of a StyleGAN (there the default).")
+]
 Data = Annotated[str | None, Parameter(help="By default the data the run was trained on.")]
 
 EMBEDDED = 2000  # pictures that say how codes are spread
@@ -48,7 +50,7 @@ def project(
     /,
     *,
     count: Whole = 16,
-    space: Space = None,
+    space: SpaceName = None,
     steps: Annotated[Whole, Parameter(help="Of the start that is kept to the end.")] = 400,
     starts: Annotated[Whole, Parameter(help="Places to begin the search at.")] = 4,
     sigma: Annotated[float, Parameter(help="Noise of a pixel in [-1, 1]: larger trusts the model more.")] = 0.1,
@@ -65,7 +67,7 @@ def project(
     from reverie.data.pictures import save_grid, to_tensor
     from reverie.evaluation.reconstruction import psnr, ssim
     from reverie.tasks.project import project as find
-    from reverie.tasks.reconstruct import pairs
+    from reverie.tasks.reconstruct import comparison_rows
 
     png(out)
     if latents is not None:
@@ -78,12 +80,12 @@ def project(
     )
     seconds = time.perf_counter() - began
     columns = min(8, len(given))
-    save_grid(pairs(given, found.pictures, columns), out, columns)
+    save_grid(comparison_rows(given, found.pictures, columns), out, columns)
     if latents is not None:
         _save_arrays(latents, {"latents": found.latents})
-    say(f"{len(given)} pictures and their projections in {out}")
+    print_note(f"{len(given)} pictures and their projections in {out}")
     quality = {"psnr": psnr(found.pictures, given), "ssim": ssim(found.pictures, given)}
-    report(
+    print_figures(
         {name: float(value.mean()) for name, value in quality.items()}
         | {"worst_psnr": float(quality["psnr"].min()), "space": found.space, "pictures": len(given)}
         | {"steps": steps, "starts": starts, "sigma": sigma, "seed": seed, "seconds": round(seconds, 2)}
@@ -131,8 +133,8 @@ def traverse(
         frames = found.pictures.unflatten(0, (-1, columns)).permute(1, 2, 0, 3, 4)  # (columns, C, rows, H, W)
         frames = frames.flatten(2, 3)  # the rows below each other
         save_animation(torch.cat([frames, frames[1:-1].flip(0)]), out, rate)
-    say(f"{len(found.dimensions)} dimensions in {out}")
-    report(
+    print_note(f"{len(found.dimensions)} dimensions in {out}")
+    print_figures(
         {
             "dimensions": found.dimensions,
             "ordered_by": found.ordered_by,
@@ -162,14 +164,14 @@ def map(
     from reverie.data.pictures import save_grid
     from reverie.files import replacing
     from reverie.inference.embed import embed
-    from reverie.inference.pictures import Subset, some
+    from reverie.inference.pictures import Subset, sample_indices
     from reverie.tasks import maps
 
     loaded = load(run, device)
     spec = images or loaded.own_data("give IMAGES")
     out = writes("map", run, out, "map", reads=[spec], names=["manifold.png", "pictures.png", FIGURES], force=force)
     dataset = loaded.open(spec, "all" if images else "test")
-    shown = Subset(dataset, some(dataset, maps.MOST_COMPARED, seed))
+    shown = Subset(dataset, sample_indices(dataset, maps.MOST_COMPARED, seed))
     embedding = embed(loaded.model, shown)
     labels = None if label is None else (label,)
     save_grid(maps.manifold(loaded.model, side, embedding, labels), out / "manifold.png", side)
@@ -180,9 +182,9 @@ def map(
         figures["gaps"] = maps.gaps(embedding, seed=seed)
         figures["gaps_on_segments"] = maps.gaps(embedding, "segments", seed=seed)
     else:
-        say(f"gaps are measured among {maps.FEWEST_COMPARED} codes or more; there are {len(shown)}")
-    say(f"maps of {len(shown):,} codes in {out}")
-    report(figures, out / FIGURES)
+        print_note(f"gaps are measured among {maps.FEWEST_COMPARED} codes or more; there are {len(shown)}")
+    print_note(f"maps of {len(shown):,} codes in {out}")
+    print_figures(figures, out / FIGURES)
 
 
 @command
@@ -206,7 +208,7 @@ def directions(
     count: Annotated[Whole, Parameter(help="Directions, of those found without labels.")] = 6,
     pictures: Annotated[Whole, Parameter(help="That attributes are learned from.")] = 500,
     data: Data = None,
-    space: Space = None,
+    space: SpaceName = None,
     reach: Annotated[float, Parameter(help="Standard deviations, each way.")] = 3.0,
     columns: Whole = 7,
     out: Annotated[Path | None, Parameter(help="A .png: a direction a row; by default directions.png.")] = None,
@@ -217,7 +219,7 @@ def directions(
 ) -> None:
     """Find directions in the latent space and show what a step along each changes."""
     from reverie.data.pictures import save_grid
-    from reverie.inference.space import space_of
+    from reverie.inference.latent_space import latent_space
     from reverie.tasks import directions as task
 
     png(out)
@@ -230,7 +232,7 @@ def directions(
     loaded = load(run, device)
     spec = data or loaded.own_data("give --data")
     out = writes("directions", run, out, "directions.png", vectors, reads=[spec], force=force)
-    space_of(loaded.model, space, "have directions")
+    latent_space(loaded.model, space, "have directions")
     found = task.directions(
         loaded.model, loaded.open(spec, "train"), attributes, how=how, count=count, pictures=pictures, space=space,
         reach=reach, columns=columns, seed=seed, progress=projected,
@@ -239,8 +241,8 @@ def directions(
     save_grid(found.pictures.flatten(0, 1), out, columns)
     if vectors is not None:
         _save_arrays(vectors, {name: vector for name, vector in zip(names, vectors_of, strict=True)})
-    say(f"{len(names)} directions in {out}")
-    report(
+    print_note(f"{len(names)} directions in {out}")
+    print_figures(
         {
             name: {"share": float(share)} | {key: [round(v, 4) for v in values] for key, values in measured.items()}
             for name, share, measured in zip(names, found.directions.strength, found.measured, strict=True)
@@ -266,7 +268,7 @@ def arithmetic(
     near: Annotated[Whole, Parameter(help="Only so many, most like the picture that is changed; 0 = all.")] = 0,
     strength: float = 1.0,
     data: Data = None,
-    space: Space = None,
+    space: SpaceName = None,
     out: Annotated[
         Path | None,
         Parameter(help="A .png: pictures, their latents drawn, and with the change; by default arithmetic.png."),
@@ -300,8 +302,8 @@ def arithmetic(
         space=space, seed=seed, progress=projected,
     )  # fmt: skip
     save_grid(found.pictures, out, found.columns)
-    say(f"{expression} in {out}")
-    report(found.figures)
+    print_note(f"{expression} in {out}")
+    print_figures(found.figures)
 
 
 def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:

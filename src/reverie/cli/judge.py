@@ -18,9 +18,9 @@ from reverie.cli.shared import (
     at_least,
     load,
     png,
-    report,
+    print_figures,
+    print_note,
     room,
-    say,
     suffixed,
     writes,
 )
@@ -105,8 +105,8 @@ def anomaly(
     task.write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)
     title = f"Odd pictures of {images}"
     task.write_sheet(out / "sheet.html", shown, pictures.names, scores, p_values, odd, heat, title, rows)
-    say(f"{int(odd.sum()):,} of {len(odd):,} pictures are odd; look at {out / 'sheet.html'}")
-    report(figures, out / FIGURES)
+    print_note(f"{int(odd.sum()):,} of {len(odd):,} pictures are odd; look at {out / 'sheet.html'}")
+    print_figures(figures, out / FIGURES)
 
 
 @command
@@ -154,7 +154,7 @@ def classify(
     if sheet:
         save_grid(found.sheet(pictures, columns := 12), sheet, columns)
     promised = {"rate": reject, "calibrated_on": threshold.pictures} if threshold else {}
-    report(found.figures(pictures) | promised | {"images": images, "samples": samples, "seed": seed})
+    print_figures(found.figures(pictures) | promised | {"images": images, "samples": samples, "seed": seed})
 
 
 @command
@@ -206,7 +206,7 @@ def transfer(
     training, test = whole.split("train"), whole.split("test")
     found = task.curve(loaded.model, training, test, counts=count, how=how, steps=steps, seed=seed)
     for note in whole.found["notes"]:
-        say(f"{spec}: {note}")
+        print_note(f"{spec}: {note}")
     best = found[-1]
     best.classifier.save(out)
     figures = {
@@ -220,16 +220,16 @@ def transfer(
         "steps": None if how == "frozen" else steps,
         "seed": seed,
     }
-    report(figures, out / FIGURES)
+    print_figures(figures, out / FIGURES)
 
 
 def _background(loaded: Run, where: str, device: str) -> object:
     """The model of another run that has learned pictures of the same shape."""
     found = load(where, device)
-    if found.facts.shape != loaded.facts.shape:
+    if found.image_spec.shape != loaded.image_spec.shape:
         raise ReverieError(
-            f"{where} was trained on pictures of {found.facts.shape} (channels, height, width), and {loaded.path} on "
-            f"{loaded.facts.shape}."
+            f"{where} was trained on pictures of {found.image_spec.shape} (channels, height, width), and "
+            f"{loaded.path} on {loaded.image_spec.shape}."
         )
     return found.model
 
@@ -240,7 +240,7 @@ def _of_classes(pictures: Dataset, names: tuple[str, ...]) -> NDArray[np.bool_]:
 
     from reverie.inference.labels import label_number
 
-    classes = pictures.facts.classes
+    classes = pictures.image_spec.classes
     if pictures.labels is None:
         raise ReverieError(f"--good names classes, and {pictures.spec} has none; sort its pictures into subfolders.")
     return np.isin(pictures.labels, [label_number(name, classes) for name in names])

@@ -20,10 +20,10 @@ from reverie.cli.shared import (
     load,
     places,
     png,
-    report,
+    print_figures,
+    print_line,
+    print_note,
     room,
-    say,
-    tell,
     writes,
 )
 from reverie.config import settings_of
@@ -97,9 +97,9 @@ def train(
 
     run = run_training(model, data, out, resume=resume, device=device, settings=settings, quiet=quiet, force=force)
     if os.environ.get("RANK", "0") == "0":
-        further = f"translate {run.path} PICTURES" if run.facts.sides else f"sample {run.path}"
+        further = f"translate {run.path} PICTURES" if run.image_spec.sides else f"sample {run.path}"
         further += registry.imports(type(run.model))
-        tell(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
+        print_line(f"Done: {run.path}. Look at {run.path / 'report.html'}; go on with: reverie {further}")
 
 
 def _settings_file(path: Path | None) -> dict[str, dict[str, Any]]:
@@ -159,7 +159,7 @@ def evaluate(
         spec, split, metrics=metrics or None, samples=samples, limit=limit, features=features, generated=generated,
         seed=seed,
     )  # fmt: skip
-    report(figures, out)
+    print_figures(figures, out)
 
 
 @command
@@ -181,7 +181,7 @@ def models(name: str | None = None, /) -> None:
         try:
             line, found = registry.entry(name).line, registry.load_class(name)
         except ReverieError as error:  # a package that is broken hides no other
-            say(str(error))
+            print_note(str(error))
             continue
         print(textwrap.fill(f"{name:{wide}}  {line}", 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
         marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds.values())
@@ -236,7 +236,9 @@ def data(
     if where is not None:
         writes("data", spec, where, SHEET, reads=[spec], force=force)
     dataset = open_dataset(spec, configure(DataOptions, parse_settings(list(set_))["data"], "data"), check=check)
-    tell(f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.facts.shape))} (channels x height x width)")
+    print_line(
+        f"{len(dataset):,} pictures, {' x '.join(map(str, dataset.image_spec.shape))} (channels x height x width)"
+    )
     for key, value in dataset.found.items():
         shown = (
             ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in value.items())
@@ -245,14 +247,14 @@ def data(
             if isinstance(value, list)
             else value
         )
-        tell(f"{key}: {shown}")
+        print_line(f"{key}: {shown}")
     if dataset.unreadable:
-        tell(f"unreadable: {len(dataset.unreadable)}")
+        print_line(f"unreadable: {len(dataset.unreadable)}")
         for name, why in dataset.unreadable:
-            tell(f"  {name}: {why}")
+            print_line(f"  {name}: {why}")
     if where is None:
-        tell(f"contact sheet: none, as {SHEET} would lie in the data; name a place by --sheet")
+        print_line(f"contact sheet: none, as {SHEET} would lie in the data; name a place by --sheet")
         return
     with replacing(where) as temporary:
         contact_sheet(dataset, 8, 12).save(temporary, format="PNG")
-    tell(f"contact sheet: {where}")
+    print_line(f"contact sheet: {where}")

@@ -192,14 +192,14 @@ def run_and_pictures(run: str, images: str, split: Split, count: int, device: st
     indices = np.arange(min(count, len(dataset)))
     labels = None
     if isinstance(loaded.model, Conditions) and dataset.labels is not None:
-        labels = [dataset.facts.classes[i] for i in dataset.labels[indices]]
+        labels = [dataset.image_spec.classes[i] for i in dataset.labels[indices]]
     return loaded, dataset.batch(indices), labels
 
 
 # What is said
 
 
-def report(figures: dict[str, Any], out: Path | None = None) -> None:
+def print_figures(figures: dict[str, Any], out: Path | None = None) -> None:
     """Print figures as JSON, and write the same to a file where one is given."""
     from reverie.files import replacing
 
@@ -210,12 +210,12 @@ def report(figures: dict[str, Any], out: Path | None = None) -> None:
     print(text)
 
 
-def tell(sentence: str) -> None:
+def print_line(sentence: str) -> None:
     """A line of the result, on stdout."""
     print(printable(sentence))
 
 
-def say(sentence: str) -> None:
+def print_note(sentence: str) -> None:
     """A sentence beside the results, on stderr."""
     print(f"reverie: {printable(sentence)}", file=sys.stderr)
 
@@ -223,24 +223,24 @@ def say(sentence: str) -> None:
 _SAID: ContextVar[frozenset[str]] = ContextVar("said", default=frozenset())  # in this command
 
 
-def say_once(sentence: str) -> None:
-    """As `say`, of what a command comes by several times."""
+def print_note_once(sentence: str) -> None:
+    """As `print_note`, of what a command comes by several times."""
     if sentence not in _SAID.get():
         _SAID.set(_SAID.get() | {sentence})
-        say(sentence)
+        print_note(sentence)
 
 
-class Speaker(logging.Handler):
+class NoteHandler(logging.Handler):
     """Says what the library tells, once in a command."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say_once(record.getMessage())
+        print_note_once(record.getMessage())
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def printing_notes() -> Iterator[None]:
     """What the library tells is said for so long."""
-    log, speaker = logging.getLogger("reverie"), Speaker()
+    log, speaker = logging.getLogger("reverie"), NoteHandler()
     level = log.level
     log.addHandler(speaker)
     log.setLevel(logging.INFO)
@@ -251,7 +251,7 @@ def heard() -> Iterator[None]:
         log.setLevel(level)
 
 
-class Pace:
+class ProgressPrinter:
     """Says how far a long work is, every so often."""
 
     SECONDS = 10.0
@@ -263,22 +263,22 @@ class Pace:
         """``done`` pictures are done."""
         if done < self.of and time.monotonic() - self.said >= self.SECONDS:
             self.said = time.monotonic()
-            say(f"{done:,} of {self.of:,} pictures")
+            print_note(f"{done:,} of {self.of:,} pictures")
 
 
-def say_all(notes: Sequence[str]) -> None:
+def print_notes(notes: Sequence[str]) -> None:
     """Each note as a sentence."""
     for note in notes:
-        say(note)
+        print_note(note)
 
 
 def projected(done: int, of: int) -> None:
     """The progress of a projection."""
     if done < of:
-        say(f"{done} of {of} pictures projected")
+        print_note(f"{done} of {of} pictures projected")
 
 
 def fail(sentence: str, code: int) -> None:
     """End with a sentence and an exit code."""
-    say(sentence)
+    print_note(sentence)
     sys.exit(code)

@@ -20,13 +20,13 @@ from reverie.cli.shared import (
     load,
     places,
     png,
+    print_figures,
+    print_line,
+    print_note,
+    print_notes,
     projected,
-    report,
     room,
     run_and_pictures,
-    say,
-    say_all,
-    tell,
     writes,
 )
 from reverie.errors import Partly, ReverieError, printable
@@ -50,7 +50,7 @@ def reconstruct(
 ) -> None:
     """Show pictures beside what a run makes of them; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
-    from reverie.tasks.reconstruct import pairs
+    from reverie.tasks.reconstruct import comparison_rows
     from reverie.tasks.reconstruct import reconstruct as rebuild
 
     png(out)
@@ -59,8 +59,8 @@ def reconstruct(
     given = to_tensor(pictures)
     rebuilt = rebuild(loaded.model, given, labels)
     columns = min(8, len(given))
-    say_all(save_grid(pairs(given, rebuilt, columns), out, columns, loaded.facts.scales[0]))
-    tell(f"{len(given)} pictures and their reconstructions in {out}")
+    print_notes(save_grid(comparison_rows(given, rebuilt, columns), out, columns, loaded.image_spec.scales[0]))
+    print_line(f"{len(given)} pictures and their reconstructions in {out}")
 
 
 @command
@@ -85,7 +85,7 @@ def embed(
     out = writes("embed", run, out, "codes.npz", reads=[images], force=force)
     found = encode(loaded.model, loaded.open(images, split))
     found.save(out)
-    tell(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
+    print_line(f"{len(found.codes)} codes of {found.codes.shape[1]} numbers in {out}")
 
 
 @command
@@ -124,28 +124,28 @@ def denoise(
     from reverie.data.pictures import save_grid, to_tensor
     from reverie.evaluation.reconstruction import psnr, ssim
     from reverie.tasks import denoise as task
-    from reverie.tasks.reconstruct import in_rows
+    from reverie.tasks.reconstruct import grid_rows
 
     png(out)
     out = writes("denoise", run, out, "denoised.png", reads=[images, hole], force=force)
     loaded, pictures, labels = run_and_pictures(run, images, split, count, device)
     given = to_tensor(pictures)
     if damage == "hole":
-        found = task.holed(given, task.middle(*given.shape[2:]) if hole is None else task.read_hole(hole))
+        found = task.mask(given, task.centre_mask(*given.shape[2:]) if hole is None else task.read_mask(hole))
     elif damage == "coarse":
-        found = task.coarse(given, factor)
+        found = task.downsample(given, factor)
     else:
-        found = task.noisy(given, level, seed) if clean else task.as_noisy(given, level)
+        found = task.add_noise(given, level, seed) if clean else task.already_noisy(given, level)
     restored = task.restore(loaded.model, found, labels, how=how, seed=seed, progress=projected)
     columns = min(8, len(given))
-    rows = in_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns)
-    say_all(save_grid(rows, out, columns, loaded.facts.scales[0]))
-    say(f"{len(given)} pictures, damaged and restored, in {out}")
+    rows = grid_rows([*([given] if clean else []), found.damaged.clamp(-1, 1), restored], columns)
+    print_notes(save_grid(rows, out, columns, loaded.image_spec.scales[0]))
+    print_note(f"{len(given)} pictures, damaged and restored, in {out}")
     figures: dict[str, Any] = {"damage": damage, "pictures": len(given), "seed": seed}
     if clean:
         for name, part in (("damaged", found.damaged), ("restored", restored)):
             figures[name] = {"psnr": float(psnr(part, given).mean()), "ssim": float(ssim(part, given).mean())}
-    report(figures)
+    print_figures(figures)
 
 
 @command
@@ -183,9 +183,9 @@ def cluster(
     save_grid(contact_sheet(found, dataset, columns, loaded.model), out / "clusters.png", columns)
     rows = zip(dataset.names, found.assignments.tolist(), found.distances.tolist(), strict=True)
     write_table(out / "clusters.csv", ["name", "cluster", "distance"], rows)
-    say(f"{len(dataset):,} pictures in {count} groups in {out}")
+    print_note(f"{len(dataset):,} pictures in {count} groups in {out}")
     figures = {key: getattr(found, key) for key in ("silhouette", "purity", "nmi", "ari")}
-    report({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / FIGURES)
+    print_figures({"how": how, "sizes": found.sizes.tolist(), **figures, "seed": seed}, out / FIGURES)
 
 
 @command
@@ -229,11 +229,11 @@ def compress(
     with replacing(out / "compressed.svg") as temporary:
         temporary.write_text(found.chart(), encoding="utf-8")
     for note in found.notes:
-        say(note)
-    say(f"rows of compressed.png: {'; '.join(shown.names)}")
+        print_note(note)
+    print_note(f"rows of compressed.png: {'; '.join(shown.names)}")
     points = [asdict(point) for point in found.points]
     figures = {"latent": found.latent, "pictures": found.pictures, "points": points, "notes": found.notes, "seed": seed}
-    report(figures, out / FIGURES)
+    print_figures(figures, out / FIGURES)
 
 
 @command
@@ -264,7 +264,7 @@ def neighbours(
     found = loaded.neighbours(images, count=count, nearest=nearest, features=features, data=spec, seed=seed)
     save_grid(found.sheet(), out, nearest + 1)
     training, distances = found.training, found.found.distances
-    say(f"{len(found.images)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
+    print_note(f"{len(found.images)} pictures, each with its {nearest} nearest of {len(training):,}, in {out}")
     figures: dict[str, Any] = {
         "features": features,
         "training_pictures": len(training),
@@ -274,7 +274,7 @@ def neighbours(
     }
     if found.held_out is not None:
         figures["distance_of_held_out"] = found.held_out
-    report(figures)
+    print_figures(figures)
 
 
 @command
@@ -325,9 +325,9 @@ def translate(
         loaded.model, images, where, direction, noise=noise, tile=tile, overlap=overlap, claimed=claimed
     )
     for note, count in done.notes.items():
-        say(f"{note} (pictures: {count})")
+        print_note(f"{note} (pictures: {count})")
     for name, why in done.failed:
-        say(f"{name}: {why}")
+        print_note(f"{name}: {why}")
     if done.failed:
         total = done.written + len(done.failed)
         raise Partly(f"{len(done.failed)} of {total} pictures failed; {done.written} were translated.")

@@ -18,7 +18,7 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Picture, Plan, Seen, decode, fitted, look, packed
+from reverie.data.decode import MODES, Picture, PictureInfo, TargetFormat, decode, fitted, look, packed
 from reverie.data.files import Entry, Files
 from reverie.data.formats import Unreadable
 from reverie.data.identity import digest_of
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
     entry: Entry
     digest: bytes  # of its file, or of the part that it is
     pixels: bytes  # digest of what it became
-    seen: Seen
+    seen: PictureInfo
     stored: int  # bytes in the pack
 
 
@@ -68,18 +68,18 @@ def build_files(
         if not found:
             raise ReverieError(_nothing(what, files, failed))
         found = spread(found, [entry.name for entry, _ in found], options.limit)  # files may hold several pictures
-        plan = choose_plan([seen for _, seen in found], options, scale)
+        target = choose_target([seen for _, seen in found], options, scale)
         while True:
-            raw = len(found) * math.prod(plan.shape) <= pack.RAW_LIMIT
-            kept, broken = _decode([entry for entry, _ in found], plan, raw, writer, progress)
+            raw = len(found) * math.prod(target.shape) <= pack.RAW_LIMIT
+            kept, broken = _decode([entry for entry, _ in found], target, raw, writer, progress)
             failed += broken
             if not kept:
                 raise ReverieError(_nothing(what, files, failed))
-            again = choose_plan([one.seen for one in kept], options, scale)
-            if again == plan:
+            again = choose_target([one.seen for one in kept], options, scale)
+            if again == target:
                 break
             # Files whose header was well and whose pixels were not had swayed the choice, or the values were unknown.
-            plan, found = again, [(one.entry, one.seen) for one in kept]
+            target, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
     names = [one.entry.name for one in kept]
     labels, classes = _classes([one.entry.label for one in kept], files.classes, files.least)
@@ -87,7 +87,7 @@ def build_files(
     sizes = [(seen.height, seen.width) for seen in seen_all]
     splits, digests = [one.entry.split for one in kept], [one.digest for one in kept]
     return {
-        **_index(plan, names, splits, digests, [one.pixels for one in kept], labels, classes),
+        **_index(target, names, splits, digests, [one.pixels for one in kept], labels, classes),
         "offsets": None if raw else np.cumsum([0, *(one.stored for one in kept)]).tolist(),
         "sizes": sizes if len(set(sizes)) > 1 else None,
         "factors": {key: [_of(values, name) for name in names] for key, values in files.factors.items()},
@@ -100,19 +100,19 @@ def build_files(
             "modes": _histogram(seen.mode for seen in seen_all),
             "bits": _histogram(str(seen.bits) for seen in seen_all),
             "not pictures": dict(files.other.most_common()),
-            "notes": _notes(seen_all, plan.scale),
+            "notes": _notes(seen_all, target.scale),
         },
     }
 
 
-def readable(files: Files, names: Collection[str], plan: Plan) -> bool:
+def readable(files: Files, names: Collection[str], target: TargetFormat) -> bool:
     """Whether any of the pictures of these names, which could not be read once, can be read now."""
     whole = {*names, *(name.rpartition("#")[0] for name in names)}
     found, _ = _look([entry for entry in files.entries if entry.name in whole], None)
     again = [entry for entry, _ in found if entry.name in names]
     return any(
         not isinstance(result, Unreadable)
-        for _, result in _parallel(lambda data, entry: decode(data, plan, entry.half, entry.page), again)
+        for _, result in _parallel(lambda data, entry: decode(data, target, entry.half, entry.page), again)
     )
 
 
@@ -122,8 +122,8 @@ def limited(arrays: Arrays, options: DataOptions) -> Arrays:
     return arrays if len(numbers) == len(arrays.splits) else arrays.chosen(np.array(numbers, np.int64))
 
 
-def plan_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> Plan:
-    """As `choose_plan`. Raises ReverieError where there is nothing, or what there is can't become what is asked for."""
+def target_of_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> TargetFormat:
+    """As `choose_target`. Raises ReverieError where there is nothing, or nothing that can become what is asked for."""
     if not len(arrays.splits):
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape
@@ -133,16 +133,16 @@ def plan_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | 
         scale = None if scale is None else Scale(scale.depth, "float", *span)
     elif arrays.in_memory and arrays.kind == "integer" and scale is not None and scale.kind != "integer":
         scale = Scale(scale.depth, "integer", *integers_in_memory(what, span, scale))
-    plan = choose_plan([Seen("", channels, height, width, 8, arrays.kind, span)], options, scale)
-    if plan.channels != channels and not (channels in MODES and plan.channels in MODES):
+    target = choose_target([PictureInfo("", channels, height, width, 8, arrays.kind, span)], options, scale)
+    if target.channels != channels and not (channels in MODES and target.channels in MODES):
         raise ReverieError(
-            f"{what} has {channels} channels, which cannot become {plan.channels}; leave out data.channels."
+            f"{what} has {channels} channels, which cannot become {target.channels}; leave out data.channels."
         )
-    return plan
+    return target
 
 
 def build_arrays(
-    arrays: Arrays, plan: Plan, writer: pack.PackWriter | None, progress: Progress | None
+    arrays: Arrays, target: TargetFormat, writer: pack.PackWriter | None, progress: Progress | None
 ) -> dict[str, Any]:
     """Write the pixels of every picture, where there is a writer; returns the index."""
     count = len(arrays.splits)
@@ -153,7 +153,7 @@ def build_arrays(
         if arrays.streamed:
             pixels = digests  # nothing is known of the others
         else:
-            chunk = fitted(arrays.take(group), plan)
+            chunk = fitted(arrays.take(group), target)
             pixels += [digest_of(picture.tobytes()) for picture in chunk]
             if writer is not None:
                 writer.write(np.ascontiguousarray(chunk).data)
@@ -161,10 +161,10 @@ def build_arrays(
             progress(len(digests), count)
     labels = None if arrays.labels is None else arrays.labels.tolist()
     channels, height, width = arrays.shape
-    seen = Seen("", channels, height, width, 8, arrays.kind, arrays.span)
-    index = _index(plan, arrays.names, arrays.splits.tolist(), digests, pixels, labels, arrays.classes)
+    seen = PictureInfo("", channels, height, width, 8, arrays.kind, arrays.span)
+    index = _index(target, arrays.names, arrays.splits.tolist(), digests, pixels, labels, arrays.classes)
     if arrays.streamed:
-        index["content"] = f"{STREAMED} {count} of {'x'.join(map(str, plan.shape))}"
+        index["content"] = f"{STREAMED} {count} of {'x'.join(map(str, target.shape))}"
     return {
         **index,
         "offsets": None,
@@ -179,12 +179,12 @@ def build_arrays(
             "modes": {KINDS.get(channels, f"{channels} channels"): count},
             "bits": {arrays.depth: count},
             "not pictures": {},
-            "notes": _notes([seen], plan.scale),
+            "notes": _notes([seen], target.scale),
         },
     }
 
 
-def choose_plan(seen: Sequence[Seen], options: DataOptions, scale: Scale | None = None) -> Plan:
+def choose_target(seen: Sequence[PictureInfo], options: DataOptions, scale: Scale | None = None) -> TargetFormat:
     """The shape and scale of every picture, from what they are and what was asked, or the ``scale`` of a run.
 
     Raises ReverieError on mixed channels.
@@ -203,10 +203,10 @@ def choose_plan(seen: Sequence[Seen], options: DataOptions, scale: Scale | None 
     if size is None:
         sizes = {(one.height, one.width) for one in seen}
         size = sizes.pop() if len(sizes) == 1 else _auto_size(seen)
-    return Plan(channels, *size, options.fit, choose_scale(_values(seen), options.depth, options.range, scale))
+    return TargetFormat(channels, *size, options.fit, choose_scale(_values(seen), options.depth, options.range, scale))
 
 
-def _values(seen: Iterable[Seen]) -> dict[Kind, Span | None]:
+def _values(seen: Iterable[PictureInfo]) -> dict[Kind, Span | None]:
     """The least and the greatest value of the files of each kind; None where it is known of none."""
     found: dict[Kind, Span | None] = {}
     for one in seen:
@@ -215,7 +215,7 @@ def _values(seen: Iterable[Seen]) -> dict[Kind, Span | None]:
     return found
 
 
-def _notes(seen: Sequence[Seen], scale: Scale) -> list[str]:
+def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
     """What people must know of how values were read."""
     notes = []
     span = _values(seen).get(scale.kind)
@@ -229,7 +229,7 @@ def _notes(seen: Sequence[Seen], scale: Scale) -> list[str]:
     return notes
 
 
-def _auto_size(seen: Sequence[Seen]) -> tuple[int, int]:
+def _auto_size(seen: Sequence[PictureInfo]) -> tuple[int, int]:
     median = statistics.median(min(one.height, one.width) for one in seen)
     side = max((side for side in AUTO_SIZES if side <= median), default=AUTO_SIZES[0])
     return side, side
@@ -296,7 +296,7 @@ def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Picture | 
 
 def _look(
     entries: Sequence[Entry], progress: Progress | None
-) -> tuple[list[tuple[Entry, Seen]], list[tuple[str, str]]]:
+) -> tuple[list[tuple[Entry, PictureInfo]], list[tuple[str, str]]]:
     found, failed = [], []
     for done, (entry, seen) in enumerate(_parallel(lambda data, entry: look(data, entry.half), entries), 1):
         if progress is not None:
@@ -308,7 +308,7 @@ def _look(
     return found, failed
 
 
-def _pages(entry: Entry, seen: Seen) -> list[Entry]:
+def _pages(entry: Entry, seen: PictureInfo) -> list[Entry]:
     """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
     if seen.pages == (entry.page,):
         return [entry]
@@ -318,7 +318,7 @@ def _pages(entry: Entry, seen: Seen) -> list[Entry]:
 
 
 def _decode(
-    entries: Sequence[Entry], plan: Plan, raw: bool, writer: pack.PackWriter, progress: Progress | None
+    entries: Sequence[Entry], target: TargetFormat, raw: bool, writer: pack.PackWriter, progress: Progress | None
 ) -> tuple[list[Kept], list[tuple[str, str]]]:
     """Writes each picture; returns what is known of them, and what failed."""
 
@@ -329,14 +329,14 @@ def _decode(
             digest = digest_of_pages(data) if entry.page else digest_of(data)
         if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
             raise Unreadable("changed while it was read; look again")
-        picture, seen = decode(data, plan, entry.half, entry.page)
+        picture, seen = decode(data, target, entry.half, entry.page)
         part = entry.half + (str(entry.page) if entry.page else "")
         if entry.page:
             digest = digest_of(digest + part.encode())
         elif part:
             digest = digest_of((data if isinstance(data, bytes) else digest) + part.encode())
         pixels = picture.tobytes()
-        stored = pixels if raw else bytes(packed(picture, data, plan, whole=not part))
+        stored = pixels if raw else bytes(packed(picture, data, target, whole=not part))
         return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
     digest_of_pages = lru_cache(1)(digest_of)  # a file of many pictures is summed up once, not for each of them
@@ -353,7 +353,7 @@ def _decode(
 
 
 def _index(
-    plan: Plan,
+    target: TargetFormat,
     names: Sequence[str],
     splits: Sequence[int],
     digests: Sequence[bytes],
@@ -362,14 +362,16 @@ def _index(
     classes: Sequence[str],
 ) -> dict[str, Any]:
     first: dict[bytes, int] = {}
-    content = hashlib.blake2b(repr((plan, list(splits), labels, list(classes))).encode(), digest_size=16)
+    said = repr((target, list(splits), labels, list(classes)))
+    said = said.replace("TargetFormat(", "Plan(", 1)  # its name when the first packs were made
+    content = hashlib.blake2b(said.encode(), digest_size=16)
     content.update(b"".join(digests))
-    if plan.scale != PLAIN:  # plain pictures keep the fingerprint they had before there were others
-        content.update(repr(plan.scale).encode())
+    if target.scale != PLAIN:  # plain pictures keep the fingerprint they had before there were others
+        content.update(repr(target.scale).encode())
     return {
-        "shape": plan.shape,
-        "fit": plan.fit,
-        "scale": asdict(plan.scale),
+        "shape": target.shape,
+        "fit": target.fit,
+        "scale": asdict(target.scale),
         "names": names,
         "splits": splits,
         "draws": [int.from_bytes(digest[:4], "little") for digest in digests],

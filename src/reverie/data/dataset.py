@@ -21,13 +21,14 @@ from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions
 from reverie.data.reading import arranged, outside
 from reverie.data.sources import Source, find, is_faces
+from reverie.deprecated import OldName
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reverie.engine.phase import Facts
+    from reverie.engine.phase import ImageSpec
 
 Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -87,9 +88,11 @@ class Dataset(ABC):
         labels = self.labels
         return pictures if labels is None else list(zip(pictures, labels[rows].tolist(), strict=True))
 
+    facts = OldName("facts", "image_spec")
+
     @property
     @abstractmethod
-    def facts(self) -> Facts:
+    def image_spec(self) -> ImageSpec:
         """Channels, height, width and class names."""
 
     @property
@@ -127,7 +130,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `facts`; a copy."""
+        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `image_spec`; a copy."""
 
     which: Split = "all"  # of the splits, or all
 
@@ -158,10 +161,10 @@ class Packed(Dataset):
         return len(self.rows)
 
     @cached_property
-    def facts(self) -> Facts:
-        from reverie.engine.phase import Facts
+    def image_spec(self) -> ImageSpec:
+        from reverie.engine.phase import ImageSpec
 
-        return Facts(*self.pack.plan.shape, tuple(self.pack.index["classes"]), scales=(self.pack.plan.scale,))
+        return ImageSpec(*self.pack.target.shape, tuple(self.pack.index["classes"]), scales=(self.pack.target.scale,))
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -281,10 +284,10 @@ class Opener:
     def _in_place(self, given: arrays.Arrays, options: DataOptions, scale: Scale | None) -> pack.InPlace | None:
         """Arrays in memory as a pack would hold them; None where they must be made smaller or otherwise fitted once."""
         given = build.limited(given, options)
-        plan = build.plan_arrays(self.spec, given, options, scale)
-        if plan.shape != given.shape and not given.streamed:
+        target = build.target_of_arrays(self.spec, given, options, scale)
+        if target.shape != given.shape and not given.streamed:
             return None
-        return pack.InPlace(build.build_arrays(given, plan, None, self.progress), given.take)
+        return pack.InPlace(build.build_arrays(given, target, None, self.progress), given.take)
 
     def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
         with pack.writing(path) as writer, source.read() as content:
@@ -294,8 +297,8 @@ class Opener:
             else:
                 content = arrays.arranged(self.spec, content, options) if arrange else content
                 content = build.limited(content, options)
-                plan = build.plan_arrays(self.spec, content, options, scale)
-                index = build.build_arrays(content, plan, writer, self.progress)
+                target = build.target_of_arrays(self.spec, content, options, scale)
+                index = build.build_arrays(content, target, writer, self.progress)
             writer.finish(index)
 
     def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
@@ -306,7 +309,7 @@ class Opener:
             if not isinstance(content, Files):
                 return False
             content = arranged(self.spec, content, options) if arrange else content
-            return build.readable(content, set(opened.index["failed"]), opened.plan)
+            return build.readable(content, set(opened.index["failed"]), opened.target)
 
 
 def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:

@@ -40,7 +40,7 @@ BYTES: Span = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
-class Seen:
+class PictureInfo:
     """What a file holds, before anything is converted; upright, as its EXIF orientation asks."""
 
     mode: str
@@ -55,7 +55,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TargetFormat:
     """What every picture is turned into."""
 
     channels: int
@@ -70,7 +70,7 @@ class Plan:
         return self.channels, self.height, self.width
 
 
-def look(data: Picture, half: Half = "") -> Seen:
+def look(data: Picture, half: Half = "") -> PictureInfo:
     """Reads the header only, where that says enough. Raises Unreadable."""
     try:
         raw = read_foreign(data) if isinstance(data, bytes) else None
@@ -87,14 +87,14 @@ def look(data: Picture, half: Half = "") -> Seen:
         kind: Kind = "float" if image.mode == "F" else "integer" if deep or is_deep(image) else "byte"
         mode, span = f"{image.mode};16" if deep else image.mode, BYTES if kind == "byte" else None
         columns = len(_columns(width, half))
-        return Seen(mode, _channels(image), height, columns, depth(image), kind, span, pages)
+        return PictureInfo(mode, _channels(image), height, columns, depth(image), kind, span, pages)
     except Unreadable:
         raise
     except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
         raise Unreadable(damage(why)) from why
 
 
-def decode(data: Picture, plan: Plan, half: Half = "", page: int = 0) -> tuple[Pixels, Seen]:
+def decode(data: Picture, target: TargetFormat, half: Half = "", page: int = 0) -> tuple[Pixels, PictureInfo]:
     """The upright picture or a half of it, fitted to the plan, (C, H, W) as its scale stores it. Raises Unreadable.
 
     A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
@@ -104,13 +104,13 @@ def decode(data: Picture, plan: Plan, half: Half = "", page: int = 0) -> tuple[P
         raw = read_foreign(data, page) if isinstance(data, bytes) else None
         if raw is not None:
             _check_size(raw)
-            return _from_raw(raw, plan, half)
+            return _from_raw(raw, target, half)
         image = _opened(data)
         if page:
             image.seek(page)
         if is_deep(image) or deep_colour(image):
-            return _from_raw(read_deep(image, data if isinstance(data, bytes) else b""), plan, half)
-        return _from_bytes(image, plan, half)
+            return _from_raw(read_deep(image, data if isinstance(data, bytes) else b""), target, half)
+        return _from_bytes(image, target, half)
     except Unreadable:
         raise
     except Exception as why:  # as above
@@ -129,14 +129,14 @@ def _opened(data: Picture) -> Image.Image:
     return opened(data) if isinstance(data, bytes) else data.copy()
 
 
-def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
+def _from_bytes(image: Image.Image, target: TargetFormat, half: Half) -> tuple[Pixels, PictureInfo]:
     """A picture of 8 bits, kept as a picture of Pillow's all the way where the plan has 8 bits too."""
     from PIL import ImageOps
 
     whole, bits, remark = image.size, depth(image), _remark(image)
     # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
     if image.format == "JPEG" and not half:
-        image.draft(None, (2 * max(plan.height, plan.width),) * 2)
+        image.draft(None, (2 * max(target.height, target.width),) * 2)
     image.load()
     drafted = image.size != whole
     turned = drafted and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
@@ -145,15 +145,15 @@ def _from_bytes(image: Image.Image, plan: Plan, half: Half) -> tuple[Pixels, See
     columns = _columns(width, half)
     cut = image.crop((columns.start, 0, columns.stop, height)) if half else image
     mode, channels = image.mode, _channels(cut)
-    cut = _to_channels(cut, plan.channels)
-    if plan.scale.depth == 8:
-        made = pixels(_fit(_stretched(cut, plan.scale), plan))
+    cut = _to_channels(cut, target.channels)
+    if target.scale.depth == 8:
+        made = pixels(_fit(_stretched(cut, target.scale), target))
     else:
         array = pixels(cut)
-        made = _kept(_parted(array, plan.scale), plan)
-    clear = plan.scale == PLAIN and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
+        made = _kept(_parted(array, target.scale), target)
+    clear = target.scale == PLAIN and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
     span = BYTES if clear and cut.mode in ("L", "RGB") else _span(cut)
-    return made, Seen(mode, channels, height, len(columns), bits, span=span, remark=remark)
+    return made, PictureInfo(mode, channels, height, len(columns), bits, span=span, remark=remark)
 
 
 def _remark(image: Image.Image) -> str:
@@ -185,25 +185,25 @@ def _span(image: Image.Image) -> Span:
     return float(min(low for low, _ in colours)), float(max(high for _, high in colours))
 
 
-def _from_raw(raw: Raw, plan: Plan, half: Half) -> tuple[Pixels, Seen]:
+def _from_raw(raw: Raw, target: TargetFormat, half: Half) -> tuple[Pixels, PictureInfo]:
     columns = _columns(raw.values.shape[2], half)
     part = slice(columns.start, columns.stop)
     cut = replace(raw, values=raw.values[:, :, part], alpha=None if raw.alpha is None else raw.alpha[:, :, part])
-    unit = composed(plan.scale.unit(cut.values), cut.alpha, plan.channels)
-    return _kept(unit, plan), replace(_seen_raw(cut), span=cut.span)
+    unit = composed(target.scale.unit(cut.values), cut.alpha, target.channels)
+    return _kept(unit, target), replace(_seen_raw(cut), span=cut.span)
 
 
-def _kept(picture: Unit, plan: Plan) -> Pixels:
+def _kept(picture: Unit, target: TargetFormat) -> Pixels:
     """(C, H, W) in [0, 1] fitted and stored."""
-    if picture.shape != plan.shape:
-        picture = np.stack([_fitted(channel, plan) for channel in picture])
-    return np.ascontiguousarray(plan.scale.stored(picture))
+    if picture.shape != target.shape:
+        picture = np.stack([_fitted(channel, target) for channel in picture])
+    return np.ascontiguousarray(target.scale.stored(picture))
 
 
-def _fitted(channel: Unit, plan: Plan) -> Unit:
+def _fitted(channel: Unit, target: TargetFormat) -> Unit:
     from PIL import Image
 
-    return np.asarray(_fit(Image.fromarray(channel), plan), np.float32)
+    return np.asarray(_fit(Image.fromarray(channel), target), np.float32)
 
 
 def _parted(array: NDArray[Any], scale: Scale) -> Unit:
@@ -238,42 +238,42 @@ def composed(colour: Unit, alpha: Unit | None, channels: int) -> Unit:
     return colour
 
 
-def refit(picture: Pixels, plan: Plan) -> Pixels:
+def refit(picture: Pixels, target: TargetFormat) -> Pixels:
     """A (C, H, W) array of a file's values fitted to the plan, as its scale stores them.
 
     Channel counts that no picture format has must equal the plan's.
     """
     from PIL import Image
 
-    if picture.dtype != np.uint8 or plan.scale != PLAIN:
-        return _kept(composed(plan.scale.unit(picture), None, plan.channels), plan)
-    if picture.shape == plan.shape:
+    if picture.dtype != np.uint8 or target.scale != PLAIN:
+        return _kept(composed(target.scale.unit(picture), None, target.channels), target)
+    if picture.shape == target.shape:
         return picture
-    if len(picture) in MODES and plan.channels in MODES:
+    if len(picture) in MODES and target.channels in MODES:
         image = Image.fromarray(
             np.ascontiguousarray(picture.transpose(1, 2, 0)).squeeze(2 if len(picture) == 1 else ())
         )
-        return pixels(_fit(_to_channels(image, plan.channels), plan))
-    single = Plan(1, plan.height, plan.width, plan.fit)
+        return pixels(_fit(_to_channels(image, target.channels), target))
+    single = TargetFormat(1, target.height, target.width, target.fit)
     return np.concatenate([refit(channel[None], single) for channel in picture])
 
 
-def resized(picture: Pixels, plan: Plan) -> Pixels:
+def resized(picture: Pixels, target: TargetFormat) -> Pixels:
     """(C, H, W) of any type as large as the plan says; its values stay between the least and the greatest."""
-    if picture.shape[1:] == plan.shape[1:]:
+    if picture.shape[1:] == target.shape[1:]:
         return picture
-    made = np.stack([_fitted(channel.astype(np.float32), plan) for channel in picture])
+    made = np.stack([_fitted(channel.astype(np.float32), target) for channel in picture])
     made = made.astype(np.float64).clip(picture.min(), picture.max())
     return np.asarray(made if picture.dtype.kind == "f" else np.rint(made), picture.dtype)
 
 
-def fitted(pictures: Pixels, plan: Plan) -> Pixels:
+def fitted(pictures: Pixels, target: TargetFormat) -> Pixels:
     """`refit` of (n, C, H, W)."""
-    if pictures.shape[1:] != plan.shape and len(pictures):
-        return np.stack([refit(picture, plan) for picture in pictures])
-    if pictures.dtype == np.uint8 and plan.scale == PLAIN:
+    if pictures.shape[1:] != target.shape and len(pictures):
+        return np.stack([refit(picture, target) for picture in pictures])
+    if pictures.dtype == np.uint8 and target.scale == PLAIN:
         return pictures
-    return plan.scale.stored(plan.scale.unit(pictures))
+    return target.scale.stored(target.scale.unit(pictures))
 
 
 def _check_size(raw: Raw) -> None:
@@ -302,22 +302,22 @@ def encode(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def packed(picture: Pixels, data: Picture, plan: Plan, whole: bool) -> bytes:
+def packed(picture: Pixels, data: Picture, target: TargetFormat, whole: bool) -> bytes:
     """What is kept of a picture where raw pixels are too many: see `unpacked`.
 
     ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
     """
     encoded = encode(picture)
-    if isinstance(data, bytes) and whole and plan.scale == PLAIN and plan.channels in MODES:
+    if isinstance(data, bytes) and whole and target.scale == PLAIN and target.channels in MODES:
         return min(data, encoded, key=len)
     return encoded
 
 
-def unpacked(data: bytes, plan: Plan) -> Pixels:
+def unpacked(data: bytes, target: TargetFormat) -> Pixels:
     """(C, H, W) as the plan stores it."""
-    if plan.scale.depth != 8 or plan.channels not in MODES:
-        return np.frombuffer(zlib.decompress(data), plan.scale.dtype).reshape(plan.shape)
-    return decode(data, replace(plan, scale=PLAIN))[0]
+    if target.scale.depth != 8 or target.channels not in MODES:
+        return np.frombuffer(zlib.decompress(data), target.scale.dtype).reshape(target.shape)
+    return decode(data, replace(target, scale=PLAIN))[0]
 
 
 def _columns(width: int, half: Half) -> range:
@@ -332,10 +332,10 @@ def _channels(image: Image.Image) -> int:
     return (1 if grey else 3) + image.has_transparency_data
 
 
-def _seen_raw(raw: Raw) -> Seen:
+def _seen_raw(raw: Raw) -> PictureInfo:
     channels, height, width = raw.values.shape
     channels += raw.alpha is not None
-    return Seen(raw.mode, channels, height, width, raw.bits, kind_of(raw.values), None)
+    return PictureInfo(raw.mode, channels, height, width, raw.bits, kind_of(raw.values), None)
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
@@ -375,25 +375,25 @@ def to_bytes(values: NDArray[Any]) -> Pixels:
     return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)
 
 
-def _fit(image: Image.Image, plan: Plan) -> Image.Image:
+def _fit(image: Image.Image, target: TargetFormat) -> Image.Image:
     from PIL import Image
 
-    target = (plan.width, plan.height)
-    if image.size == target:  # untouched, pixel for pixel
+    wanted = (target.width, target.height)
+    if image.size == wanted:  # untouched, pixel for pixel
         return image
-    if plan.fit == "stretch":
-        return image.resize(target, Image.Resampling.LANCZOS)
-    ratios = plan.width / image.width, plan.height / image.height
-    if plan.fit == "crop":
+    if target.fit == "stretch":
+        return image.resize(wanted, Image.Resampling.LANCZOS)
+    ratios = target.width / image.width, target.height / image.height
+    if target.fit == "crop":
         scale = max(ratios)
-        width, height = plan.width / scale, plan.height / scale
+        width, height = target.width / scale, target.height / scale
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (max(left, 0), max(top, 0), min(left + width, image.width), min(top + height, image.height))
-        return image.resize(target, Image.Resampling.LANCZOS, box=box)
+        return image.resize(wanted, Image.Resampling.LANCZOS, box=box)
     scale = min(ratios)
     inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    canvas = Image.new(image.mode, target)
+    canvas = Image.new(image.mode, wanted)
     canvas.paste(
-        image.resize(inner, Image.Resampling.LANCZOS), ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2)
+        image.resize(inner, Image.Resampling.LANCZOS), ((wanted[0] - inner[0]) // 2, (wanted[1] - inner[1]) // 2)
     )
     return canvas

@@ -34,7 +34,7 @@ class Feed:
         self._pool = ThreadPoolExecutor(workers) if workers else None
         self._ahead: dict[tuple[int, int], Future[Pictures]] = {}
         self._resident: Tensor | None = None
-        size = len(dataset) * int(np.prod(dataset.facts.shape)) * dataset.facts.depth // 8
+        size = len(dataset) * int(np.prod(dataset.image_spec.shape)) * dataset.image_spec.depth // 8
         if device.type == "cuda" and size <= RESIDENT_BYTES and not dataset.streamed:
             self._resident = torch.from_numpy(dataset.batch(np.arange(len(dataset)))).to(device)
 

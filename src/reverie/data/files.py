@@ -162,16 +162,16 @@ def walk(folder: Path) -> Walked:
             if name[0] == "." or name == MACOS:
                 continue
             try:
-                facts = child.stat()
+                stats = child.stat()
             except OSError:
                 add((prefix + name, None))
                 continue
-            if stat.S_ISDIR(facts.st_mode):
+            if stat.S_ISDIR(stats.st_mode):
                 inside(child.path, f"{prefix}{name}/", above)
             elif written and name in written and mark.knows(Path(child.path)):
-                found.written.append((prefix + name, facts))
+                found.written.append((prefix + name, stats))
             else:
-                add((prefix + name, facts))
+                add((prefix + name, stats))
 
     try:
         inside(str(folder), "", frozenset())
@@ -189,13 +189,13 @@ def files_in_folder(
 ) -> Files:
     """The files that `walk` found; ``known`` are the digests of some, and their bytes where these are at hand."""
     files = Files()
-    for name, facts in found:
-        if facts is not None and stat.S_ISREG(facts.st_mode):
+    for name, stats in found:
+        if stats is not None and stat.S_ISREG(stats.st_mode):
             digest, content = known.get(name, ("", None))
             read = (folder / name).read_bytes if content is None else partial(bytes, content)
-            files.consider(name, facts.st_size, read, digest)
+            files.consider(name, stats.st_size, read, digest)
         elif os.path.splitext(name)[1].lower() in PICTURES:  # a pipe would block for ever
-            files.unreadable.append((name, "a broken link" if facts is None else "not a regular file"))
+            files.unreadable.append((name, "a broken link" if stats is None else "not a regular file"))
     files.leave_out_arrays()
     return files
 

@@ -53,9 +53,9 @@ def identify(
     ledger says of it.
     """
     began = time.time_ns()
-    names, stamps_of = [name for name, _ in listed], [NOTHING if facts is None else STAMP(facts) for _, facts in listed]
+    names, stamps_of = [name for name, _ in listed], [NOTHING if stats is None else STAMP(stats) for _, stats in listed]
     ledger = cache / f"{hash_of(place or str(folder.resolve()))}.ledger"
-    devices = {facts.st_dev for _, facts in listed if facts is not None}
+    devices = {stats.st_dev for _, stats in listed if stats is not None}
     signature = _signature(names, stamps_of, (named, sorted(devices)))
     head, known = _recorded(ledger, signature if trust else None)
     if trust and head.get("signature") == signature:

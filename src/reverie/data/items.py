@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from reverie.data import memory
 from reverie.data.arrays import Array, Arrays, as_pictures, bits_of, channels_last, from_parts, labels_of
 from reverie.data.build import Progress, spread
-from reverie.data.decode import MODES, Pixels, Plan, of_picture, refit, resized
+from reverie.data.decode import MODES, Pixels, TargetFormat, of_picture, refit, resized
 from reverie.data.formats import plain
 from reverie.data.options import DataOptions
 from reverie.errors import ReverieError
@@ -171,10 +171,10 @@ class _Items:
         channels = self.options.fixed_channels() or len(picture)
         if picture.dtype == np.uint8:
             able = len(picture) in MODES and channels in MODES
-            return refit(picture, Plan(channels if able else len(picture), height, width, self.options.fit))
+            return refit(picture, TargetFormat(channels if able else len(picture), height, width, self.options.fit))
         if self.options.fit == "pad":  # with what is black, which is not known yet
             return picture
-        return resized(picture, Plan(len(picture), height, width, self.options.fit))
+        return resized(picture, TargetFormat(len(picture), height, width, self.options.fit))
 
 
 def _listed_classes(data: Any) -> Sequence[str]:
@@ -188,8 +188,8 @@ def _listed_classes(data: Any) -> Sequence[str]:
     if utils is not None and isinstance(data, utils.ConcatDataset):
         first, *others = (_listed_classes(each) for each in data.datasets)
         return first if all(each == first for each in others) else ()
-    facts = getattr(data, "facts", None)  # of a data set of reverie
-    names = getattr(data if facts is None else facts, "classes", None)
+    image_spec = getattr(data, "image_spec", None)  # of a data set of reverie
+    names = getattr(data if image_spec is None else image_spec, "classes", None)
     named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     return tuple(names) if names is not None and named else ()
 

@@ -62,7 +62,7 @@ def open_dataset(
     later ones map it. The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with
     ``check`` every file is read and decoded again, and what differed is told in the notes of ``found``.
     With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
-    ``scales`` are those in the facts of a run that pictures shall be read alike for, over data.depth and data.range.
+    ``scales`` are those of a run that pictures shall be read alike for, over data.depth and data.range.
     Raises ReverieError where there is nothing to read, or what is there could mean two things.
     """
     if layout is not None:

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Pixels, Plan, fitted, unpacked
+from reverie.data.decode import Pixels, TargetFormat, fitted, unpacked
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 
@@ -42,14 +42,14 @@ class Pack:
     """An open pack. ``index`` is the JSON as it was written."""
 
     def __init__(self, path: Path, index: dict[str, Any], size: int) -> None:
-        self.index, self.plan = index, _plan(index)
+        self.index, self.target = index, _target(index)
         self._path = path
-        shape: tuple[int, ...] = (len(index["names"]), *self.plan.shape)
+        shape: tuple[int, ...] = (len(index["names"]), *self.target.shape)
         self._offsets: NDArray[np.int64] | None = None
         if index["offsets"] is not None:
             self._offsets = np.array(index["offsets"], np.int64)
             shape = (size,)
-        kind = np.uint8 if self._offsets is not None else self.plan.scale.dtype
+        kind = np.uint8 if self._offsets is not None else self.target.scale.dtype
         self._pixels: Pixels = np.memmap(path, kind, "r", shape=shape)
 
     def __reduce__(self) -> tuple[Callable[[Path], Pack | None], tuple[Path]]:
@@ -68,9 +68,9 @@ class Pack:
         """(n, C, H, W) as the scale stores it, a copy."""
         if self._offsets is None:
             return np.asarray(self._pixels[rows])
-        out: Pixels = np.empty((len(rows), *self.plan.shape), self.plan.scale.dtype)
+        out: Pixels = np.empty((len(rows), *self.target.shape), self.target.scale.dtype)
         for i, row in enumerate(rows):
-            out[i] = unpacked(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.plan)
+            out[i] = unpacked(self._pixels[self._offsets[row] : self._offsets[row + 1]].tobytes(), self.target)
         return out
 
 
@@ -78,16 +78,16 @@ class InPlace:
     """Pictures in memory, read as those of a pack are; ``take`` gives the values of some, (n, C, H, W)."""
 
     def __init__(self, index: dict[str, Any], take: Callable[[NDArray[np.int64]], Pixels]) -> None:
-        self.index, self.plan, self._take = index, _plan(index), take
+        self.index, self.target, self._take = index, _target(index), take
 
     def read(self, rows: NDArray[np.int64]) -> Pixels:
         """(n, C, H, W) as the scale stores it, a copy."""
-        return np.ascontiguousarray(fitted(self._take(rows), self.plan))
+        return np.ascontiguousarray(fitted(self._take(rows), self.target))
 
 
-def _plan(index: dict[str, Any]) -> Plan:
+def _target(index: dict[str, Any]) -> TargetFormat:
     channels, height, width = index["shape"]
-    return Plan(channels, height, width, index["fit"], Scale(**index["scale"]))
+    return TargetFormat(channels, height, width, index["fit"], Scale(**index["scale"]))
 
 
 def checksums(opened: Pack) -> tuple[str, int]:

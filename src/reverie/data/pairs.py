@@ -30,7 +30,7 @@ from reverie.errors import ReverieError, nearest
 from reverie.scale import Scale
 
 if TYPE_CHECKING:
-    from reverie.engine.phase import Facts
+    from reverie.engine.phase import ImageSpec
 
 Content = Files | Arrays
 Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # from a data set and indices (n,) to a batch (n, C, H, W)
@@ -65,13 +65,13 @@ class Pairs(Dataset):
         return max(len(self._a), len(self._b))
 
     @cached_property
-    def facts(self) -> Facts:
+    def image_spec(self) -> ImageSpec:
         """Of both sides together; ``sides`` are the channels of each."""
-        from reverie.engine.phase import Facts
+        from reverie.engine.phase import ImageSpec
 
-        a, b = self._a.facts, self._b.facts
+        a, b = self._a.image_spec, self._b.image_spec
         channels = (a.channels, b.channels)
-        return Facts(sum(channels), b.height, b.width, b.classes, channels, (*a.scales, *b.scales))
+        return ImageSpec(sum(channels), b.height, b.width, b.classes, channels, (*a.scales, *b.scales))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -126,9 +126,9 @@ class Made(Dataset):
         return len(self._source)
 
     @cached_property
-    def facts(self) -> Facts:
+    def image_spec(self) -> ImageSpec:
         channels = self.batch(np.arange(0)).shape[1]
-        return replace(self._source.facts, channels=channels, scales=(Scale(),))
+        return replace(self._source.image_spec, channels=channels, scales=(Scale(),))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -214,7 +214,7 @@ def _made(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
         raise ReverieError(f"data.pair=labels is of the built-in faces, not of {spec}; choose another pair, say edges.")
     source, single = opener.find(), _single(opener.options)
     picture = opener.open(source, single, opener.scales[-1] if opener.scales else None)
-    if picture.facts.depth > 8:
+    if picture.image_spec.depth > 8:
         picture = opener.open(source, replace(single, depth="8"))
     make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
     b: Dataset = picture
@@ -233,7 +233,7 @@ def _label_maps(source: Packed, indices: NDArray[np.int64]) -> Pixels:
     factors = source.factors
     assert factors is not None
     rows = np.stack([factors[factor.name][indices] for factor in faces.FACTORS], 1)
-    return faces.render_labels(rows, *source.pack.plan.shape[1:])
+    return faces.render_labels(rows, *source.pack.target.shape[1:])
 
 
 # Sides that the source has
@@ -252,14 +252,14 @@ def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     )
     scale_a, scale_b = opener.scales or (None, None)
     b = opener.open(second, single, scale_b, arrange=False)
-    _, height, width = b.pack.plan.shape
+    _, height, width = b.pack.target.shape
     sized = replace(single, size=f"{height}x{width}")
     a = opener.open(first, sized, scale_a, arrange=False)
-    depth = max(a.facts.depth, b.facts.depth)
-    if a.facts.depth < depth:
-        a = opener.open(first, sized, replace(a.pack.plan.scale, depth=depth), arrange=False)
-    if b.facts.depth < depth:
-        b = opener.open(second, single, replace(b.pack.plan.scale, depth=depth), arrange=False)
+    depth = max(a.image_spec.depth, b.image_spec.depth)
+    if a.image_spec.depth < depth:
+        a = opener.open(first, sized, replace(a.pack.target.scale, depth=depth), arrange=False)
+    if b.image_spec.depth < depth:
+        b = opener.open(second, single, replace(b.pack.target.scale, depth=depth), arrange=False)
     unreadable = dict([*a.unreadable, *b.unreadable])
     if options.pair != "unpaired":
         a, b, alone = _matched(opener.spec, options, a, b)

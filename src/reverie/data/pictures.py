@@ -189,7 +189,7 @@ def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
 
     Of pairs, side A stands on the left of side B, both in RGB.
     """
-    sides = dataset.facts.sides
+    sides = dataset.image_spec.sides
     across = max(1, columns // len(sides)) if sides else columns
     pixels = dataset.batch(_spread(dataset, rows * across))
     if sides:
@@ -203,7 +203,7 @@ def _spread(dataset: Dataset, most: int) -> NDArray[np.int64]:
     cells = min(most, len(dataset))
     if dataset.labels is None:
         return np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)
-    members = [np.flatnonzero(dataset.labels == number) for number in range(len(dataset.facts.classes))]
+    members = [np.flatnonzero(dataset.labels == number) for number in range(len(dataset.image_spec.classes))]
     counts = [0] * len(members)
     while sum(counts) < cells:  # one more of each class in turn, of those that have one left
         for number, available in enumerate(members):

@@ -36,17 +36,17 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def save(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Write the state of a step, then drop all but the last two."""
         plain = savable(tensors)
-        text = json.dumps(facts | {"step": step, "checksum": _checksum(plain)})
+        text = json.dumps(meta | {"step": step, "checksum": _checksum(plain)})
         with replacing(self.folder / f"{step:09d}.safetensors") as temporary, encodable(temporary) as named:
             save_file(plain, named, metadata={"reverie": text})
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-        """(tensors, facts, names of damaged files passed over) of the newest intact state; None where there is none.
+        """(tensors, meta, names of damaged files passed over) of the newest intact state; None where there is none.
 
         Raises ReverieError where there are states and all are damaged.
         """
@@ -68,8 +68,8 @@ class Checkpoints:
 
     def _read(self, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with encodable(file) as named, safe_open(named, framework="pt") as opened:
-            facts = json.loads((opened.metadata() or {})["reverie"])
+            meta = json.loads((opened.metadata() or {})["reverie"])
             tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
-        if facts.pop("checksum") != _checksum(tensors):
+        if meta.pop("checksum") != _checksum(tensors):
             raise ValueError("checksum")
-        return tensors, facts
+        return tensors, meta

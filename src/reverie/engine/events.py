@@ -92,9 +92,9 @@ class Record:
         self.say(f"step {step}: {shown}")
         return best is None or figures["frechet"] < best["frechet"]
 
-    def event(self, step: int, **facts: Any) -> None:
+    def event(self, step: int, **fields: Any) -> None:
         """One line of events.jsonl."""
-        self._events.write(_line({"step": step, "time": round(time.time(), 1)} | facts))
+        self._events.write(_line({"step": step, "time": round(time.time(), 1)} | fields))
         self._events.flush()
 
     def say(self, sentence: str) -> None:
@@ -136,9 +136,9 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if _step(line) < sys.maxsize]
 
 
-def _line(facts: dict[str, Any]) -> str:
+def _line(fields: dict[str, Any]) -> str:
     """A line of JSON, which knows no numbers that are not finite: they become null."""
-    return json.dumps(_finite(facts), allow_nan=False) + "\n"
+    return json.dumps(_finite(fields), allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -25,7 +25,7 @@ from reverie.errors import ReverieError
 Means = dict[str, float | list[float]]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from: see `reverie.data.feed.Feed`."""
 
     def take(self, start: int, total: int) -> tuple[Tensor, Tensor | None]:
@@ -41,7 +41,7 @@ class Loop:
     """Trains a model step by step. Its whole state is `state()`: what it computes next is a function of that alone."""
 
     def __init__(
-        self, model: Model, source: Source, plan: ResolvedPlan, device: torch.device, world: World | None = None
+        self, model: Model, source: BatchSource, plan: ResolvedPlan, device: torch.device, world: World | None = None
     ) -> None:
         self.world = world or World()
         if self.world.size > 1:
@@ -113,7 +113,7 @@ class Loop:
         return {key: value.tolist() for key, value in sums.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the future depends on, as (tensors, JSON-able facts). Refuses to hand out a diverged state."""
+        """Everything the future depends on, as (tensors, meta), meta for JSON. Refuses to hand out a diverged state."""
         self._check_finite()
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         for name, value in tensors.items():
@@ -130,13 +130,13 @@ class Loop:
             for rank, value in enumerate(self.world.gather(buffer)):
                 if rank:
                     tensors[f"rank{rank}.{key}"] = value
-        facts = {"step": self.step, "drawn": self.drawn, "images": self.images, "counts": dict(self._counts)}
-        return tensors, facts
+        meta = {"step": self.step, "drawn": self.drawn, "images": self.images, "counts": dict(self._counts)}
+        return tensors, meta
 
     @torch.no_grad()
-    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Continue from a state, in place."""
-        self.step, self.drawn, self.images = facts["step"], facts["drawn"], facts["images"]
+        self.step, self.drawn, self.images = meta["step"], meta["drawn"], meta["images"]
         targets = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         if self.average:
             targets |= {f"ema.{k}": v for k, v in self.average.model.state_dict().items()}
@@ -155,7 +155,7 @@ class Loop:
                     like = parameter if value.shape == parameter.shape else value
                     fresh = torch.empty_like(like, dtype=value.dtype, memory_format=torch.preserve_format)
                     optimizer.state[parameter][key] = fresh.detach().requires_grad_(False).copy_(value)
-        self._counts = dict(facts["counts"])
+        self._counts = dict(meta["counts"])
         self._sums = {
             k.removeprefix("logs."): v.to(self.device).clone() for k, v in tensors.items() if k[:5] == "logs."
         }

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from reverie.config import check
+from reverie.deprecated import OldName, accept_old_names
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.scale import Scale
@@ -21,10 +22,10 @@ TAXONOMY = ("explicit tractable", "explicit approximate", "implicit", "not proba
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model must know of its data: its shape, and the names of its classes (empty without labels).
+class ImageSpec:
+    """What a model must know of its pictures: their shape, and the names of their classes (empty without labels).
 
-    They need not be written by hand: every data set has them (``reverie.open_dataset(spec).facts``), and every run.
+    It need not be written by hand: every data set has one (``reverie.open_dataset(spec).image_spec``), and every run.
 
     A pair of pictures is one picture whose first channels are side A and whose last are side B: ``sides`` says how many
     channels each has, and is empty where pictures are single.
@@ -77,17 +78,17 @@ class Phase:
     new_batch: bool = False  # draw fresh data (a WGAN critic's repeats)
 
 
-def known(facts: Facts | None) -> Facts:
-    """The facts, which no model can be built without."""
-    if facts is None:
+def required_spec(image_spec: ImageSpec | None) -> ImageSpec:
+    """The specification, which no model can be built without."""
+    if image_spec is None:
         raise ReverieError(
-            "A model must be told the facts of its pictures; give it those of the data set, say "
-            "VAE(facts=reverie.open_dataset(spec).facts)."
+            "A model needs the specification of its pictures; give it that of the data set, say "
+            "VAE(image_spec=reverie.open_dataset(spec).image_spec)."
         )
-    return facts
+    return image_spec
 
 
-def settled(progress: float, over: float) -> float:
+def half_cosine(progress: float, over: float) -> float:
     """From 0 to 1 along a half cosine during the first ``over`` of training, then 1."""
     return 0.5 * (1 - math.cos(math.pi * min(1.0, progress / over)))
 
@@ -102,7 +103,7 @@ class Anneal:
 
     def at(self, progress: float, beta2: float) -> tuple[float, float]:
         """The factor on the learning rate and beta2, which started as ``beta2``, at this fraction of training."""
-        done = settled(progress, self.over)
+        done = half_cosine(progress, self.over)
         return 1 + done * (self.lr - 1), beta2 + done * (self.beta2 - beta2)
 
 
@@ -137,21 +138,26 @@ class NoSettings:
 class Model(nn.Module):
     """A family of models. One file each, beside its paper; see docs/architecture.md.
 
-    Constructed as ``Model(config, facts)``; ``config`` is an instance of the frozen dataclass ``Config``, None for its
-    defaults; without facts ReverieError is raised. What else a constructor takes, such as networks of one's own, has a
-    default. All running state (pools, running means, growth level) lives in persistent buffers.
+    Constructed as ``Model(config, image_spec)``; ``config`` is an instance of the frozen dataclass ``Config``, None for
+    its defaults; without ``image_spec`` ReverieError is raised. What else a constructor takes, such as networks of
+    one's own, has a default. All running state (pools, running means, growth level) lives in persistent buffers.
     """
 
     Config: ClassVar[type] = NoSettings
     taxonomy: ClassVar[str] = "unspecified"  # what it knows of the density of pictures, one of `TAXONOMY`
     paper: ClassVar[str] = ""
     defaults: ClassVar[Defaults] = Defaults()
+    facts = OldName("facts", "image_spec")
 
-    def __init__(self, config: Any = None, facts: Facts | None = None) -> None:
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        accept_old_names(cls)
+
+    def __init__(self, config: Any = None, image_spec: ImageSpec | None = None) -> None:
         super().__init__()
         self.config = self.Config() if config is None else config
         check(self.config, "model")
-        self.facts = known(facts)
+        self.image_spec = required_spec(image_spec)
 
     @abstractmethod
     def optimizers(self) -> dict[str, OptimizerSpec]:

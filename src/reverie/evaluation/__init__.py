@@ -15,19 +15,19 @@ from torch import nn
 from reverie.capabilities import Bounds, Encodes, Reconstructs, Samples, Translates
 from reverie.data.pairs import Pairs
 from reverie.errors import ReverieError, nearest
-from reverie.evaluation.generation import LEAST, judge, report
+from reverie.evaluation.generation import LEAST, generation_figures, set_metrics
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import bits_per_dim, bits_per_level, likelihood, standard_error
+from reverie.evaluation.likelihood import bits_per_level, likelihood, nats_to_bits_per_dim, standard_error
 from reverie.evaluation.reconstruction import reconstruction
-from reverie.evaluation.translation import perceptual, referee
+from reverie.evaluation.translation import perceptual, translation_metrics
 from reverie.inference.embed import embed
-from reverie.inference.pictures import Data, Pictures, device_of, pictures_of, some
+from reverie.inference.pictures import Data, Pictures, device_of, pictures_of, sample_indices
 
 Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationOptions:
     """What to measure on, and how hard."""
 
     dataset: Pictures
@@ -46,12 +46,12 @@ class Metric:
 
     capability: type
     needs: str
-    measure: Callable[[Any, Plan], Figures]
+    measure: Callable[[Any, EvaluationOptions], Figures]
     unasked: bool = True  # measured where no metrics are named; not so what needs an extra
 
 
-def _reconstruction(model: Reconstructs, plan: Plan) -> Figures:
-    found = reconstruction(model, plan.dataset, plan.indices)
+def _reconstruction(model: Reconstructs, options: EvaluationOptions) -> Figures:
+    found = reconstruction(model, options.dataset, options.indices)
     return {
         "mse": float(found.mse.mean()),
         "psnr": float(found.psnr.mean()),
@@ -60,11 +60,11 @@ def _reconstruction(model: Reconstructs, plan: Plan) -> Figures:
     }
 
 
-def _likelihood(model: Bounds, plan: Plan) -> Figures:
-    found = likelihood(model, plan.dataset, plan.samples, plan.seed, indices=plan.indices)
+def _likelihood(model: Bounds, options: EvaluationOptions) -> Figures:
+    found = likelihood(model, options.dataset, options.samples, options.seed, indices=options.indices)
     elbo, bound = float(found.elbo.mean()), float(found.bound.mean())
-    bits = bits_per_dim(bound, found.dimensions)
-    depth = plan.dataset.facts.depth  # floats have no levels
+    bits = nats_to_bits_per_dim(bound, found.dimensions)
+    depth = options.dataset.image_spec.depth  # floats have no levels
     referred = {"bits_per_dim_from_density": bits + bits_per_level(depth)} if depth < 32 else {}
     return {
         "elbo": elbo,
@@ -73,14 +73,14 @@ def _likelihood(model: Bounds, plan: Plan) -> Figures:
         "iw_bound_standard_error": standard_error(found.bound),
         "nll": -bound,
         "samples": found.samples,
-        "elbo_bits_per_dim": bits_per_dim(elbo, found.dimensions),
+        "elbo_bits_per_dim": nats_to_bits_per_dim(elbo, found.dimensions),
         "bits_per_dim": bits,
         **referred,
     }
 
 
-def _latent(model: Encodes, plan: Plan) -> Figures:
-    found = latent_use(embed(model, plan.dataset, indices=plan.indices))
+def _latent(model: Encodes, options: EvaluationOptions) -> Figures:
+    found = latent_use(embed(model, options.dataset, indices=options.indices))
     return {
         "units": len(found.variance),
         "active_units": found.active,
@@ -90,26 +90,30 @@ def _latent(model: Encodes, plan: Plan) -> Figures:
     }
 
 
-def _quality(model: Samples, plan: Plan) -> Figures:
-    held_out = plan.dataset if plan.training is not None else None
-    judged = judge(plan.training or plan.dataset, held_out, plan.features, plan.generated, plan.seed, plan.device)
-    return report(model, judged, held_out, plan.generated)
+def _quality(model: Samples, options: EvaluationOptions) -> Figures:
+    held_out = options.dataset if options.training is not None else None
+    metrics = set_metrics(
+        options.training or options.dataset, held_out, options.features, options.generated, options.seed, options.device
+    )
+    return generation_figures(model, metrics, held_out, options.generated)
 
 
-def _translation(model: Translates, plan: Plan) -> Figures:
-    if not isinstance(plan.dataset, Pairs):
+def _translation(model: Translates, options: EvaluationOptions) -> Figures:
+    if not isinstance(options.dataset, Pairs):
         raise ReverieError("Translations are measured on pairs; say with data.pair how the data makes them.")
-    training = plan.training if isinstance(plan.training, Pairs) else plan.dataset
-    judged = referee(model, training, plan.dataset, plan.features, len(plan.indices), plan.seed, plan.device)
-    floor = {"floor": judged.floor()} if judged.judges and training is plan.training else {}
-    protocol = {way: each.protocol for way, each in judged.judges.items()}
-    return {**judged.figures(model), **floor, "protocol": protocol}
+    training = options.training if isinstance(options.training, Pairs) else options.dataset
+    metrics = translation_metrics(
+        model, training, options.dataset, options.features, len(options.indices), options.seed, options.device
+    )
+    floor = {"floor": metrics.floor()} if metrics.set_metrics_of and training is options.training else {}
+    protocol = {way: each.protocol for way, each in metrics.set_metrics_of.items()}
+    return {**metrics.figures(model), **floor, "protocol": protocol}
 
 
-def _lpips(model: Translates, plan: Plan) -> Figures:
-    if not isinstance(plan.dataset, Pairs) or not plan.dataset.paired:
+def _lpips(model: Translates, options: EvaluationOptions) -> Figures:
+    if not isinstance(options.dataset, Pairs) or not options.dataset.paired:
         raise ReverieError("LPIPS compares translations with what belongs to them, and this data has no pairs.")
-    return perceptual(model, plan.dataset, plan.indices, plan.device)
+    return perceptual(model, options.dataset, options.indices, options.device)
 
 
 METRICS = {
@@ -168,8 +172,17 @@ def evaluate(
         raise ReverieError("There are no pictures to evaluate on.")
     count = min(limit, len(dataset)) if limit else len(dataset)
     with moved(model, device):
-        plan = Plan(dataset, some(dataset, count, seed), samples, seed, training, features, generated, device_of(model))
-        figures = {name: METRICS[name].measure(model, plan) for name in names}
+        options = EvaluationOptions(
+            dataset,
+            sample_indices(dataset, count, seed),
+            samples,
+            seed,
+            training,
+            features,
+            generated,
+            device_of(model),
+        )
+        figures = {name: METRICS[name].measure(model, options) for name in names}
     protocol = {"pictures": count, "of": len(dataset), "samples": samples, "seed": seed}
     return {**figures, "protocol": protocol}
 

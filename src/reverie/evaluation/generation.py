@@ -21,24 +21,24 @@ from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
 from reverie.features.classifier import Classifier, classifier
 from reverie.features.extractors import BATCH, Extractor, extractor, labelled
-from reverie.inference.pictures import Pictures, device_of, some
+from reverie.inference.pictures import Pictures, device_of, sample_indices
 from reverie.inference.sample import Prior, sample
 from reverie.metrics.distances import frechet, kid
-from reverie.metrics.overlap import overlap
+from reverie.metrics.prdc import prdc
 
 LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a judge keeps of pictures: little, so that many can come in batches."""
+class SetFeatures:
+    """What `SetMetrics` keeps of pictures: little, so that many can come in batches."""
 
     features: Tensor  # (N, d)
     classes: Tensor | None  # (N,), as they are read, where the data has classes
 
 
 @dataclass
-class Judge:
+class SetMetrics:
     """Compares sets of pictures with ``count`` training pictures drawn by ``seed``; made once, used often."""
 
     extractor: Extractor
@@ -47,19 +47,21 @@ class Judge:
     classes: tuple[str, ...]
     seed: int
 
-    def see(self, images: Tensor) -> Seen:
-        """Looks at pictures (N, C, H, W) in [-1, 1]."""
+    def extract(self, images: Tensor) -> SetFeatures:
+        """The features of pictures (N, C, H, W) in [-1, 1], and their classes."""
         features = self.extractor(images)
         if self.reader is None:
-            return Seen(features, None)
-        return Seen(features, _read(self.reader, features if self.reader is self.extractor.network else None, images))
+            return SetFeatures(features, None)
+        return SetFeatures(
+            features, _read(self.reader, features if self.reader is self.extractor.network else None, images)
+        )
 
-    def see_some(self, dataset: Pictures, indices: NDArray[np.int64]) -> list[Seen]:
-        """Looks at pictures of a data set, batch by batch."""
+    def extract_from(self, dataset: Pictures, indices: NDArray[np.int64]) -> list[SetFeatures]:
+        """The same of pictures of a data set, batch by batch."""
         parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
-        return [self.see(to_tensor(dataset.batch(part))) for part in parts]
+        return [self.extract(to_tensor(dataset.batch(part))) for part in parts]
 
-    def figures(self, seen: Sequence[Seen], wanted: Tensor | None = None) -> dict[str, Any]:
+    def figures(self, seen: Sequence[SetFeatures], wanted: Tensor | None = None) -> dict[str, Any]:
         """Figures of all pictures that were seen, which were asked to be of the classes ``wanted`` (M,).
 
         ``frechet`` and ``kid`` are distances, smaller is better; ``precision`` and ``density`` say how many pictures
@@ -72,7 +74,7 @@ class Judge:
             "frechet": frechet(self.real, features),
             "kid": distance.value,
             "kid_standard_error": distance.standard_error,
-            **asdict(overlap(self.real, features)),
+            **asdict(prdc(self.real, features)),
         }
         classes = [part.classes for part in seen if part.classes is not None]
         if classes:
@@ -89,7 +91,7 @@ class Judge:
     def protocol(self) -> dict[str, Any]:
         """What the figures depend on besides the pictures."""
         return {
-            "features": self.extractor.facts,
+            "features": self.extractor.description,
             "reference": len(self.real),
             "reference_split": "train",
             "seed": self.seed,
@@ -97,46 +99,48 @@ class Judge:
         }
 
 
-def judge(
+def set_metrics(
     training: Pictures,
     test: Pictures | None = None,
     features: str = "auto",
     count: int = 10_000,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Judge:
-    """A judge that knows ``count`` pictures of ``training`` (all, where it has no more) by the named features."""
+) -> SetMetrics:
+    """Metrics against ``count`` pictures of ``training`` (all, where it has no more) in the named features."""
     if min(len(training), count) < LEAST:
         raise ReverieError(f"The quality of pictures is measured on at least {LEAST} of each kind.")
     chosen = extractor(features, training, test, device)
     reader = chosen.network or (classifier(training, device) if labelled(training) else None)
-    real = chosen.of(training, some(training, count, seed))
-    return Judge(chosen, real, reader, training.facts.classes, seed)
+    real = chosen.of(training, sample_indices(training, count, seed))
+    return SetMetrics(chosen, real, reader, training.image_spec.classes, seed)
 
 
-def quality(model: Samples, judged: Judge, count: int = 10_000, prior: Prior = "model") -> dict[str, Any]:
+def quality(model: Samples, metrics: SetMetrics, count: int = 10_000, prior: Prior = "model") -> dict[str, Any]:
     """The figures of ``count`` pictures of the model, its classes in rotation where it takes any."""
-    images = sample(model, count, seed=judged.seed, prior=prior)
-    return judged.figures([judged.see(images)], _wanted(model, judged, count))
+    images = sample(model, count, seed=metrics.seed, prior=prior)
+    return metrics.figures([metrics.extract(images)], _wanted(model, metrics, count))
 
 
-def report(model: Samples, judged: Judge, test: Pictures | None, count: int = 10_000) -> dict[str, Any]:
+def generation_figures(
+    model: Samples, metrics: SetMetrics, test: Pictures | None, count: int = 10_000
+) -> dict[str, Any]:
     """Everything for JSON: figures of the model's samples (of each prior it has), the floor, and the protocol."""
-    found: dict[str, Any] = {"samples": quality(model, judged, count)}
+    found: dict[str, Any] = {"samples": quality(model, metrics, count)}
     if isinstance(model, Reconstructs):
-        found["mixture"] = quality(model, judged, count, "mixture")
+        found["mixture"] = quality(model, metrics, count, "mixture")
     if test is not None and len(test) >= LEAST:
-        indices = some(test, min(count, len(test)), judged.seed)
-        labels = None if test.labels is None or judged.reader is None else torch.from_numpy(test.labels[indices])
-        found["floor"] = judged.figures(judged.see_some(test, indices), labels) | {"pictures": len(indices)}
-    return found | {"protocol": judged.protocol | {"generated": count}}
+        indices = sample_indices(test, min(count, len(test)), metrics.seed)
+        labels = None if test.labels is None or metrics.reader is None else torch.from_numpy(test.labels[indices])
+        found["floor"] = metrics.figures(metrics.extract_from(test, indices), labels) | {"pictures": len(indices)}
+    return found | {"protocol": metrics.protocol | {"generated": count}}
 
 
-def _wanted(model: Samples, judged: Judge, count: int) -> Tensor | None:
+def _wanted(model: Samples, metrics: SetMetrics, count: int) -> Tensor | None:
     """The class of each sample in the numbering of the data; None where the model takes none, or other ones."""
-    if not isinstance(model, Conditions) or not set(model.classes) <= set(judged.classes):
+    if not isinstance(model, Conditions) or not set(model.classes) <= set(metrics.classes):
         return None
-    numbers = torch.tensor([judged.classes.index(name) for name in model.classes])
+    numbers = torch.tensor([metrics.classes.index(name) for name in model.classes])
     return numbers[torch.arange(count) % len(numbers)]
 
 

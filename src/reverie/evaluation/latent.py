@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reverie.inference.embed import Embedding
 
-ACTIVE = 0.01  # variance of the posterior mean over pictures above which a unit is active
+ACTIVE_VARIANCE = 0.01  # variance of the posterior mean over pictures above which a unit is active
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class LatentUse:
 
     @property
     def active(self) -> int:
-        """Units whose variance is above `ACTIVE` (Burda et al. 2016, IWAE, section 5.2)."""
-        return int((self.variance > ACTIVE).sum())
+        """Units whose variance is above `ACTIVE_VARIANCE` (Burda et al. 2016, IWAE, section 5.2)."""
+        return int((self.variance > ACTIVE_VARIANCE).sum())
 
 
 def latent_use(embedding: Embedding) -> LatentUse:

@@ -53,10 +53,10 @@ def likelihood(
         for part in read(model, dataset, max(1, chunk // samples), indices)
     ]
     elbo, bound = torch.cat(parts, 1).cpu().numpy()
-    return Likelihood(elbo, bound, samples, math.prod(dataset.facts.shape))
+    return Likelihood(elbo, bound, samples, math.prod(dataset.image_spec.shape))
 
 
-def bits_per_dim(nats: float, dimensions: int) -> float:
+def nats_to_bits_per_dim(nats: float, dimensions: int) -> float:
     """-log2 p(x) / dimensions, from log p(x) in nats in whatever unit the model's likelihood measures pixels.
 
     That is a code length where pixels are discrete: Bernoulli (binarised) or discretised (256 levels, 65,536 at 16

@@ -42,7 +42,7 @@ def reconstruction(
             figures = [mse(output, part.images), psnr(output, part.images), ssim(output, part.images)]
         parts.append(torch.stack(figures).double().cpu().numpy())
     error, ratio, similarity = np.concatenate(parts, 1)
-    return Reconstruction(error, ratio, similarity, window_side(dataset.facts.height, dataset.facts.width))
+    return Reconstruction(error, ratio, similarity, window_side(dataset.image_spec.height, dataset.image_spec.width))
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:

@@ -27,14 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverie.capabilities import BACK, ENDS, Translates
+from reverie.capabilities import DIRECTION_SIDES, OPPOSITE_DIRECTION, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.evaluation.generation import LEAST, Judge, Seen, judge
+from reverie.evaluation.generation import LEAST, SetFeatures, SetMetrics, set_metrics
 from reverie.evaluation.reconstruction import psnr, ssim
-from reverie.inference.pictures import Pictures, device_of, some
+from reverie.inference.pictures import Pictures, device_of, sample_indices
 
 BATCH = 16
 MOST_LABELS, LABELLED = 32, 0.95  # a label map's colours, and the share of pixels that they must make up
@@ -42,13 +42,13 @@ PALETTE_FROM = 50  # pictures
 
 
 @dataclass
-class Referee:
+class TranslationMetrics:
     """Measures translations of held-out pictures; made once, used often."""
 
     test: Pairs
     count: int  # pictures of each side that are translated
     seed: int
-    judges: dict[str, Judge]  # of each direction, of the side it leads to; none where pictures are too few
+    set_metrics_of: dict[str, SetMetrics]  # of each direction, of the side it leads to; none where pictures are too few
     palettes: dict[str, Tensor | None]  # (L, C) uint8 colours of each direction's label maps
     note: str = ""  # on figures that can't be had
 
@@ -58,24 +58,24 @@ class Referee:
         note = {"note": self.note} if self.note else {}
         if len(each) == 1:
             return next(iter(each.values())) | note
-        mean = {"frechet": sum(found["frechet"] for found in each.values()) / len(each)} if self.judges else {}
+        mean = {"frechet": sum(found["frechet"] for found in each.values()) / len(each)} if self.set_metrics_of else {}
         return mean | {f"{key}_{way}": v for way, found in each.items() for key, v in found.items()} | note
 
     def floor(self) -> dict[str, Any]:
         """The held-out pictures of each side themselves, against its training pictures: what cannot be beaten."""
         found = {}
-        for way, judged in self.judges.items():
-            real = self.test.side(ENDS[way][1])
-            chosen = some(real, self.count, self.seed)
-            found[way] = judged.figures(judged.see_some(real, chosen))
+        for way, metrics in self.set_metrics_of.items():
+            real = self.test.side(DIRECTION_SIDES[way][1])
+            chosen = sample_indices(real, self.count, self.seed)
+            found[way] = metrics.figures(metrics.extract_from(real, chosen))
         return found
 
     def _direction(self, model: Translates, way: str) -> dict[str, Any]:
-        source = self.test.side(ENDS[way][0])
-        chosen = some(source, self.count, self.seed)
+        source = self.test.side(DIRECTION_SIDES[way][0])
+        chosen = sample_indices(source, self.count, self.seed)
         parts: list[dict[str, Tensor]] = []
-        seen: list[Seen] = []
-        judged, other = self.judges.get(way), BACK[way]
+        seen: list[SetFeatures] = []
+        metrics, other = self.set_metrics_of.get(way), OPPOSITE_DIRECTION[way]
         for given, wanted in _batches(self.test, way, chosen, device_of(model)):
             with torch.no_grad():
                 output = model.translate(given, way)
@@ -86,8 +86,8 @@ class Referee:
                     back = model.translate(output, other)
                     part |= {"cycle_l1": error(back, given), "cycle_psnr": psnr(back, given)}
             parts.append({key: value.double().cpu() for key, value in part.items()})
-            if judged is not None:
-                seen.append(judged.see(output.float().cpu()))
+            if metrics is not None:
+                seen.append(metrics.extract(output.float().cpu()))
         found: dict[str, Any] = {}
         for key in parts[0]:
             values = torch.cat([part[key] for part in parts])
@@ -96,13 +96,13 @@ class Referee:
             else:  # counts of each label: in the intersection, in the union
                 met, together = values.sum(0).unbind(1)
                 found[key] = float((met / together)[together > 0].mean())
-        if judged is None:
+        if metrics is None:
             return found
-        labels = None if judged.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
-        return found | judged.figures(seen, labels)
+        labels = None if metrics.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
+        return found | metrics.figures(seen, labels)
 
 
-def referee(
+def translation_metrics(
     model: Translates,
     training: Pairs,
     test: Pairs,
@@ -110,29 +110,29 @@ def referee(
     count: int = 5000,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Referee:
-    """A referee for ``count`` held-out pictures of each side, by the named features of the side they turn into."""
+) -> TranslationMetrics:
+    """The metrics of ``count`` held-out pictures of each side, by the named features of the side they turn into."""
     _check(model, test)
-    ends = {way: ENDS[way][1] for way in model.directions}
+    ends = {way: DIRECTION_SIDES[way][1] for way in model.directions}
     palettes = {way: palette(training.side(end)) for way, end in ends.items()}
-    held_out = [len(test.side(end)) for way in model.directions for end in ENDS[way]]
+    held_out = [len(test.side(end)) for way in model.directions for end in DIRECTION_SIDES[way]]
     least = min(count, *held_out, *(len(training.side(end)) for end in ends.values()))
     if least < LEAST:
         note = (
             f"Translations are compared as a set where there are at least {LEAST} pictures of each side, not {least}."
         )
-        return Referee(test, count, seed, {}, palettes, note)
-    judges = {
-        way: judge(training.side(end), test.side(end), features, count, seed, device) for way, end in ends.items()
+        return TranslationMetrics(test, count, seed, {}, palettes, note)
+    set_metrics_of = {
+        way: set_metrics(training.side(end), test.side(end), features, count, seed, device) for way, end in ends.items()
     }
-    return Referee(test, count, seed, judges, palettes)
+    return TranslationMetrics(test, count, seed, set_metrics_of, palettes)
 
 
 def _batches(
     test: Pairs, way: str, chosen: NDArray[np.int64], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Chosen pictures of the side a direction leads from, and what belongs to them where the data has pairs."""
-    source, target = (test.side(end) for end in ENDS[way])
+    source, target = (test.side(end) for end in DIRECTION_SIDES[way])
     for start in range(0, len(chosen), BATCH):
         part = chosen[start : start + BATCH]
         wanted = to_tensor(target.batch(part)).to(device) if test.paired else None
@@ -141,10 +141,11 @@ def _batches(
 
 def _check(model: Translates, test: Pairs) -> None:
     """ReverieError where the sides of the pictures are not those the model learned."""
-    known = model.facts.sides if isinstance(model, Model) else ()
-    if known != test.facts.sides:
+    known = model.image_spec.sides if isinstance(model, Model) else ()
+    if known != test.image_spec.sides:
         raise ReverieError(
-            f"The sides have {test.facts.sides} channels, the model was trained on {known}; exchange them by data.swap."
+            f"The sides have {test.image_spec.sides} channels, the model was trained on {known}; exchange them by "
+            "data.swap."
         )
 
 
@@ -163,7 +164,7 @@ def perceptual(
     distance = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
     found = {}
     for way in model.directions:
-        channels = test.side(ENDS[way][1]).facts.channels
+        channels = test.side(DIRECTION_SIDES[way][1]).image_spec.channels
         if channels not in (1, 3):
             raise ReverieError(f"LPIPS takes pictures of 1 or 3 channels, not {channels}.")
         parts = []
@@ -198,9 +199,9 @@ def error(output: Tensor, wanted: Tensor) -> Tensor:
 
 def palette(side: Pictures) -> Tensor | None:
     """The colours (L, C) of label maps, the most frequent first; None where the pictures are none."""
-    if len(side) == 0 or side.facts.channels < 3:
+    if len(side) == 0 or side.image_spec.channels < 3:
         return None
-    pixels = side.batch(some(side, PALETTE_FROM))
+    pixels = side.batch(sample_indices(side, PALETTE_FROM))
     colours, counts = np.unique(pixels.transpose(0, 2, 3, 1).reshape(-1, pixels.shape[1]), axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_LABELS]
     shares = np.cumsum(counts[order]) / counts.sum()

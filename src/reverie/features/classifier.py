@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
-from reverie.features.reference import BATCH, SEED, ruler
-from reverie.inference.pictures import Pictures, device_of, some
+from reverie.features.reference import BATCH, SEED, reference_network
+from reverie.inference.pictures import Pictures, device_of, sample_indices
 
 VERSION = 1  # of all that is fixed here; another one makes other features
 FEATURES = 128
@@ -32,11 +32,11 @@ TESTED = 10_000  # held-out pictures that the accuracy is taken on
 class Classifier(nn.Module):
     """Pictures to `FEATURES` non-negative features (`forward`), and those to a logit for each class (``head``)."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, image_spec: ImageSpec) -> None:
         super().__init__()
-        stride = max(1, min(facts.height, facts.width) // SIDE)
-        stem = nn.Conv2d(facts.channels, WIDTHS[0], 2 * stride + 1, stride, stride, bias=False)
-        side = min(facts.height, facts.width) // stride
+        stride = max(1, min(image_spec.height, image_spec.width) // SIDE)
+        stem = nn.Conv2d(image_spec.channels, WIDTHS[0], 2 * stride + 1, stride, stride, bias=False)
+        side = min(image_spec.height, image_spec.width) // stride
         layers: list[nn.Module] = [stem, nn.BatchNorm2d(WIDTHS[0]), nn.ReLU()]
         channels = WIDTHS[0]
         for level in range(1, max(2, round(math.log2(max(side, 2) / 4)) + 1)):
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
             channels = width
         layers += [nn.Conv2d(channels, FEATURES, 3, padding=1, bias=False), nn.BatchNorm2d(FEATURES), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(FEATURES, len(facts.classes))
+        self.head = nn.Linear(FEATURES, len(image_spec.classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, FEATURES)."""
@@ -58,7 +58,7 @@ def classifier(dataset: Pictures, device: torch.device | str = "cpu", cache: Pat
 
     Raises ReverieError where the data has no two classes.
     """
-    if dataset.labels is None or len(dataset.facts.classes) < 2:
+    if dataset.labels is None or len(dataset.image_spec.classes) < 2:
         raise ReverieError("A classifier needs class labels, and this data has none; take --features pixels.")
     labels = torch.from_numpy(dataset.labels)
 
@@ -66,8 +66,8 @@ def classifier(dataset: Pictures, device: torch.device | str = "cpu", cache: Pat
         logits = network.head(network(to_tensor(dataset.batch(indices)).to(device)))
         return F.cross_entropy(logits, labels[torch.from_numpy(indices)].to(device))
 
-    build = partial(Classifier, dataset.facts)
-    return ruler(
+    build = partial(Classifier, dataset.image_spec)
+    return reference_network(
         "classifier", dataset, build, loss, version=VERSION, seen=SEEN, epochs=EPOCHS, device=device, cache=cache
     )
 
@@ -76,7 +76,7 @@ def accuracy(network: Classifier, dataset: Pictures) -> float | None:
     """Share of up to `TESTED` pictures of ``dataset`` that get their own label; None where it has no labels."""
     if dataset.labels is None or len(dataset) == 0:
         return None
-    indices, device = some(dataset, TESTED, SEED), device_of(network)
+    indices, device = sample_indices(dataset, TESTED, SEED), device_of(network)
     right = 0
     for start in range(0, len(indices), BATCH):
         part = indices[start : start + BATCH]

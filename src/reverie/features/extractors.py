@@ -30,7 +30,7 @@ from reverie.data.pictures import to_tensor, to_uint8
 from reverie.errors import ReverieError, nearest
 from reverie.features.classifier import VERSION, Classifier, accuracy, classifier
 from reverie.features.reference import SEED
-from reverie.inference.pictures import Pictures, some
+from reverie.inference.pictures import Pictures, sample_indices
 
 KINDS = ("pixels", "textures", "classifier", "encoder", "inception")
 COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
@@ -45,7 +45,7 @@ class Extractor:
     """Pictures (N, C, H, W) in [-1, 1] -> features (N, d), and what a reader of the figures must know."""
 
     compute: Callable[[Tensor], Tensor]
-    facts: dict[str, Any]  # name, version, hash, resizer, and the accuracy of a classifier
+    description: dict[str, Any]  # name, version, hash, resizer, and the accuracy of a classifier
     network: Classifier | None = None  # whose features these are, if a classifier's
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -78,17 +78,17 @@ def extractor(
     if kind == "inception":
         return _inception(what, device)
     if kind == "textures":
-        return Extractor(textures, _facts("textures", 1, {}) | {"cells": CELLS, "smallest": SMALLEST})
+        return Extractor(textures, _describe("textures", 1, {}) | {"cells": CELLS, "smallest": SMALLEST})
     return _pixels(training) if kind == "pixels" else _classifier(training, test, device)
 
 
 def labelled(dataset: Pictures) -> bool:
     """Whether a classifier of these pictures could be trained."""
-    return dataset.labels is not None and len(dataset.facts.classes) > 1
+    return dataset.labels is not None and len(dataset.image_spec.classes) > 1
 
 
 def _pixels(training: Pictures) -> Extractor:
-    indices = some(training, min(FITTED, NUMBERS // math.prod(training.facts.shape)))
+    indices = sample_indices(training, min(FITTED, NUMBERS // math.prod(training.image_spec.shape)))
     if len(indices) < 2:
         raise ReverieError("Principal components need at least 2 pictures.")
     flat = to_tensor(training.batch(indices)).flatten(1).double()
@@ -100,8 +100,8 @@ def _pixels(training: Pictures) -> Extractor:
         projected: Tensor = (images.cpu().flatten(1).double() - mean) @ axes
         return projected
 
-    facts = {"components": components, "fitted_on": len(indices)}
-    return Extractor(compute, _facts("pixels", 1, {"mean": mean, "axes": axes}) | facts)
+    description = {"components": components, "fitted_on": len(indices)}
+    return Extractor(compute, _describe("pixels", 1, {"mean": mean, "axes": axes}) | description)
 
 
 def textures(images: Tensor) -> Tensor:
@@ -133,10 +133,10 @@ def _principal(centred: Tensor) -> Tensor:
 
 def _classifier(training: Pictures, test: Pictures | None, device: torch.device | str) -> Extractor:
     network = classifier(training, device)
-    facts: dict[str, Any] = _facts("classifier", VERSION, network.state_dict())
+    description: dict[str, Any] = _describe("classifier", VERSION, network.state_dict())
     if test is not None:
-        facts["test_accuracy"] = accuracy(network, test)
-    return Extractor(lambda images: network(images.to(device)), facts | {"seed": SEED}, network)
+        description["test_accuracy"] = accuracy(network, test)
+    return Extractor(lambda images: network(images.to(device)), description | {"seed": SEED}, network)
 
 
 def _encoder(where: str, training: Pictures, device: torch.device | str) -> Extractor:
@@ -150,10 +150,12 @@ def _encoder(where: str, training: Pictures, device: torch.device | str) -> Extr
         raise ReverieError(f"{where} is a {run.name}, which has no encoder.")
     if isinstance(model, Conditions):
         raise ReverieError(f"{where} is a {run.name}, whose encoder needs labels; features must do without.")
-    if run.facts.shape != training.facts.shape:
-        raise ReverieError(f"{where} was trained on {run.facts.shape} pictures, and these are {training.facts.shape}.")
-    facts = _facts("encoder", 1, model.state_dict()) | {"model": run.name}
-    return Extractor(lambda images: model.encode(images.to(device)).mean, facts)
+    if run.image_spec.shape != training.image_spec.shape:
+        raise ReverieError(
+            f"{where} was trained on {run.image_spec.shape} pictures, and these are {training.image_spec.shape}."
+        )
+    description = _describe("encoder", 1, model.state_dict()) | {"model": run.name}
+    return Extractor(lambda images: model.encode(images.to(device)).mean, description)
 
 
 def _inception(path: str, device: torch.device | str) -> Extractor:
@@ -179,11 +181,16 @@ def _inception(path: str, device: torch.device | str) -> Extractor:
         features: Tensor = network(pixels.expand(-1, 3, -1, -1).to(device))[0]
         return features
 
-    facts = {"name": "inception", "version": "2015-12-05", "hash": INCEPTION, "resizer": "TensorFlow 1, bilinear, 299"}
-    return Extractor(compute, facts)
+    description = {
+        "name": "inception",
+        "version": "2015-12-05",
+        "hash": INCEPTION,
+        "resizer": "TensorFlow 1, bilinear, 299",
+    }
+    return Extractor(compute, description)
 
 
-def _facts(name: str, version: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _describe(name: str, version: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
     content = hashlib.blake2b(digest_size=8)
     for key in sorted(tensors):
         content.update(key.encode())

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from reverie.data.dataset import Dataset
 from reverie.data.faces import FACTORS
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts
+from reverie.engine.phase import ImageSpec
 from reverie.errors import ReverieError
-from reverie.features.reference import ruler
+from reverie.features.reference import reference_network
 from reverie.inference.pictures import device_of
 from reverie.networks.conv import ConvEncoder
 
@@ -33,10 +33,10 @@ AT_ONCE = 256
 class FactorReader(nn.Module):
     """Pictures (N, C, H, W) in [-1, 1] to one number a continuous factor, and a logit a value of the others."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, image_spec: ImageSpec) -> None:
         super().__init__()
         self.sizes = [factor.values or 1 for factor in FACTORS]
-        self.body = ConvEncoder(facts.shape, sum(self.sizes), WIDTH, 1)
+        self.body = ConvEncoder(image_spec.shape, sum(self.sizes), WIDTH, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """For each of `FACTORS` (N, 1), the factor scaled to [-1, 1], or (N, values)."""
@@ -70,8 +70,10 @@ def factor_reader(dataset: Dataset, device: torch.device | str = "cpu", cache: P
         heads = network(to_tensor(dataset.batch(indices)).to(device))
         return torch.stack([_error(head, wanted[:, i], i) for i, head in enumerate(heads)]).sum()
 
-    build = partial(FactorReader, dataset.facts)
-    return ruler("factors", dataset, build, loss, version=VERSION, seen=SEEN, epochs=EPOCHS, device=device, cache=cache)
+    build = partial(FactorReader, dataset.image_spec)
+    return reference_network(
+        "factors", dataset, build, loss, version=VERSION, seen=SEEN, epochs=EPOCHS, device=device, cache=cache
+    )
 
 
 def _value(head: Tensor, number: int) -> Tensor:

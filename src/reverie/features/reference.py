@@ -1,6 +1,7 @@
 """Networks that figures are measured with: trained once for each data set, by reverie itself, and kept in the cache.
 
-A ruler is not a result: always of the same size, options and seed, so that two figures measured by it compare.
+A reference network is no result: it always has the same size, options and seed, so that two figures measured by it
+compare.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ BATCH, RATE = 128, 2e-3
 N = TypeVar("N", bound=nn.Module)
 
 
-def ruler(
+def reference_network(
     name: str,
     dataset: Pictures,
     build: Callable[[], N],
@@ -76,7 +77,8 @@ def fingerprint(dataset: Pictures) -> str:
     for start in range(0, len(dataset), 1024):
         content.update(dataset.batch(np.arange(start, min(start + 1024, len(dataset)))).tobytes())
     labels = None if dataset.labels is None else dataset.labels.tolist()
-    content.update(repr((dataset.facts, labels)).encode())
+    said = repr((dataset.image_spec, labels)).replace("ImageSpec(", "Facts(", 1)  # its name when the first were kept
+    content.update(said.encode())
     return content.hexdigest()
 
 

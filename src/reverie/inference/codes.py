@@ -17,8 +17,8 @@ from reverie.errors import ReverieError
 from reverie.files import replacing
 from reverie.inference.embed import Embedding
 from reverie.inference.labels import classes_of
+from reverie.inference.latent_space import LatentSpace
 from reverie.inference.pictures import device_of
-from reverie.inference.space import Space
 
 LATENTS = ("latents", "codes")  # names of the array in a file
 Codes = Embedding | NDArray[np.floating]  # an embedding, or its codes (N, d) alone
@@ -110,4 +110,4 @@ def decode(model: Samples, codes: NDArray[np.floating], labels: Tensor | None = 
     """
     shape = check_latents(model, codes)
     z = torch.from_numpy(np.asarray(codes, np.float32)).view(-1, *shape)
-    return Space(model, "z").pictures(z, labels, batch).clamp(-1, 1)
+    return LatentSpace(model, "z").pictures(z, labels, batch).clamp(-1, 1)

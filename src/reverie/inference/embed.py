@@ -15,7 +15,7 @@ from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.files import replacing
 from reverie.inference.pictures import Data, pictures_of, read
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Embedding:
 def embed(model: object, dataset: Data, batch: int = 256, indices: NDArray[np.int64] | None = None) -> Embedding:
     """The codes of the pictures ``indices`` of ``dataset`` (default: all), in that order."""
     if not isinstance(model, Encodes):
-        raise unable(model, "embed", "encoder", Encodes)
+        raise unsupported(model, "embed", "encoder", Encodes)
     dataset = pictures_of(model, dataset)
     chosen = np.arange(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
@@ -116,5 +116,5 @@ def embed(model: object, dataset: Data, batch: int = 256, indices: NDArray[np.in
         logvars,
         names if indices is None else [names[i] for i in chosen],
         None if dataset.labels is None else dataset.labels[chosen],
-        dataset.facts.classes,
+        dataset.image_spec.classes,
     )

@@ -1,4 +1,4 @@
-"""Training a network that serves a task: rulers of evaluation, and classifiers from encoders. Models have the loop."""
+"""Training a small network that serves a task: a reference network, or a classifier. Models have the loop."""
 
 from __future__ import annotations
 

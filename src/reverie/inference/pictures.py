@@ -17,7 +17,7 @@ from reverie.data.decode import Pixels
 from reverie.data.identity import digest_of
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, called_by_numbers, classes_of, label_number, names_of
@@ -44,7 +44,7 @@ class Pictures(Protocol):
         """A name for each picture, (N,)."""
 
     @property
-    def facts(self) -> Facts:
+    def image_spec(self) -> ImageSpec:
         """Shape and class names."""
 
 
@@ -52,7 +52,7 @@ class Subset:
     """The pictures ``rows`` (N,) of a set, in that order, as a set."""
 
     def __init__(self, dataset: Pictures, rows: NDArray[np.int64]) -> None:
-        self.dataset, self.rows, self.facts = dataset, rows, dataset.facts
+        self.dataset, self.rows, self.image_spec = dataset, rows, dataset.image_spec
         self.labels = None if dataset.labels is None else dataset.labels[rows]
 
     @property
@@ -79,14 +79,14 @@ class Held:
     ReverieError for a tensor of other axes.
     """
 
-    def __init__(self, images: Tensor, facts: Facts) -> None:
+    def __init__(self, images: Tensor, image_spec: ImageSpec) -> None:
         if images.ndim != 4:
             raise ReverieError(
                 f"A tensor of floats holds pictures (N, C, H, W), and this one has the shape {tuple(images.shape)}; "
                 "bring it to that, say by pictures[None] or pictures[:, None]."
             )
         channels, height, width = images.shape[1:]
-        self.facts = replace(facts, channels=channels, height=height, width=width)
+        self.image_spec = replace(image_spec, channels=channels, height=height, width=width)
         self.labels: NDArray[np.int64] | None = None
         self.names = [str(number) for number in range(len(images))]
         self._unit = ((images.detach().cpu().float() + 1) / 2).clamp(0, 1).numpy()
@@ -118,7 +118,7 @@ class Opens(Protocol):
 
 def is_pictures(data: Data) -> TypeGuard[Pictures]:
     """Whether this is a set of pictures already."""
-    return isinstance(getattr(data, "facts", None), Facts) and callable(getattr(data, "batch", None))
+    return isinstance(getattr(data, "image_spec", None), ImageSpec) and callable(getattr(data, "batch", None))
 
 
 def model_of(model: object) -> object:
@@ -130,33 +130,33 @@ def pictures_of(model: object, data: Data) -> Pictures:
     """``data`` as a set of pictures that ``model`` takes: as it is where it is one, else opened.
 
     It is brought to the size that the model takes, and refused where it has other channels; a run given in place of its
-    model opens it as the run's own data was read, and in place of a model `Facts` say the shape. Without either,
+    model opens it as the run's own data was read, and in place of a model `ImageSpec` say the shape. Without either,
     pictures stay what they are. A torch tensor of floats is pictures in [-1, 1] already, see `images_of`.
     """
     if is_pictures(data):
         return data
     if isinstance(model, Opens):
         return model.open(data, "all")
-    facts = model if isinstance(model, Facts) else model.facts if isinstance(model, Model) else None
-    if facts is not None and facts.sides:
+    image_spec = model if isinstance(model, ImageSpec) else model.image_spec if isinstance(model, Model) else None
+    if image_spec is not None and image_spec.sides:
         raise ReverieError(
             f"{type(model).__name__} learns pairs; open them by Run.open, or by open_dataset with data.pair."
         )
     if are_floats(data):
-        return Held(in_range(data), facts or Facts(1, 1, 1))  # which takes their shape
-    if facts is None:
+        return Held(in_range(data), image_spec or ImageSpec(1, 1, 1))  # which takes their shape
+    if image_spec is None:
         return open_dataset(cast(Any, data))
-    options = DataOptions(size=f"{facts.height}x{facts.width}")
-    opened = open_dataset(cast(Any, data), options, scales=facts.scales)
-    if opened.facts.shape != facts.shape:
+    options = DataOptions(size=f"{image_spec.height}x{image_spec.width}")
+    opened = open_dataset(cast(Any, data), options, scales=image_spec.scales)
+    if opened.image_spec.shape != image_spec.shape:
         raise ReverieError(
-            f"{opened.spec} has pictures of {opened.facts.channels} channels, not {facts.channels} as is wanted; open "
-            f"them with data.channels={facts.channels}."
+            f"{opened.spec} has pictures of {opened.image_spec.channels} channels, not {image_spec.channels}; "
+            f"open them with data.channels={image_spec.channels}."
         )
     return opened
 
 
-def side_of(facts: Facts, data: Data, direction: str) -> Tensor:
+def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] of the side that a direction ("ab", "ba") leads from, at their own size.
 
     Of pairs it is their side; other data is single pictures.
@@ -168,8 +168,8 @@ def side_of(facts: Facts, data: Data, direction: str) -> Tensor:
     if is_pictures(data):
         return all_of(data)
     number = "ab".index(direction[0])
-    options = DataOptions(channels=str(facts.sides[number]))
-    return all_of(open_dataset(cast(Any, data), options, scales=facts.scales[number : number + 1]))
+    options = DataOptions(channels=str(image_spec.sides[number]))
+    return all_of(open_dataset(cast(Any, data), options, scales=image_spec.scales[number : number + 1]))
 
 
 def images_of(model: object, data: Data) -> Tensor:
@@ -226,7 +226,7 @@ def digests_of(dataset: Pictures) -> Sequence[str] | None:
     return None if getattr(dataset, "streamed", False) else digests
 
 
-def looks_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
+def pixel_digests_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
     """What tells each picture (N,) of a set by its pixels, at 8 bits, wherever it was read from."""
     looks = []
     for start in range(0, len(dataset), batch):
@@ -235,7 +235,7 @@ def looks_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
     return looks
 
 
-def some(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
+def sample_indices(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
 
     Drawn, not taken at equal distances or from the start: the classes of a set may take turns, or come one by one.
@@ -251,9 +251,9 @@ def first(pictures: Tensor | Pictures, count: int) -> Tensor | Pictures:
     return Subset(pictures, np.arange(min(count, len(pictures))))
 
 
-def few(pictures: Tensor | Pictures, count: int, seed: int = 0) -> Tensor | Pictures:
-    """``count`` of pictures, drawn by ``seed`` as `some` draws them."""
-    rows = some(pictures, count, seed)
+def sample_pictures(pictures: Tensor | Pictures, count: int, seed: int = 0) -> Tensor | Pictures:
+    """``count`` of pictures, drawn by ``seed`` as `sample_indices` draws them."""
+    rows = sample_indices(pictures, count, seed)
     return pictures[torch.from_numpy(rows)] if isinstance(pictures, Tensor) else Subset(pictures, rows)
 
 
@@ -274,8 +274,8 @@ def device_of(model: object) -> torch.device:
 
 def check_shape(model: object, shape: Sequence[int]) -> None:
     """ReverieError where a model of the registry takes pictures of another (C, H, W)."""
-    if isinstance(model, Model) and tuple(shape) != model.facts.shape:
-        theirs, mine = ("x".join(map(str, each)) for each in (shape, model.facts.shape))
+    if isinstance(model, Model) and tuple(shape) != model.image_spec.shape:
+        theirs, mine = ("x".join(map(str, each)) for each in (shape, model.image_spec.shape))
         raise ReverieError(
             f"The pictures are {theirs} (channels x height x width), and {type(model).__name__} takes {mine}; open "
             "them with these, say by data.size and data.channels."
@@ -294,7 +294,7 @@ def model_labels(
         return None
     if dataset.labels is None:
         raise ReverieError(f"{type(model).__name__} needs class labels, and this data has none.")
-    known = dataset.facts.classes or classes
+    known = dataset.image_spec.classes or classes
     if called_by_numbers(known) and not any(called_by_numbers([name]) for name in classes):
         theirs, mine = (", ".join(each[:3]) + ", ..." * (len(each) > 3) for each in (known, classes))
         raise ReverieError(
@@ -311,7 +311,7 @@ def read(
     model: object, dataset: Pictures, batch: int = 256, indices: NDArray[np.int64] | None = None
 ) -> Iterator[Read]:
     """The pictures ``indices`` (default: all), in that order, with their labels where the model takes labels."""
-    check_shape(model, dataset.facts.shape)
+    check_shape(model, dataset.image_spec.shape)
     device = device_of(model)
     labels = model_labels(model, dataset)
     chosen = np.arange(len(dataset)) if indices is None else indices

@@ -17,7 +17,7 @@ from reverie.errors import ReverieError
 from reverie.inference.codes import check_latents
 from reverie.inference.labels import Labels, classes_of, label_numbers
 from reverie.inference.pictures import device_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 Prior = Literal["model", "mixture"]
 
@@ -68,13 +68,13 @@ def sample_batches(
     has label i where there are as many labels as latents. Raises ReverieError, at the call, where the model can't.
     """
     if not isinstance(model, Samples):
-        raise unable(model, "draw new pictures", "prior and decoder", Samples)
+        raise unsupported(model, "draw new pictures", "prior and decoder", Samples)
     if prior == "mixture" and not isinstance(model, Reconstructs):
         raise ReverieError(
             f"{type(model).__name__} has no encoder, so no mixture over codes; sample from its own prior."
         )
     if truncation != 1 and not isinstance(model, Styles):
-        raise unable(model, "truncate", "styles", Styles)
+        raise unsupported(model, "truncate", "styles", Styles)
     if count < 1:
         raise ReverieError(f"The number of pictures must be at least 1, not {count}.")
     rotation, shape = _rotation(model, labels), torch.Size()

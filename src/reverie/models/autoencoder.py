@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Code, Reconstructs
 from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.reconstruction import squared_error
 from reverie.models.own import fitting
@@ -68,13 +68,13 @@ class Autoencoder(Model, Reconstructs):
     def __init__(
         self,
         config: AutoencoderConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts)
-        config, shape = self.config, self.facts.shape
+        super().__init__(config, image_spec)
+        config, shape = self.config, self.image_spec.shape
         built, latent = (config.width, config.depth), config.latent
         self.encoder = (
             coders.encoder(config.network, shape, latent, *built)

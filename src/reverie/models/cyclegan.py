@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
 from reverie.config import setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES
 from reverie.models.own import fitting
@@ -56,7 +56,7 @@ class CycleGAN(Model, Translates):
     Networks of one's own are pix2pix's: ``ab`` and ``ba`` are called with pictures (N, a, H, W), or (N, b, H, W), and a
     Draw or None, give pictures of the other side in (-1, 1), and have ``grain`` and ``dropout``; ``discriminator_a``
     and ``discriminator_b`` turn pictures of their side into logits, (N,) or (N, ...). The settings of the network that
-    is given then do nothing. Other losses: override `paint` and `tell_apart`, each a turn of the players.
+    is given then do nothing. Other losses: override `generator_loss` and `discriminator_loss`.
     """
 
     Config = CycleGANConfig
@@ -70,25 +70,25 @@ class CycleGAN(Model, Translates):
     def __init__(
         self,
         config: CycleGANConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         ab: nn.Module | None = None,
         ba: nn.Module | None = None,
         discriminator_a: nn.Module | None = None,
         discriminator_b: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts)
-        a, b = needed_sides(self.facts, "cyclegan")
+        super().__init__(config, image_spec)
+        a, b = needed_sides(self.image_spec, "cyclegan")
         self.objective = OBJECTIVES[self.config.objective]
         self.ab = self._translator(ab, "ab", a, b)
         self.ba = self._translator(ba, "ba", b, a)
         self.discriminator_a = self._discriminator(discriminator_a, "discriminator_a", a)
         self.discriminator_b = self._discriminator(discriminator_b, "discriminator_b", b)
-        size, depth = self.facts.shape[1:], self.facts.depth
+        size, depth = self.image_spec.shape[1:], self.image_spec.depth
         self.pool_a, self.pool_b = (Pool(self.config.pool, (channels, *size), depth) for channels in (a, b))
 
     def _translator(self, given: nn.Module | None, name: str, before: int, after: int) -> nn.Module:
-        config, size = self.config, (self.facts.height, self.facts.width)
+        config, size = self.config, (self.image_spec.height, self.image_spec.width)
         if given is not None:
             return fitting_translator(given, name, (before, *size), (after, *size))
         return translator(
@@ -103,7 +103,7 @@ class CycleGAN(Model, Translates):
         )
 
     def _discriminator(self, given: nn.Module | None, name: str, channels: int) -> nn.Module:
-        config, size = self.config, (self.facts.height, self.facts.width)
+        config, size = self.config, (self.image_spec.height, self.image_spec.width)
         if given is not None:
             return fitting(given, name, lambda d, zeros: d(zeros(channels, *size)), ...)
         return PatchDiscriminator(channels, config.width_d, config.patches)
@@ -112,18 +112,20 @@ class CycleGAN(Model, Translates):
         return self.config.optimizers(("ab", "ba"), ("discriminator_a", "discriminator_b"))
 
     def phases(self) -> list[Phase]:
-        return [Phase("generators", "g", self.paint), Phase("discriminators", "d", self.tell_apart)]
+        return [Phase("generators", "g", self.generator_loss), Phase("discriminators", "d", self.discriminator_loss)]
 
-    def paint(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         """The generators' turn."""
         config = self.config
-        a, b = batch.images.split(self.facts.sides, 1)
+        a, b = batch.images.split(self.image_spec.sides, 1)
         same = config.identity > 0 and a.shape == b.shape
         # What a network is asked twice, it is asked at once: no picture knows of the others in its batch.
         to_b, to_a = self.ab(torch.cat([a, b]) if same else a), self.ba(torch.cat([b, a]) if same else b)
         fake_b, fake_a = to_b[: len(a)], to_a[: len(b)]
         carry["fakes"] = fake_a.detach(), fake_b.detach()
-        fooled = self._fooled(self.discriminator_b(fake_b)) + self._fooled(self.discriminator_a(fake_a))
+        fooled = self._adversarial_loss(self.discriminator_b(fake_b)) + self._adversarial_loss(
+            self.discriminator_a(fake_a)
+        )
         back = (self.ba(fake_b) - a).abs().mean() + (self.ab(fake_a) - b).abs().mean()
         loss, logs = fooled + config.cycle * back, {"loss_g": fooled, "cycle": back}
         if same:
@@ -131,9 +133,9 @@ class CycleGAN(Model, Translates):
             loss, logs = loss + config.cycle * config.identity * kept, logs | {"identity": kept}
         return loss, {name: value.detach() for name, value in logs.items()}
 
-    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         """The discriminators' turn."""
-        a, b = batch.images.split(self.facts.sides, 1)
+        a, b = batch.images.split(self.image_spec.sides, 1)
         fake_a, fake_b = carry["fakes"]
         loss = torch.zeros((), device=a.device)
         logs: Logs = {}
@@ -148,7 +150,7 @@ class CycleGAN(Model, Translates):
             logs |= {f"loss_d_{side}": part, f"d_real_{side}": d_real.mean(), f"d_fake_{side}": d_fake.mean()}
         return loss, {name: value.detach() for name, value in logs.items()}
 
-    def _fooled(self, d_fake: Tensor) -> Tensor:
+    def _adversarial_loss(self, d_fake: Tensor) -> Tensor:
         return self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
 
     # Capabilities

@@ -22,7 +22,7 @@ from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
 from reverie.config import setting
-from reverie.engine.phase import Defaults, Facts
+from reverie.engine.phase import Defaults, ImageSpec
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
@@ -48,14 +48,16 @@ class DCGAN(GAN):
     defaults = Defaults(batch_size=64, lr_schedule="cosine", ema=0.999)
 
     def default_generator(self) -> nn.Module:
-        return DCGANGenerator(self.config.latent, self.facts.shape, self.config.width, self.told)
+        return DCGANGenerator(self.config.latent, self.image_spec.shape, self.config.width, self.num_classes)
 
     def default_discriminator(self) -> nn.Module:
-        return DCGANDiscriminator(self.facts.shape, self.config.width)
+        return DCGANDiscriminator(self.image_spec.shape, self.config.width)
 
     @property
     def least_batch(self) -> int:
-        return 2 if self.facts.height * self.facts.width == 1 else 1  # batch normalisation has nothing else to see
+        return (
+            2 if self.image_spec.height * self.image_spec.width == 1 else 1
+        )  # batch normalisation has nothing else to see
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,13 @@ class CGAN(DCGAN, Conditions):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        self.classes = needed_classes(facts, "cgan", "dcgan")
-        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        self.classes = needed_classes(image_spec, "cgan", "dcgan")
+        super().__init__(config, image_spec, generator=generator, discriminator=discriminator)
 
     def default_discriminator(self) -> nn.Module:
-        return DCGANDiscriminator(self.facts.shape, self.config.width, self.told, self.config.condition)
+        return DCGANDiscriminator(self.image_spec.shape, self.config.width, self.num_classes, self.config.condition)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from reverie.capabilities import Conditions, Discriminates, Samples
 from reverie.config import check, setting
 from reverie.engine.distributed import total
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError, nearest
 from reverie.losses.adversarial import OBJECTIVES
@@ -105,7 +105,7 @@ class GAN(Model, Samples, Discriminates):
     A ``generator`` of one's own turns latents (N, latent) into pictures (N, C, H, W), best in [-1, 1], as samples are
     clamped to that; a ``discriminator`` turns pictures into logits (N,). Both are called with labels (N,), int64, as a
     second argument where the model is told the class. The settings of the network that is given (width and the like)
-    then do nothing. Other losses: override `tell_apart` and `fool`, each a player's turn.
+    then do nothing. Other losses: override `discriminator_loss` and `generator_loss`.
     """
 
     Config = GANConfig
@@ -118,18 +118,18 @@ class GAN(Model, Samples, Discriminates):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts)
+        super().__init__(config, image_spec)
         config = self.config
         self.objective = OBJECTIVES[config.objective]
         self.generator = (
             self.default_generator()
             if generator is None
-            else fitting(generator, "generator", self.try_generator, *self.facts.shape)
+            else fitting(generator, "generator", self.try_generator, *self.image_spec.shape)
         )
         self.discriminator = (
             self.default_discriminator()
@@ -141,15 +141,15 @@ class GAN(Model, Samples, Discriminates):
 
     def default_generator(self) -> nn.Module:
         """The family's generator; it may give any range, `decode` clamps."""
-        return MLPGenerator(self.config.latent, self.facts.shape, UNITS * self.config.width)
+        return MLPGenerator(self.config.latent, self.image_spec.shape, UNITS * self.config.width)
 
     def default_discriminator(self) -> nn.Module:
         """The family's discriminator."""
-        return MLPDiscriminator(self.facts.shape, UNITS * self.config.width)
+        return MLPDiscriminator(self.image_spec.shape, UNITS * self.config.width)
 
     @property
-    def told(self) -> int:
-        """How many classes both players are told of: none, unless the model is conditional."""
+    def num_classes(self) -> int:
+        """How many classes both networks are given: 0 unless the model is conditional."""
         return len(self.classes) if isinstance(self, Conditions) else 0
 
     def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
@@ -159,11 +159,11 @@ class GAN(Model, Samples, Discriminates):
 
     def try_discriminator(self, network: Any, zeros: Zeros) -> Tensor:
         """What a discriminator that was given says of one picture; see `fitting`."""
-        found: Tensor = network(zeros(*self.facts.shape), *self._try_label(zeros))
+        found: Tensor = network(zeros(*self.image_spec.shape), *self._try_label(zeros))
         return found
 
     def _try_label(self, zeros: Zeros) -> list[Tensor]:
-        return [zeros().long()] if self.told else []
+        return [zeros().long()] if self.num_classes else []
 
     # The game
 
@@ -174,24 +174,25 @@ class GAN(Model, Samples, Discriminates):
 
     def phases(self) -> list[Phase]:
         turns = [
-            Phase(f"discriminator{i or ''}", "d", self.tell_apart, new_batch=i > 0) for i in range(self.config.critics)
+            Phase(f"discriminator{i or ''}", "d", self.discriminator_loss, new_batch=i > 0)
+            for i in range(self.config.critics)
         ]
         if self.penalised and self.config.penalty_every > 1:
             turns.append(Phase("penalty", "d", self.penalty, every=self.config.penalty_every))
         # A relativistic generator is compared with pictures that the discriminator has not just been trained on.
-        return [*turns, Phase("generator", "g", self.fool, new_batch=self.objective.pairs)]
+        return [*turns, Phase("generator", "g", self.generator_loss, new_batch=self.objective.pairs)]
 
     @property
     def penalised(self) -> bool:
-        """Whether the discriminator pays for its gradient."""
+        """Whether there is a gradient penalty, R1 or R2."""
         return self.config.r1 > 0 or self.config.r2 > 0
 
     def strength(self, progress: float) -> float:
         """The factor on R1 and R2 at this fraction of training."""
         return 1.0
 
-    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
-        """The discriminator's turn."""
+    def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The loss of the discriminator's phase."""
         config, labels, draw = self.config, self.given(batch), batch.draw
         real = self.real(batch.images).detach()
         with torch.no_grad():
@@ -199,7 +200,7 @@ class GAN(Model, Samples, Discriminates):
         now = self.penalised and config.penalty_every == 1
         real.requires_grad_(now and config.r1 > 0)
         fake.requires_grad_(now and config.r2 > 0)
-        d_real, d_fake = self.judge(real, labels, draw), self.judge(fake, labels, draw)
+        d_real, d_fake = self.discriminate(real, labels, draw), self.discriminate(fake, labels, draw)
         if self.adaptive:
             self.adaptive.observe(d_real.detach())
         loss = self.objective.discriminator(d_real, d_fake).mean()
@@ -212,7 +213,7 @@ class GAN(Model, Samples, Discriminates):
             loss, logs = loss + penalty, logs | parts
         if config.objective == "wgan-gp":
             between = torch.lerp(fake, real, draw.uniform(1, 1, 1).to(real)).requires_grad_()
-            steepness = unit_gradient(self.judge(between, labels, draw), between).mean()
+            steepness = unit_gradient(self.discriminate(between, labels, draw), between).mean()
             loss = loss + config.gp * steepness + DRIFT * d_real.square().mean()
             logs["gp"] = steepness.detach()
         return loss, logs
@@ -223,11 +224,11 @@ class GAN(Model, Samples, Discriminates):
         real, d_real = self.real(batch.images).detach(), None
         fake, d_fake = None, None
         if self.config.r1 > 0:
-            d_real = self.judge(real.requires_grad_(), labels, draw)
+            d_real = self.discriminate(real.requires_grad_(), labels, draw)
         if self.config.r2 > 0:
             with torch.no_grad():
                 fake = self.generate(draw, labels)
-            d_fake = self.judge(fake.requires_grad_(), labels, draw)
+            d_fake = self.discriminate(fake.requires_grad_(), labels, draw)
         return self.gradients(d_real, real, d_fake, fake, batch.progress)
 
     def gradients(
@@ -244,14 +245,14 @@ class GAN(Model, Samples, Discriminates):
                 loss = loss + 0.5 * gamma * self.strength(progress) * square
         return loss, logs
 
-    def fool(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
-        """The generator's turn."""
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The loss of the generator's phase."""
         labels, draw = self.given(batch), batch.draw
-        d_fake = self.judge(self.generate(draw, labels), labels, draw)
+        d_fake = self.discriminate(self.generate(draw, labels), labels, draw)
         d_real = torch.zeros_like(d_fake)
         if self.objective.pairs:
             with torch.no_grad():
-                d_real = self.judge(self.real(batch.images), labels, draw)
+                d_real = self.discriminate(self.real(batch.images), labels, draw)
         loss = self.objective.generator(d_fake, d_real).mean()
         return loss, {"loss_g": loss.detach()}
 
@@ -262,7 +263,7 @@ class GAN(Model, Samples, Discriminates):
     # What the players do
 
     def given(self, batch: Batch) -> Tensor | None:
-        """The labels that both players are told: none, unless the model is conditional."""
+        """The labels that both networks are given: None unless the model is conditional."""
         return batch.labels if isinstance(self, Conditions) else None
 
     def real(self, images: Tensor) -> Tensor:
@@ -279,7 +280,7 @@ class GAN(Model, Samples, Discriminates):
         picture: Tensor = self.generator(z) if labels is None else self.generator(z, labels)
         return picture
 
-    def judge(self, images: Tensor, labels: Tensor | None, draw: Draw) -> Tensor:
+    def discriminate(self, images: Tensor, labels: Tensor | None, draw: Draw) -> Tensor:
         """D of the augmented pictures: logits (N,), differentiable in the pictures as they were before."""
         if self.config.augment:
             p = self.adaptive.p if self.adaptive else self.config.augment_p

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
 from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
@@ -109,7 +109,7 @@ class Pix2Pix(Model, Translates):
     gives pictures (N, b, H, W) in (-1, 1); its attribute ``grain`` is what sides are padded to multiples of (1: they
     are not), and ``dropout`` the share that a Draw drops (0: it draws nothing). A ``discriminator`` turns pairs
     (N, a + b, H, W) into logits, (N,) or (N, ...) with one for each patch. The settings of the network that is given
-    then do nothing. Other losses: override `paint` and `tell_apart`, each a player's turn.
+    then do nothing. Other losses: override `generator_loss` and `discriminator_loss`.
     """
 
     Config = Pix2PixConfig
@@ -123,15 +123,15 @@ class Pix2Pix(Model, Translates):
     def __init__(
         self,
         config: Pix2PixConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts)
-        config, facts = self.config, self.facts
-        a, b = needed_sides(facts, "pix2pix")
-        size = facts.height, facts.width
+        super().__init__(config, image_spec)
+        config, image_spec = self.config, self.image_spec
+        a, b = needed_sides(image_spec, "pix2pix")
+        size = image_spec.height, image_spec.width
         self.objective = OBJECTIVES[config.objective]
         self.generator = (
             translator(
@@ -158,13 +158,13 @@ class Pix2Pix(Model, Translates):
         return self.config.optimizers(("generator",), ("discriminator",))
 
     def phases(self) -> list[Phase]:
-        turns = [Phase("generator", "g", self.paint), Phase("discriminator", "d", self.tell_apart)]
+        turns = [Phase("generator", "g", self.generator_loss), Phase("discriminator", "d", self.discriminator_loss)]
         return turns if self.config.adversarial else turns[:1]
 
-    def paint(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         """The generator's turn."""
         config = self.config
-        a, b = batch.images.split(self.facts.sides, 1)
+        a, b = batch.images.split(self.image_spec.sides, 1)
         fake = self.generator(a, batch.draw)
         carry["fake"] = fake.detach()
         error = (fake - b).abs().mean()
@@ -175,9 +175,9 @@ class Pix2Pix(Model, Translates):
             loss, logs = loss + config.adversarial * fooled, logs | {"loss_g": fooled.detach()}
         return loss, logs
 
-    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         """The discriminator's turn."""
-        a = batch.images[:, : self.facts.sides[0]]
+        a = batch.images[:, : self.image_spec.sides[0]]
         fake = torch.cat([a, carry["fake"]], 1)
         d_real, d_fake = self.discriminator(torch.cat([batch.images, fake])).chunk(2)
         loss = self.objective.discriminator(d_real, d_fake).mean()

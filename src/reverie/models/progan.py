@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.config import setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs
 from reverie.models.gan import GAN, GANConfig
 from reverie.models.own import Zeros
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
@@ -72,28 +72,28 @@ class ProGAN(GAN):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        super().__init__(config, image_spec, generator=generator, discriminator=discriminator)
         self.register_buffer("level", torch.zeros((), dtype=torch.int64))
         self.register_buffer("alpha", torch.ones(()))
         self.register_buffer("progress", torch.zeros(()))
 
     def default_generator(self) -> nn.Module:
-        return ProGANGenerator(self.config.latent, self.facts.shape, self.config.width)
+        return ProGANGenerator(self.config.latent, self.image_spec.shape, self.config.width)
 
     def default_discriminator(self) -> nn.Module:
-        return ProGANDiscriminator(self.facts.shape, self.config.width)
+        return ProGANDiscriminator(self.image_spec.shape, self.config.width)
 
     def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
         found: Tensor = network(zeros(self.config.latent), len(network.stages), 1.0)
         return found
 
     def try_discriminator(self, network: Any, zeros: Zeros) -> Tensor:
-        found: Tensor = network(zeros(*self.facts.shape), len(self.generator.stages), 1.0)
+        found: Tensor = network(zeros(*self.image_spec.shape), len(self.generator.stages), 1.0)
         return found
 
     # Growth
@@ -103,9 +103,9 @@ class ProGAN(GAN):
         """Level and alpha."""
         return int(self.level), float(self.alpha)
 
-    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         self.progress.fill_(batch.progress)
-        loss, logs = super().tell_apart(batch, carry)
+        loss, logs = super().discriminator_loss(batch, carry)
         return loss, logs | {"level": self.level - 1 + self.alpha if self.level else self.alpha - 1}
 
     def rehearse(self, progress: float) -> None:

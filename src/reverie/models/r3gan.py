@@ -32,7 +32,7 @@ from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
 from reverie.config import setting
-from reverie.engine.phase import Anneal, Defaults, Facts, OptimizerSpec, settled
+from reverie.engine.phase import Anneal, Defaults, ImageSpec, OptimizerSpec, half_cosine
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 
@@ -73,14 +73,16 @@ class R3GAN(GAN):
     defaults = Defaults(batch_size=32, ema=0.999)
 
     def default_generator(self) -> nn.Module:
-        config, shape = self.config, self.facts.shape
+        config, shape = self.config, self.image_spec.shape
         return R3GANGenerator(
-            config.latent, shape, config.width, config.depth, config.patch, config.bounded, self.told, EMBEDDING
+            config.latent, shape, config.width, config.depth, config.patch, config.bounded, self.num_classes, EMBEDDING
         )
 
     def default_discriminator(self) -> nn.Module:
         config = self.config
-        return R3GANDiscriminator(self.facts.shape, config.width, config.depth, config.patch, self.told, EMBEDDING)
+        return R3GANDiscriminator(
+            self.image_spec.shape, config.width, config.depth, config.patch, self.num_classes, EMBEDDING
+        )
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
@@ -88,7 +90,7 @@ class R3GAN(GAN):
         return {name: replace(spec, anneal=settle) for name, spec in super().optimizers().items()}
 
     def strength(self, progress: float) -> float:
-        return 1 + settled(progress, self.config.burn_in) * (self.config.calm - 1)
+        return 1 + half_cosine(progress, self.config.burn_in) * (self.config.calm - 1)
 
 
 class CR3GAN(R3GAN, Conditions):
@@ -97,10 +99,10 @@ class CR3GAN(R3GAN, Conditions):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        self.classes = needed_classes(facts, "cr3gan", "r3gan")
-        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        self.classes = needed_classes(image_spec, "cr3gan", "r3gan")
+        super().__init__(config, image_spec, generator=generator, discriminator=discriminator)

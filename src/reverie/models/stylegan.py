@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from reverie.capabilities import Conditions, Styles, needed_classes
 from reverie.config import setting
 from reverie.engine.distributed import total
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.penalties import path_lengths
 from reverie.models.gan import GAN, GANConfig
@@ -95,7 +95,7 @@ class StyleGAN(GAN, Styles):
     (N, style), ``labels`` being None where the model is not told the class; ``generator.synthesis(w, noise)`` turns
     styles (N, L, style) into pictures (N, C, H, W), with fresh noise from ``noise.normal(*shape)`` -> (N, *shape), or
     the same for every picture where that is None; ``generator.synthesis.count`` is L, the number of layers. A
-    ``discriminator`` is that of any GAN, and so are the losses to override; beside them is `even_paths`.
+    ``discriminator`` is that of any GAN, and so are the losses to override; beside them is `path_length_loss`.
     """
 
     Config = StyleGANConfig
@@ -109,27 +109,29 @@ class StyleGAN(GAN, Styles):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        super().__init__(config, image_spec, generator=generator, discriminator=discriminator)
         self.layers = int(self.generator.synthesis.count)
         self.w_mean = RunningMean(self.config.style, horizon=200)
         self.path_mean = RunningMean(1, horizon=100)
 
     def default_generator(self) -> nn.Module:
-        config, shape = self.config, self.facts.shape
+        config, shape = self.config, self.image_spec.shape
         synthesis = (SkipSynthesis if config.version == 2 else AdaINSynthesis)(shape, config.width, config.style)
-        return StyleGenerator(Mapping(config.latent, config.style, config.depth, self.told), synthesis)
+        return StyleGenerator(Mapping(config.latent, config.style, config.depth, self.num_classes), synthesis)
 
     def default_discriminator(self) -> nn.Module:
         config = self.config
-        return StyleDiscriminator(self.facts.shape, config.width, residual=config.version == 2, classes=self.told)
+        return StyleDiscriminator(
+            self.image_spec.shape, config.width, residual=config.version == 2, classes=self.num_classes
+        )
 
     def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
-        w = network.mapping(zeros(self.config.latent), zeros().long() if self.told else None)
+        w = network.mapping(zeros(self.config.latent), zeros().long() if self.num_classes else None)
         found: Tensor = network.synthesis(w.expand(network.synthesis.count, 1, self.config.style).transpose(0, 1), None)
         return found
 
@@ -141,21 +143,21 @@ class StyleGAN(GAN, Styles):
         return {name: _corrected(spec, lazy[name]) for name, spec in super().optimizers().items()}
 
     def phases(self) -> list[Phase]:
-        path = [Phase("path", "g", self.even_paths, every=self.config.path_every)] if self.config.path else []
+        path = [Phase("path", "g", self.path_length_loss, every=self.config.path_every)] if self.config.path else []
         return [*super().phases(), *path]
 
-    def fool(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
-        found = super().fool(batch, carry)
+    def generator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        found = super().generator_loss(batch, carry)
         with torch.no_grad():
             self.w_mean.add(self.generator.mapping(self.draw_latent(batch.draw), self.given(batch)).mean(0))
         return found
 
-    def even_paths(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+    def path_length_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
         """The path length penalty, on every other sample: a step in w is to change a picture the same everywhere."""
-        labels, half = self.given(batch), Half(batch.draw)
+        labels, half = self.given(batch), HalfDraw(batch.draw)
         w = self.map(self.draw_latent(batch.draw)[::2], None if labels is None else labels[::2])
         images = self.generator.synthesis(w, half)
-        lengths = path_lengths(images, w, half.normal(*self.facts.shape))
+        lengths = path_lengths(images, w, half.normal(*self.image_spec.shape))
         self.path_mean.add(lengths.mean(0, keepdim=True))
         loss = self.config.path * (lengths - self.path_mean.mean).square().mean()
         return loss, {"path_length": lengths.detach().mean()}
@@ -195,7 +197,7 @@ class StyleGAN(GAN, Styles):
         return torch.cat([nearer[:, :layers], w[:, w.shape[1] if layers is None else layers :]], 1)
 
 
-class Half:
+class HalfDraw:
     """The random numbers of every other sample."""
 
     def __init__(self, draw: Draw) -> None:
@@ -220,13 +222,13 @@ class ConditionalStyleGAN(StyleGAN, Conditions):
     def __init__(
         self,
         config: Any = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         generator: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        self.classes = needed_classes(facts, "cstylegan2", "stylegan2")
-        super().__init__(config, facts, generator=generator, discriminator=discriminator)
+        self.classes = needed_classes(image_spec, "cstylegan2", "stylegan2")
+        super().__init__(config, image_spec, generator=generator, discriminator=discriminator)
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return super().map(z, self.known(labels))

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions, needed_classes
 from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.divergence import (
@@ -53,7 +53,7 @@ from reverie.networks.mixture import Mixture
 
 LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
 BOUNDS = ("elbo", "tc", "mmd", "iwae")
-ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
+ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,20 @@ class VAE(Model, Bounds):
     def __init__(
         self,
         config: VAEConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         labels: int = 0,
     ) -> None:
-        super().__init__(config, facts)
+        super().__init__(config, image_spec)
         config = self.config
-        if config.likelihood == "logistic" and self.facts.depth == 32:
+        if config.likelihood == "logistic" and self.image_spec.depth == 32:
             raise ReverieError(
                 "model.likelihood=logistic counts levels, and these pictures are floats, which have none; take "
                 "gaussian, or data.depth=16."
             )
-        channels, height, width = self.facts.shape
+        channels, height, width = self.image_spec.shape
         shape_in = (channels + bool(labels), height, width)
         shape_out = (channels * (3 * config.components if config.likelihood == "logistic" else 1), height, width)
         built, latent = (config.width, config.depth), config.latent
@@ -206,7 +206,7 @@ class VAE(Model, Bounds):
         dims = means.get("kl_dims")
         if progress < max(self.config.warmup, 0.1) or not isinstance(dims, list):
             return None
-        active = sum(kl > ACTIVE for kl in dims)
+        active = sum(kl > ACTIVE_KL for kl in dims)
         if active >= 0.1 * len(dims):
             return None
         return (
@@ -232,7 +232,7 @@ class VAE(Model, Bounds):
             case "bernoulli":
                 return bernoulli(outputs, (images + 1) / 2)
             case "logistic":
-                return logistic_mixture(outputs, images, 2**self.facts.depth)
+                return logistic_mixture(outputs, images, 2**self.image_spec.depth)
             case _:
                 return gaussian(outputs, images, log_sigma)
 
@@ -251,7 +251,7 @@ class VAE(Model, Bounds):
             case "bernoulli":
                 return torch.tanh(outputs / 2)  # 2 sigmoid - 1
             case "logistic":
-                return mixture_mean(outputs, self.facts.channels)
+                return mixture_mean(outputs, self.image_spec.channels)
             case _:
                 return outputs.clamp(-1, 1)
 
@@ -286,15 +286,15 @@ class CVAE(VAE, Conditions):
     def __init__(
         self,
         config: VAEConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
     ) -> None:
-        classes = needed_classes(facts, "cvae", "vae")
-        super().__init__(config, facts, encoder=encoder, decoder=decoder, labels=len(classes))
+        classes = needed_classes(image_spec, "cvae", "vae")
+        super().__init__(config, image_spec, encoder=encoder, decoder=decoder, labels=len(classes))
         self.classes = classes
-        self.label = nn.Embedding(len(classes), self.facts.height * self.facts.width)
+        self.label = nn.Embedding(len(classes), self.image_spec.height * self.image_spec.width)
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         return {"main": OptimizerSpec(("encoder", "decoder", "label"), lr=self.config.lr)}

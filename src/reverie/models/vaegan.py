@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Code, Discriminates, Reconstructs
 from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, Facts, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
 from reverie.losses.divergence import gaussian_kl
@@ -66,7 +66,7 @@ class VAEGANConfig:
         check(self, "model")
 
 
-class Scale(nn.Module):
+class LaplaceScale(nn.Module):
     """The learned scale of the Laplace density, on the [-1, 1] pixel scale."""
 
     def __init__(self) -> None:
@@ -80,8 +80,8 @@ class VAEGAN(Model, Reconstructs, Discriminates):
     An ``encoder`` of one's own turns pictures (N, C, H, W) in [-1, 1] into mean and log variance side by side,
     (N, 2 latent); a ``decoder`` turns latents (N, latent) into pictures (N, C, H, W), unbounded, the tanh of which is
     taken; a ``discriminator`` turns pictures into logits, (N,) or (N, ...) with one for each patch. The settings of the
-    network that is given (network, width, depth, patches) then do nothing. Other losses: override `rebuild` and
-    `tell_apart`; `last_layer` where the decoder's last weights are not those it names last.
+    network that is given (network, width, depth, patches) then do nothing. Other losses: override `autoencoder_loss`
+    and `discriminator_loss`; `last_layer` where the decoder's last weights are not those it names last.
     """
 
     Config = VAEGANConfig
@@ -93,14 +93,14 @@ class VAEGAN(Model, Reconstructs, Discriminates):
     def __init__(
         self,
         config: VAEGANConfig | None = None,
-        facts: Facts | None = None,
+        image_spec: ImageSpec | None = None,
         *,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        super().__init__(config, facts)
-        config, shape = self.config, self.facts.shape
+        super().__init__(config, image_spec)
+        config, shape = self.config, self.image_spec.shape
         self.objective = OBJECTIVES[config.objective]
         built, latent = (config.width, config.depth), config.latent
         self.encoder = (
@@ -113,7 +113,7 @@ class VAEGAN(Model, Reconstructs, Discriminates):
             if decoder is None
             else fitting(decoder, "decoder", lambda d, zeros: d(zeros(latent)), *shape)
         )
-        self.scale = Scale()
+        self.scale = LaplaceScale()
         self.discriminator = (
             PatchDiscriminator(shape[0], config.width, config.patches)
             if discriminator is None
@@ -128,14 +128,17 @@ class VAEGAN(Model, Reconstructs, Discriminates):
         }
 
     def phases(self) -> list[Phase]:
-        return [Phase("autoencoder", "vae", self.rebuild), Phase("discriminator", "d", self.tell_apart)]
+        return [
+            Phase("autoencoder", "vae", self.autoencoder_loss),
+            Phase("discriminator", "d", self.discriminator_loss),
+        ]
 
-    def rebuild(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
-        """The autoencoder's turn."""
+    def autoencoder_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The loss of the autoencoder's phase."""
         config = self.config
         mean, logvar = self.encoder(batch.images).chunk(2, 1)
         z = mean + torch.exp(0.5 * logvar) * batch.draw.normal(config.latent)
-        rebuilt = self.paint(z)
+        rebuilt = self.decode_mean(z)
         carry["rebuilt"] = rebuilt.detach()
         recon = -laplace(rebuilt, batch.images, self.scale.log).mean()
         kl = gaussian_kl(mean, logvar).sum(1).mean()
@@ -149,8 +152,8 @@ class VAEGAN(Model, Reconstructs, Discriminates):
             logs |= {"loss_g": fooled, "weight_g": weight}
         return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
 
-    def tell_apart(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
-        """The discriminator's turn."""
+    def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
+        """The loss of the discriminator's phase."""
         d_real, d_fake = self.discriminator(batch.images), self.discriminator(carry["rebuilt"])
         loss = self.objective.discriminator(d_real, d_fake).mean()
         logs = {"loss_d": loss, "d_real": d_real.mean(), "d_fake": d_fake.mean()}
@@ -160,7 +163,7 @@ class VAEGAN(Model, Reconstructs, Discriminates):
         """The weights of the decoder's last layer."""
         return [weight for weight in self.decoder.parameters() if weight.dim() > 1][-1]
 
-    def paint(self, z: Tensor) -> Tensor:
+    def decode_mean(self, z: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in (-1, 1) from codes (N, latent)."""
         picture: Tensor = self.decoder(z).tanh()
         return picture
@@ -175,7 +178,7 @@ class VAEGAN(Model, Reconstructs, Discriminates):
         return draw.normal(self.config.latent)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.paint(z)
+        return self.decode_mean(z)
 
     def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         logits: Tensor = self.discriminator(images)

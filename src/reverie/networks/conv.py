@@ -38,7 +38,7 @@ class Stage:
         return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
 
 
-def plan(shape: tuple[int, int, int], width: int, smallest: int = SMALLEST) -> list[Stage]:
+def plan_stages(shape: tuple[int, int, int], width: int, smallest: int = SMALLEST) -> list[Stage]:
     """The stages from a (C, H, W) picture down to a grid with sides of at most ``smallest``; at least one stage."""
     wide, *size = shape
     stages: list[Stage] = []
@@ -50,7 +50,7 @@ def plan(shape: tuple[int, int, int], width: int, smallest: int = SMALLEST) -> l
     return stages
 
 
-def started(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+def init_he(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     """The layer with weights N(0, 2 / fan_in) and biases zero (He et al. 2015): for layers before an activation."""
     nn.init.kaiming_normal_(layer.weight)
     if layer.bias is not None:
@@ -60,7 +60,7 @@ def started(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 def down(stage: Stage) -> nn.Module:
     """A stage's outer size and channels to its inner size and channels: (N, wide, *outer) -> (N, deep, *inner)."""
-    return started(nn.Conv2d(stage.wide, stage.deep, 3, stage.stride, 1))
+    return init_he(nn.Conv2d(stage.wide, stage.deep, 3, stage.stride, 1))
 
 
 class Up(nn.Module):
@@ -105,28 +105,28 @@ class ConvEncoder(nn.Sequential):
     """Pictures (N, C, H, W) -> features (N, out): ``depth`` convolutions a stage, then a dense layer of 8 ``width``."""
 
     def __init__(self, shape: tuple[int, int, int], out: int, width: int, depth: int) -> None:
-        stages = plan(shape, width)
+        stages = plan_stages(shape, width)
         layers: list[nn.Module] = []
         for stage in stages:
             layers += [down(stage), nn.SiLU()]
             for _ in range(depth - 1):
-                layers += [started(nn.Conv2d(stage.deep, stage.deep, 3, 1, 1)), nn.SiLU()]
+                layers += [init_he(nn.Conv2d(stage.deep, stage.deep, 3, 1, 1)), nn.SiLU()]
         last = stages[-1]
         dense = nn.Linear(last.deep * math.prod(last.inner), 8 * width)
-        super().__init__(*layers, Flatten(), started(dense), nn.SiLU(), nn.Linear(8 * width, out))
+        super().__init__(*layers, Flatten(), init_he(dense), nn.SiLU(), nn.Linear(8 * width, out))
 
 
 class ConvDecoder(nn.Sequential):
     """Latents (N, latent) -> outputs (N, C, H, W), unbounded: the mirror image of `ConvEncoder`."""
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int, depth: int) -> None:
-        stages = plan(shape, width)
+        stages = plan_stages(shape, width)
         last = stages[-1]
         dense = nn.Linear(8 * width, last.deep * math.prod(last.inner))
-        layers: list[nn.Module] = [started(nn.Linear(latent, 8 * width)), nn.SiLU(), started(dense), nn.SiLU()]
+        layers: list[nn.Module] = [init_he(nn.Linear(latent, 8 * width)), nn.SiLU(), init_he(dense), nn.SiLU()]
         layers.append(Unflatten(last.deep, last.inner))
         for stage in reversed(stages):
             for _ in range(depth - 1):
-                layers += [started(nn.Conv2d(stage.deep, stage.deep, 3, 1, 1)), nn.SiLU()]
+                layers += [init_he(nn.Conv2d(stage.deep, stage.deep, 3, 1, 1)), nn.SiLU()]
             layers += [Up(stage, stage.wide), nn.SiLU()]
         super().__init__(*layers[:-1])

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from reverie.networks.conv import Stage, Up, plan
+from reverie.networks.conv import Stage, Up, plan_stages
 
 SMALLEST = 4  # sides are halved while longer than this; a discriminator that stops at 7 x 7 sees no whole digit
 SPREAD = 0.02  # standard deviation of every weight at the start
@@ -40,7 +40,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int, classes: int = 0) -> None:
         super().__init__()
-        stages = plan(shape, width, SMALLEST)
+        stages = plan_stages(shape, width, SMALLEST)
         last = stages[-1]
         self.embedding = nn.Embedding(classes, latent) if classes else None
         self.grid = (last.deep, *last.inner)
@@ -51,7 +51,7 @@ class DCGANGenerator(nn.Module):
             up.conv.bias = None  # batch normalisation has one
             layers += [up, _norm(stage.wide), nn.ReLU()]
         self.body = nn.Sequential(*layers, Up(stages[0], shape[0]), nn.Tanh())
-        started(self)
+        init_normal(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -72,7 +72,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         joined = classes > 0 and how == "concatenation"
         self.plane = nn.Embedding(classes, shape[1] * shape[2]) if joined else None
-        stages = plan((shape[0] + joined, *shape[1:]), width, SMALLEST)
+        stages = plan_stages((shape[0] + joined, *shape[1:]), width, SMALLEST)
         layers: list[nn.Module] = [Down(stages[0], bias=True), nn.LeakyReLU(0.2)]
         for stage in stages[1:]:
             layers += [Down(stage, bias=False), _norm(stage.deep), nn.LeakyReLU(0.2)]
@@ -80,7 +80,7 @@ class DCGANDiscriminator(nn.Module):
         features = stages[-1].deep * math.prod(stages[-1].inner)
         self.head = nn.Linear(features, 1)
         self.projection = nn.Embedding(classes, features) if classes and not joined else None
-        started(self)
+        init_normal(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.plane is not None:
@@ -94,7 +94,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, momentum=MOMENTUM)
 
 
-def started(module: nn.Module) -> None:
+def init_normal(module: nn.Module) -> None:
     """N(0, 0.02) for weights, N(1, 0.02) for the gains of batch normalisation, zero for biases."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):

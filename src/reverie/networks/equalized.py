@@ -2,8 +2,8 @@
 
 Layers with an equalised learning rate and pixel normalisation: Karras et al. (2018), "Progressive growing of GANs",
 sections 3 and 4. The [1, 3, 3, 1] resampling and the gain of the leaky ReLU: Karras et al. (2020), "Analyzing and
-improving the image quality of StyleGAN". Grids are those of `conv.plan`: sides are halved, rounding up, while longer
-than 4; the way up is cropped to the exact size.
+improving the image quality of StyleGAN". Grids are those of `conv.plan_stages`: sides are halved, rounding up, while
+longer than 4; the way up is cropped to the exact size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.networks.conv import Flatten, Stage, plan
+from reverie.networks.conv import Flatten, Stage, plan_stages
 
 SMALLEST = 4  # sides are halved while longer than this
 SLOPE = 0.2
@@ -26,7 +26,7 @@ TAPS = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8
 
 def stages(shape: tuple[int, int, int], width: int) -> list[Stage]:
     """The steps from a (C, H, W) picture's own grid down to the smallest, ``width`` channels on the former."""
-    first, *rest = plan(shape, width, SMALLEST)
+    first, *rest = plan_stages(shape, width, SMALLEST)
     return [replace(first, wide=first.deep), *rest]
 
 

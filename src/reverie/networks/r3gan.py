@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.networks.conv import Stage, Up, plan
+from reverie.networks.conv import Stage, Up, plan_stages
 from reverie.networks.dcgan import Down
 
 L = TypeVar("L", nn.Conv2d, nn.Linear)
@@ -40,9 +40,9 @@ class Block(nn.Module):
         inside = EXPANSION * channels
         group = math.gcd(inside, GROUP)
         small = GAIN * blocks**-0.25  # Fixup: two convolutions before the last, L^(-1/4) each
-        self.widen = _started(nn.Conv2d(channels, inside, 1), small)
-        self.mix = _started(nn.Conv2d(inside, inside, 3, 1, 1, groups=inside // group), small)
-        self.narrow = _started(nn.Conv2d(inside, channels, 1, bias=False), 0.0)
+        self.widen = _init_scaled(nn.Conv2d(channels, inside, 1), small)
+        self.mix = _init_scaled(nn.Conv2d(inside, inside, 3, 1, 1, groups=inside // group), small)
+        self.narrow = _init_scaled(nn.Conv2d(inside, channels, 1, bias=False), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         inside = F.leaky_relu(self.mix(F.leaky_relu(self.widen(x), SLOPE)), SLOPE)
@@ -87,14 +87,14 @@ class R3GANGenerator(nn.Module):
         embedding: int = 0,
     ) -> None:
         super().__init__()
-        stages = plan(shape, width, SMALLEST)
+        stages = plan_stages(shape, width, SMALLEST)
         last, first = stages[-1], stages[0]
         walked, blocks = stages[patch - 1 :], depth * len(stages)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
         if self.embedding is not None:  # quieter than z: as loud, a label drowns it, and a class has few kinds
             nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(classes))
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner))
-        self.stem = _started(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
+        self.stem = _init_scaled(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
         layers: list[nn.Module] = []
         for stage in reversed(walked):
             layers += [Block(stage.deep, blocks) for _ in range(depth)]
@@ -102,7 +102,7 @@ class R3GANGenerator(nn.Module):
             layers += [*_channels(stage.deep, wide), Resample(stage, up=True)]
         layers += [Block(first.deep, blocks) for _ in range(depth)]
         if patch == 1:
-            layers.append(_started(nn.Conv2d(first.deep, shape[0], 1, bias=False), 1.0))
+            layers.append(_init_scaled(nn.Conv2d(first.deep, shape[0], 1, bias=False), 1.0))
         else:
             layers.append(Up(first, shape[0]))
         if bounded:
@@ -126,15 +126,15 @@ class R3GANDiscriminator(nn.Module):
         self, shape: tuple[int, int, int], width: int, depth: int, patch: int = 1, classes: int = 0, embedding: int = 0
     ) -> None:
         super().__init__()
-        stages = plan(shape, width, SMALLEST)
+        stages = plan_stages(shape, width, SMALLEST)
         last, first = stages[-1], stages[0]
         walked, blocks = stages[patch - 1 :], depth * len(stages)
         layers: list[nn.Module] = []
         if patch == 1:
-            layers.append(_started(nn.Conv2d(shape[0], first.deep, 1, bias=False), 1.0))
+            layers.append(_init_scaled(nn.Conv2d(shape[0], first.deep, 1, bias=False), 1.0))
         else:
             stem = Down(first, bias=False)
-            _started(stem.conv, 1.0)
+            _init_scaled(stem.conv, 1.0)
             layers.append(stem)
         layers += [Block(first.deep, blocks) for _ in range(depth)]
         for stage in walked:
@@ -143,8 +143,8 @@ class R3GANDiscriminator(nn.Module):
             layers += [Block(stage.deep, blocks) for _ in range(depth)]
         self.body = nn.Sequential(*layers)
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner) / math.sqrt(math.prod(last.inner)))
-        self.head = _started(nn.Linear(last.deep, 1, bias=False), 1.0)
-        self.projection = _started(nn.Linear(last.deep, embedding, bias=False), 1.0) if classes else None
+        self.head = _init_scaled(nn.Linear(last.deep, 1, bias=False), 1.0)
+        self.projection = _init_scaled(nn.Linear(last.deep, embedding, bias=False), 1.0) if classes else None
         self.embedding = nn.Embedding(classes, embedding) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -159,10 +159,10 @@ class R3GANDiscriminator(nn.Module):
 
 def _channels(before: int, after: int) -> list[nn.Module]:
     """A 1x1 convolution where the number of channels changes."""
-    return [] if before == after else [_started(nn.Conv2d(before, after, 1, bias=False), 1.0)]
+    return [] if before == after else [_init_scaled(nn.Conv2d(before, after, 1, bias=False), 1.0)]
 
 
-def _started(layer: L, gain: float) -> L:
+def _init_scaled(layer: L, gain: float) -> L:
     """The layer with weights N(0, gain^2 / fan_in), and biases zero where there are some: before an activation."""
     with torch.no_grad():
         layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))

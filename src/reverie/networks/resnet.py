@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor, nn
 
-from reverie.networks.conv import Flatten, Unflatten, Up, down, plan, started
+from reverie.networks.conv import Flatten, Unflatten, Up, down, init_he, plan_stages
 
 
 class Block(nn.Module):
@@ -21,7 +21,7 @@ class Block(nn.Module):
         super().__init__()
         last = nn.Conv2d(channels, channels, 3, 1, 1)
         nn.init.zeros_(last.weight)
-        self.body = nn.Sequential(nn.SiLU(), started(nn.Conv2d(channels, channels, 3, 1, 1)), nn.SiLU(), last)
+        self.body = nn.Sequential(nn.SiLU(), init_he(nn.Conv2d(channels, channels, 3, 1, 1)), nn.SiLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.body(x)
@@ -32,24 +32,24 @@ class ResNetEncoder(nn.Sequential):
     """Pictures (N, C, H, W) -> features (N, out); ``depth`` residual blocks a stage."""
 
     def __init__(self, shape: tuple[int, int, int], out: int, width: int, depth: int) -> None:
-        stages = plan(shape, width)
+        stages = plan_stages(shape, width)
         layers: list[nn.Module] = []
         for i, stage in enumerate(stages):
             layers += [nn.SiLU()] if i else []
             layers += [down(stage), *(Block(stage.deep) for _ in range(depth))]
         last = stages[-1]
         dense = nn.Linear(last.deep * math.prod(last.inner), 8 * width)
-        super().__init__(*layers, nn.SiLU(), Flatten(), started(dense), nn.SiLU(), nn.Linear(8 * width, out))
+        super().__init__(*layers, nn.SiLU(), Flatten(), init_he(dense), nn.SiLU(), nn.Linear(8 * width, out))
 
 
 class ResNetDecoder(nn.Sequential):
     """Latents (N, latent) -> outputs (N, C, H, W), unbounded: the mirror image of `ResNetEncoder`."""
 
     def __init__(self, latent: int, shape: tuple[int, int, int], width: int, depth: int) -> None:
-        stages = plan(shape, width)
+        stages = plan_stages(shape, width)
         last = stages[-1]
         dense = nn.Linear(8 * width, last.deep * math.prod(last.inner))
-        layers: list[nn.Module] = [started(nn.Linear(latent, 8 * width)), nn.SiLU(), started(dense)]
+        layers: list[nn.Module] = [init_he(nn.Linear(latent, 8 * width)), nn.SiLU(), init_he(dense)]
         layers.append(Unflatten(last.deep, last.inner))
         for stage in reversed(stages):
             layers += [*(Block(stage.deep) for _ in range(depth)), nn.SiLU(), Up(stage, stage.wide)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from reverie.networks.dcgan import started
+from reverie.networks.dcgan import init_normal
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
 from reverie.networks.unet import DEEPEST, Chance, UNet
@@ -56,7 +56,7 @@ class ResNet(nn.Module):
             layers += [back, norm(kind, wide // 2), nn.ReLU()]
         last = nn.Conv2d(width, after, 7, padding=3, padding_mode="reflect")
         self.body = nn.Sequential(*layers, last, nn.Tanh())
-        started(self)
+        init_normal(self)
 
     def forward(self, x: Tensor, draw: Chance | None = None) -> Tensor:
         height, width = x.shape[2:]

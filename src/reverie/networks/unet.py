@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from reverie.networks.dcgan import started
+from reverie.networks.dcgan import init_normal
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
 
@@ -53,7 +53,7 @@ class UNet(nn.Module):
             out = wide[level - 1] if level else after
             conv = nn.ConvTranspose2d(joined, out, 4, 2, 1, bias=level == 0)
             self.up.append(nn.Sequential(nn.ReLU(), conv, norm(kind, out) if level else nn.Tanh()))
-        started(self)
+        init_normal(self)
 
     def forward(self, x: Tensor, draw: Chance | None = None) -> Tensor:
         height, width = x.shape[2:]

@@ -17,7 +17,7 @@ from reverie.reporting.card import number
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 190, 50, 10, 12, 24  # of a chart, and its margins
 POINTS = 120  # on a curve; more are drawn as means with their range
-ACTIVE = 0.01  # nats of KL above which a latent dimension counts as in use
+ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours, told apart by the colour-blind too.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
@@ -69,21 +69,21 @@ def bars(kl: Sequence[tuple[int, float]]) -> str:
     """The KL divergence of every latent dimension, the largest first."""
     width, height = 520, 500
     dimensions = sorted(kl, key=lambda each: -each[1])
-    active, total = sum(value > ACTIVE for _, value in dimensions), sum(value for _, value in dimensions)
-    y, ticks = _axis(min(0.0, dimensions[-1][1]), max(dimensions[0][1], ACTIVE), height - BOTTOM, TOP, tight=True)
+    active, total = sum(value > ACTIVE_KL for _, value in dimensions), sum(value for _, value in dimensions)
+    y, ticks = _axis(min(0.0, dimensions[-1][1]), max(dimensions[0][1], ACTIVE_KL), height - BOTTOM, TOP, tight=True)
     each = min(60.0, (width - LEFT - RIGHT) / len(dimensions))
     parts = [_grid(ticks, y, width)]
     for i, (dimension, value) in enumerate(dimensions):
         left, top = LEFT + i * each, min(y(value), y(0))
         parts.append(
-            f'<g class="spot bar{"" if value > ACTIVE else " idle"}"><rect x="{left:.2f}" y="0" width="{each:.2f}" '
+            f'<g class="spot bar{"" if value > ACTIVE_KL else " idle"}"><rect x="{left:.2f}" y="0" width="{each:.2f}" '
             f'height="{height - BOTTOM}"/><rect class="fill" x="{left + 0.1 * each:.2f}" y="{top:.2f}" '
             f'width="{0.8 * each:.2f}" height="{max(0.5, abs(y(value) - y(0))):.2f}" rx="{min(2.0, 0.2 * each):.2f}"/>'
             f"{_label(width - RIGHT, 12, f'dimension {dimension}: {number(value)} nats', 'end')}</g>"
         )
     parts.append(_label(LEFT + (width - LEFT - RIGHT) / 2, height - 6, "latent dimensions, sorted", "middle"))
     text = (
-        f"<b>{active} of {len(dimensions)}</b> dimensions are active, that is, carry more than {ACTIVE:g} nats of "
+        f"<b>{active} of {len(dimensions)}</b> dimensions are active, that is, carry more than {ACTIVE_KL:g} nats of "
         f"KL(q(z|x) ‖ p(z)); together they carry {number(total)} nats per picture."
     )
     described = f"Bar chart of the KL divergence of {len(dimensions)} latent dimensions, {active} of them active"

@@ -26,7 +26,7 @@ from reverie.engine.phase import Model
 from reverie.files import replacing
 from reverie.inference.embed import embed
 from reverie.inference.latent_map import latent_map
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.reporting.card import commands, number, script
 from reverie.reporting.charts import Group, bars, colour_of, curve, legend, scatter, shortened
 from reverie.reporting.page import page, png
@@ -314,7 +314,7 @@ def _map(model: Model, dataset: Dataset) -> str:
     if len(split) == 0:
         return ""
     count = min(MAPPED, len(split))
-    found = embed(model, split, indices=some(split, count))
+    found = embed(model, split, indices=sample_indices(split, count))
     places, spread = latent_map(found.codes), float(found.codes.astype(np.float64).var(0).sum())
     inside = np.asarray(np.isfinite(places).all(1), np.bool_)
     if not inside.any():

@@ -33,7 +33,7 @@ from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import replacing, write_table
 from reverie.inference.labels import Labels, classes_of
 from reverie.inference.pictures import Data, Pictures, Read, Subset, device_of, images_and_labels, pictures_of, read
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 from reverie.networks.mixture import Mixture
 from reverie.reporting.page import page, png
 from reverie.scale import quantised
@@ -108,7 +108,7 @@ def _complexity(model: Bounds, given: Given) -> Measure:
             "The score 'complexity' compares a bound with the length of a file without loss, and here none is made of "
             "floats, or of 16 bits in several channels; use 'bound'."
         )
-    bound, depth = _bound(model, given), given.reference.facts.depth
+    bound, depth = _bound(model, given), given.reference.image_spec.depth
     return lambda part: bound(part) - _code_lengths(part.images, depth)
 
 
@@ -228,7 +228,7 @@ def score_of(model: object, score: str = "auto", background: object | None = Non
     """The name of the score that a `detector` with these would use; ReverieError where ``model`` does not permit it."""
     possible = scores_of(model, background)
     if not possible:
-        raise unable(model, "tell odd pictures", "encoder and no discriminator", Encodes)
+        raise unsupported(model, "tell odd pictures", "encoder and no discriminator", Encodes)
     name = possible[0] if score == "auto" else score
     if name not in SCORES:
         raise ReverieError(f"There is no score '{name}'{nearest(name, ['auto', *SCORES])}")
@@ -285,8 +285,8 @@ class Detector:
         Where a score is not a number, the picture is as odd as can be: infinity.
         """
         pictures = pictures_of(self.model, data)
-        if pictures.facts.shape != self.shape:
-            theirs, mine = ("x".join(map(str, shape)) for shape in (pictures.facts.shape, self.shape))
+        if pictures.image_spec.shape != self.shape:
+            theirs, mine = ("x".join(map(str, shape)) for shape in (pictures.image_spec.shape, self.shape))
             raise ReverieError(f"The pictures are {theirs} (channels x height x width), and the detector takes {mine}.")
         parts = [self.measure(part) for part in _parts(self.model, pictures, self.samples)]
         scores = np.concatenate([np.empty(0), *parts])
@@ -356,7 +356,7 @@ def detector(
             f"there are {count}; give more, or a higher rate."
         )
     measure = SCORES[name].prepare(model, Given(Subset(normal, np.sort(order[:learned])), background, samples, seed))
-    fresh = Detector(model, name, rate, normal.facts.shape, np.empty(0), samples, measure)
+    fresh = Detector(model, name, rate, normal.image_spec.shape, np.empty(0), samples, measure)
     scores = fresh.scores(Subset(normal, np.sort(order[learned:])))
     if not np.isfinite(scores).all():
         raise ReverieError(f"Some scores '{name}' of normal pictures are not finite numbers; the model has diverged.")
@@ -481,8 +481,8 @@ def _comparable(model: object) -> TypeGuard[Bounds]:
     """Whether `_weighs` holds, and `_code_lengths` has files for such pictures as well."""
     if not _weighs(model):
         return False
-    facts = model.facts if isinstance(model, Model) else None
-    return facts is None or facts.depth == 8 or (facts.depth == 16 and facts.channels == 1)
+    image_spec = model.image_spec if isinstance(model, Model) else None
+    return image_spec is None or image_spec.depth == 8 or (image_spec.depth == 16 and image_spec.channels == 1)
 
 
 @torch.no_grad()

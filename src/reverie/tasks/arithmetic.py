@@ -21,11 +21,11 @@ from torch import Tensor
 from reverie.data.sources import is_built_in
 from reverie.errors import ReverieError, nearest
 from reverie.inference.labels import Labels, labels_for, labels_in_turn
-from reverie.inference.pictures import Data, Pictures, Subset, images_and_labels, model_of, pictures_of, some
-from reverie.inference.space import Name, space_of
+from reverie.inference.latent_space import Name, latent_space
+from reverie.inference.pictures import Data, Pictures, Subset, images_and_labels, model_of, pictures_of, sample_indices
 from reverie.tasks.attributes import MEASURED, attribute, attributes_of
 from reverie.tasks.project import Progress, latents_of
-from reverie.tasks.reconstruct import in_rows
+from reverie.tasks.reconstruct import grid_rows
 
 LEAST = 3  # pictures in a term
 DEAD = 1e-2  # of the largest deviation; a dimension that varies less says little, and must not be blown up
@@ -113,7 +113,7 @@ def arithmetic(
         "strength": strength,
         "measured": figures,
     }
-    return Arithmetic(in_rows(shown, len(shown[0])), len(shown[0]), change, told)
+    return Arithmetic(grid_rows(shown, len(shown[0])), len(shown[0]), change, told)
 
 
 def is_place(name: str) -> bool:
@@ -161,7 +161,7 @@ def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np
     bound, lowest = np.quantile(values, 1 - SHARE), values.min()
     # Where nearly all share the lowest value (a class of few), it is the bound, and no extreme.
     members = np.flatnonzero(values >= bound if bound > lowest else values > lowest)
-    return members[some(members, most, seed)]
+    return members[sample_indices(members, most, seed)]
 
 
 def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:
@@ -203,4 +203,4 @@ def edited(
     batch: int | None = None,
 ) -> Tensor:
     """The pictures (N, C, H, W) in [-1, 1] of latents (N, ...) + strength x change (...) or (N, ...), on the CPU."""
-    return space_of(model, space, "do arithmetic").pictures(latents + strength * change, labels, batch)
+    return latent_space(model, space, "do arithmetic").pictures(latents + strength * change, labels, batch)

@@ -83,7 +83,7 @@ def attribute(dataset: Data, name: str, indices: NDArray[np.int64] | None = None
         values = np.asarray(factors[name], np.float64)[rows]
     elif name in _classes(dataset):
         assert dataset.labels is not None
-        values = (dataset.labels[rows] == dataset.facts.classes.index(name)).astype(np.float64)
+        values = (dataset.labels[rows] == dataset.image_spec.classes.index(name)).astype(np.float64)
     elif name in MEASURED:
         portions = np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
         parts = [MEASURED[name](to_tensor(dataset.batch(portion))) for portion in portions]
@@ -96,4 +96,4 @@ def attribute(dataset: Data, name: str, indices: NDArray[np.int64] | None = None
 
 
 def _classes(dataset: Pictures) -> tuple[str, ...]:
-    return () if dataset.labels is None else tuple(dataset.facts.classes)
+    return () if dataset.labels is None else tuple(dataset.image_spec.classes)

@@ -91,7 +91,7 @@ class Classified:
         found: dict[str, Any] = {"pictures": len(refused), "rejected": _share(refused)}
         if pictures.labels is None:
             return found
-        numbers = [self.classes.index(name) if name in self.classes else -1 for name in pictures.facts.classes]
+        numbers = [self.classes.index(name) if name in self.classes else -1 for name in pictures.image_spec.classes]
         wanted = np.array(numbers, np.int64)[pictures.labels]
         known, right = wanted >= 0, self.predicted == wanted
         found |= {"of_known_classes": int(known.sum()), "accuracy": _share(right[known])}
@@ -118,7 +118,7 @@ class Classified:
         sure, predicted, refused = self.posterior.max(1), self.predicted, self.rejected
         kinds = [(sure, ~refused & (predicted == number)) for number in range(len(self.classes))]
         kinds += [] if self.threshold is None else [(-self.log_evidence, refused)]
-        white = torch.ones(columns, *pictures.facts.shape)
+        white = torch.ones(columns, *pictures.image_spec.shape)
         rows = []
         for key, members in kinds:
             chosen = np.flatnonzero(members)

@@ -22,7 +22,7 @@ from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.codes import Codes, decode, rows_of
 from reverie.inference.embed import Embedding
-from reverie.inference.pictures import Pictures, model_labels, some
+from reverie.inference.pictures import Pictures, model_labels, sample_indices
 
 How = Literal["kmeans", "mixture"]
 
@@ -69,7 +69,7 @@ def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clu
     if how not in ("kmeans", "mixture"):
         raise ReverieError(f"Codes cannot be clustered by '{how}'{nearest(how, ('kmeans', 'mixture'))}")
     rows = rows_of(codes)
-    fitted = rows[some(rows, MOST_FITTED, seed)]
+    fitted = rows[sample_indices(rows, MOST_FITTED, seed)]
     distinct = len(np.unique(fitted, axis=0))
     if not 1 <= count <= distinct:
         raise ReverieError(
@@ -104,7 +104,7 @@ def contact_sheet(clusters: Clusters, dataset: Pictures, columns: int = 10, mode
     decoded = isinstance(model, Reconstructs)
     if columns < 1 + decoded:
         raise ReverieError(f"A row needs at least {'2 columns' if decoded else '1 column'}, not {columns}.")
-    sheet = torch.ones(len(clusters.centres), columns, *dataset.facts.shape)
+    sheet = torch.ones(len(clusters.centres), columns, *dataset.image_spec.shape)
     if isinstance(model, Reconstructs):
         centres = decode(model, clusters.centres, _commonest(clusters, model_labels(model, dataset)))
         if centres.shape[1:] != sheet.shape[2:]:
@@ -146,7 +146,7 @@ def _mixture(
 def _silhouette(rows: NDArray[np.float64], assignments: NDArray[np.integer], seed: int) -> float | None:
     from sklearn.metrics import silhouette_score
 
-    chosen = some(rows, MOST_COMPARED, seed)
+    chosen = sample_indices(rows, MOST_COMPARED, seed)
     present = len(np.unique(assignments[chosen]))
     if not 2 <= present < len(chosen):
         return None

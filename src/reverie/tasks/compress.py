@@ -31,8 +31,8 @@ from reverie.evaluation.reconstruction import mse, psnr
 from reverie.inference.codes import decode, latents, rows_of
 from reverie.inference.embed import embed
 from reverie.inference.labels import Labels, classes_of, labels_for
-from reverie.inference.pictures import Data, Pictures, Read, device_of, pictures_of, read, some
-from reverie.inference.unable import unable
+from reverie.inference.pictures import Data, Pictures, Read, device_of, pictures_of, read, sample_indices
+from reverie.inference.unsupported import unsupported
 from reverie.reporting.charts import PALETTE
 
 BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
@@ -130,14 +130,14 @@ def compress(
     Raises ReverieError for a model that cannot reconstruct, and for sets without pictures or of different shapes.
     """
     if not isinstance(model, Reconstructs):
-        raise unable(model, "compress pictures", "encoder with a decoder", Reconstructs)
+        raise unsupported(model, "compress pictures", "encoder with a decoder", Reconstructs)
     training, test = pictures_of(model, training), pictures_of(model, test)
-    if training.facts.shape != test.facts.shape:
+    if training.image_spec.shape != test.image_spec.shape:
         raise ReverieError("Training and test pictures must have the same size and channels.")
     if min(len(training), len(test)) == 0 or count < 1:
         raise ReverieError("Compression needs at least one training picture and one test picture.")
     name, size = type(model).__name__, latents(model, 1).numel()
-    chosen = some(training, MOST_KNOWN, seed)
+    chosen = sample_indices(training, MOST_KNOWN, seed)
     linear = _Linear(training, chosen, size, seed, batch)
     transforms: list[tuple[str, _Network | _Linear, NDArray[np.float64]]] = [
         (name, _Network(model), rows_of(embed(model, training, batch, chosen))),
@@ -150,21 +150,21 @@ def compress(
     notes = []
     if linear.size < size:
         notes.append(f"PCA has {linear.size} components and not {size}: the pictures have no more directions.")
-    depth = test.facts.depth
+    depth = test.image_spec.depth
     if depth > 8:
         what = "floats" if depth == 32 else f"of {depth} bits"
         notes.append(f"JPEG, WebP and PNG are left out: they are measured at 8 bits, and the pictures are {what}.")
     for kind in ("JPEG", "WebP", "PNG") if depth == 8 else ():
         modes = FORMATS[kind]
-        if test.facts.channels not in modes:
-            plural = "channels" if test.facts.channels > 1 else "channel"
-            notes.append(f"{kind} is left out: it takes no pictures of {test.facts.channels} {plural}.")
+        if test.image_spec.channels not in modes:
+            plural = "channels" if test.image_spec.channels > 1 else "channel"
+            notes.append(f"{kind} is left out: it takes no pictures of {test.image_spec.channels} {plural}.")
         elif kind == "WebP" and not features.check("webp"):
             notes.append("WebP is left out: this Pillow was built without it.")
         else:
             for quality in QUALITIES if kind != "PNG" else (None,):
                 coders[kind, "lossless" if quality is None else f"quality {quality}"] = _file(kind, quality)
-    measured = some(test, count, seed)
+    measured = sample_indices(test, count, seed)
     points = _measure(model, test, measured, coders, batch)
     return Compression(model, name, size, len(measured), points, notes, coders)
 
@@ -225,8 +225,8 @@ class _Linear:
         from sklearn.decomposition import PCA
         from threadpoolctl import threadpool_limits
 
-        self.shape = dataset.facts.shape
-        rows = rows[some(rows, max(1, MOST_NUMBERS // math.prod(self.shape)), seed)]
+        self.shape = dataset.image_spec.shape
+        rows = rows[sample_indices(rows, max(1, MOST_NUMBERS // math.prod(self.shape)), seed)]
         known = np.empty((len(rows), math.prod(self.shape)), np.float32)
         for start in range(0, len(rows), batch):
             part = slice(start, start + batch)

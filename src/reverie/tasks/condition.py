@@ -29,7 +29,7 @@ from reverie.engine.randomness import Draw, DrawEach, derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.labels import classes_of
 from reverie.inference.pictures import device_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 Classifier = Callable[[Tensor], Tensor]  # (N, C, H, W) in [-1, 1] -> logits (N, classes)
 How = Literal["resample", "langevin"]
@@ -98,7 +98,7 @@ def condition(
 def check(model: object) -> Samples:
     """The model, if it can be conditioned; ReverieError says why it cannot."""
     if not isinstance(model, Samples):
-        raise unable(model, "draw new pictures", "prior and decoder", Samples, never=(Conditions,))
+        raise unsupported(model, "draw new pictures", "prior and decoder", Samples, never=(Conditions,))
     if classes_of(model):
         raise ReverieError(f"{type(model).__name__} takes class labels itself; sample with labels instead.")
     return model

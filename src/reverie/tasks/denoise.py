@@ -50,24 +50,24 @@ def _tensor(images: Data) -> Tensor:
     return images if isinstance(images, Tensor) and images.is_floating_point() else images_of(None, images)
 
 
-def noisy(images: Data, sigma: float, seed: int = 0) -> Damage:
+def add_noise(images: Data, sigma: float, seed: int = 0) -> Damage:
     """Pictures with Gaussian noise of a standard deviation ``sigma`` where they span 0 to 1, as papers count it.
 
     Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
     """
     images = _tensor(images)
     noise = DrawEach(seed, "noise", samples=range(len(images)), device=images.device).normal(*images.shape[1:])
-    return as_noisy(images + 2 * sigma * noise, sigma)
+    return already_noisy(images + 2 * sigma * noise, sigma)
 
 
-def as_noisy(images: Data, sigma: float) -> Damage:
+def already_noisy(images: Data, sigma: float) -> Damage:
     """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
     if not 0 < sigma <= 10:
         raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
     return Damage(_tensor(images), None, 2 * sigma)
 
 
-def holed(images: Data, hole: Tensor) -> Damage:
+def mask(images: Data, hole: Tensor) -> Damage:
     """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
     images = _tensor(images)
     if hole.dtype != torch.bool:
@@ -82,7 +82,7 @@ def holed(images: Data, hole: Tensor) -> Damage:
     )
 
 
-def read_hole(path: Path) -> Tensor:
+def read_mask(path: Path) -> Tensor:
     """A hole (H, W) from a picture file: True where it is lighter than middle grey."""
     try:
         with Image.open(path) as opened:
@@ -93,14 +93,14 @@ def read_hole(path: Path) -> Tensor:
         raise ReverieError(f"{path} can't be read as a picture.") from error
 
 
-def middle(height: int, width: int) -> Tensor:
+def centre_mask(height: int, width: int) -> Tensor:
     """A hole (H, W) of half the height and half the width, in the middle."""
     hole = torch.zeros(height, width, dtype=torch.bool)
     hole[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
     return hole
 
 
-def coarse(images: Data, factor: int) -> Damage:
+def downsample(images: Data, factor: int) -> Damage:
     """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
     images = _tensor(images)
     if not 2 <= factor <= min(images.shape[2:]):

@@ -26,8 +26,8 @@ from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, nearest
 from reverie.inference.embed import embed
 from reverie.inference.labels import Labels, classes_of, labels_in_turn, names_of
-from reverie.inference.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, some
-from reverie.inference.space import BATCH, Name, space_of
+from reverie.inference.latent_space import BATCH, Name, latent_space
+from reverie.inference.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, sample_indices
 from reverie.tasks.attributes import MEASURED, Values, attribute
 from reverie.tasks.project import Progress, latents_of
 
@@ -80,7 +80,7 @@ def directions(
     then opens the data.
     """
     network = model_of(model)
-    space_of(network, space, "have directions")
+    latent_space(network, space, "have directions")
     if how not in ("principal", "sensitive"):
         raise ReverieError(f"Directions cannot be found by '{how}'{nearest(how, ('principal', 'sensitive'))}")
     if attributes:
@@ -93,7 +93,7 @@ def directions(
     else:
         if isinstance(network, Encodes) and space != "w":
             known = pictures_of(model, data)
-            latents = torch.from_numpy(embed(network, known, indices=some(known, EMBEDDED)).codes)
+            latents = torch.from_numpy(embed(network, known, indices=sample_indices(known, EMBEDDED)).codes)
         else:
             latents = drawn(network, space, seed=seed)
         found = principal(latents, count)
@@ -126,7 +126,7 @@ def drawn(
     model: object, space: Name | None = None, labels: Labels | None = None, seed: int = 0, count: int = DRAWS
 ) -> Tensor:
     """``count`` latents from the prior, (count, ...), on the CPU; in the styles' space, styles."""
-    found = space_of(model, space, "have directions")
+    found = latent_space(model, space, "have directions")
     numbers = labels_in_turn(model, labels, count)
     with torch.no_grad():
         given = None if numbers is None else numbers.to(device_of(model))
@@ -149,7 +149,7 @@ def attributed(
     """
     coded = isinstance(model, Encodes) and space != "w"
     if not coded and all(name in MEASURED for name in names):
-        found, classes = space_of(model, space, "have directions"), classes_of(model)
+        found, classes = latent_space(model, space, "have directions"), classes_of(model)
         turns = list(classes) or None
         latents, given = drawn(model, space, turns, seed, count), labels_in_turn(model, turns, count)
         parts = []
@@ -158,7 +158,7 @@ def attributed(
             pictures = found.pictures(latents[rows], None if given is None else given[rows])
             parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
         return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
-    chosen = some(dataset, count, seed)
+    chosen = sample_indices(dataset, count, seed)
     values = {name: attribute(dataset, name, chosen) for name in names}  # first: a name that is none costs no time
     labels, images = names_of(model, model_labels(model, dataset, chosen)), to_tensor(dataset.batch(chosen))
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
@@ -173,7 +173,7 @@ def sensitive(
     along a direction may be another. The derivative is a central difference along every dimension of the latent, at
     `PROBED` drawn latents. Directions of styles move all layers alike.
     """
-    found = space_of(model, space, "have directions")
+    found = latent_space(model, space, "have directions")
     latents = drawn(model, found.name, labels, seed)
     numbers = labels_in_turn(model, labels, PROBED)
     styles = found.name == "w"
@@ -238,7 +238,7 @@ def along(
 
     ``labels`` (N,) are numbers, for a conditional model.
     """
-    found = space_of(model, space, "follow a direction")
+    found = latent_space(model, space, "follow a direction")
     rows = []
     for i, latent in enumerate(latents):
         moved = latent + steps.view(-1, *[1] * direction.dim()) * direction

@@ -15,7 +15,7 @@ from reverie.capabilities import Reconstructs
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.inference.embed import Embedding, embed
-from reverie.inference.pictures import Data, model_of, pictures_of, some
+from reverie.inference.pictures import Data, model_of, pictures_of, sample_indices
 from reverie.tasks.reconstruct import check
 
 MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
@@ -60,7 +60,7 @@ def _codes(model: object, coder: Reconstructs, data: Data, seed: int) -> NDArray
         return np.asarray(data, np.float64)
     if not isinstance(data, Embedding):
         pictures = pictures_of(model, data)
-        data = embed(coder, pictures, indices=some(pictures, MOST_CODES, seed))
+        data = embed(coder, pictures, indices=sample_indices(pictures, MOST_CODES, seed))
     return np.asarray(data.codes, np.float64)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, classes_of, labels_in_turn
+from reverie.inference.latent_space import Name, latent_space
 from reverie.inference.pictures import Pictures, device_of, first, images_and_labels
-from reverie.inference.space import Name, space_of
 from reverie.tasks.project import Progress, latents_of
 
 How = Literal["lerp", "slerp"]
@@ -45,7 +45,7 @@ def interpolate(
     one class a conditional model draws all along (default: its first). ``even`` takes the steps of each leg not equally
     far in the latent but so that the pictures change equally much, which costs `FINER` times the decodings.
     """
-    found = space_of(model, space, "interpolate")
+    found = latent_space(model, space, "interpolate")
     if space == "w" and how == "slerp":
         raise ReverieError("Styles do not lie on a sphere: in space w the path is straight, lerp.")
     stops = stops if ends is None else len(ends)

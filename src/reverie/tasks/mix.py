@@ -10,7 +10,7 @@ from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, labels_in_turn
 from reverie.inference.pictures import device_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 
 def mix(
@@ -29,7 +29,7 @@ def mix(
     ``layers[1]`` (default: the first half of them, the coarse ones).
     """
     if not isinstance(model, Styles):
-        raise unable(model, "mix styles", "styles", Styles)
+        raise unsupported(model, "mix styles", "styles", Styles)
     first, last = layers or (0, max(1, model.layers // 2))
     if not 0 <= first < last <= model.layers:
         raise ReverieError(f"Layers are given as FIRST-LAST between 0 and {model.layers}, not {first}-{last}.")

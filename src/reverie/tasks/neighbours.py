@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError
-from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, some, without
+from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, sample_indices, without
 
 BATCH = 256
 
@@ -60,7 +60,7 @@ def nearest_of(
     found = neighbours(images, training, nearest, features)
     new, distance = without(test, training), None  # where no pictures were left for tests, training pictures stand in
     if len(new):
-        others = to_tensor(new.batch(some(new, count, seed)))
+        others = to_tensor(new.batch(sample_indices(new, count, seed)))
         distance = float(neighbours(others, training, 1, features).distances.mean())
     return Nearest(images, training, found, distance)
 
@@ -72,7 +72,7 @@ def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels"
     `reverie.features.extractors`. Exact; the set is read once, a batch at a time.
     """
     dataset = pictures_of(None, dataset)
-    images = images_of(dataset.facts, images)
+    images = images_of(dataset.image_spec, images)
     if not 1 <= k <= len(dataset):
         raise ReverieError(f"The number of neighbours must lie between 1 and {len(dataset)}, not {k}.")
     if features == "pixels":

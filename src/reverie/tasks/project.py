@@ -23,8 +23,8 @@ from torch import Tensor
 from reverie.capabilities import Encodes
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, labels_for
+from reverie.inference.latent_space import LatentSpace, Name, latent_space
 from reverie.inference.pictures import Data, check_shape, device_of, images_and_labels
-from reverie.inference.space import Name, Space, space_of
 
 DRAWS = 2048  # latents whose pictures are compared with those to project, for each class
 RATE = 0.1  # of Adam, in standard deviations of the latents
@@ -71,10 +71,10 @@ def project(
     ``steps`` are those of the start that is kept to the end; with the others, of which each round keeps half, a
     picture is decoded about 1.3 times as often for 2 starts, 1.7 times for 4 and 2.1 times for 8. ``sigma`` is
     the noise of an observed number: small follows the picture, large the prior. ``labels`` are the classes of the
-    pictures, for a conditional model. ``space`` is as for `space_of`. A projection is a function of all arguments, and
-    of its own picture alone.
+    pictures, for a conditional model. ``space`` is as for `latent_space`. A projection is a function of all arguments,
+    and of its own picture alone.
     """
-    found = space_of(model, space, "project pictures")
+    found = latent_space(model, space, "project pictures")
     if observe is None or not isinstance(images, Tensor):
         images, labels = images_and_labels(model, images, labels)
         check_shape(model, images.shape[1:])
@@ -132,7 +132,7 @@ def latents_of(
 class _Search:
     """Projections into a space, of one class where there are classes."""
 
-    def __init__(self, space: Space, label: int | None, observe: Observe, sigma: float, seed: int) -> None:
+    def __init__(self, space: LatentSpace, label: int | None, observe: Observe, sigma: float, seed: int) -> None:
         self.space, self.label, self.observe, self.sigma = space, label, observe, sigma
         latents, seen = [], []
         with torch.no_grad():

@@ -10,7 +10,7 @@ from torch import Tensor
 from reverie.capabilities import Reconstructs
 from reverie.inference.labels import Labels, labels_for
 from reverie.inference.pictures import Data, check_shape, device_of, images_and_labels
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 
 def reconstruct(model: object, images: Data, labels: Labels | None = None, batch: int = 256) -> Tensor:
@@ -25,7 +25,7 @@ def reconstruct(model: object, images: Data, labels: Labels | None = None, batch
 def check(model: object) -> Reconstructs:
     """The model, if it can reconstruct; ReverieError names those that can."""
     if not isinstance(model, Reconstructs):
-        raise unable(model, "reconstruct", "encoder with a decoder", Reconstructs)
+        raise unsupported(model, "reconstruct", "encoder with a decoder", Reconstructs)
     return model
 
 
@@ -43,17 +43,17 @@ def rebuilt(model: Reconstructs, images: Tensor, labels: Labels | None = None, b
     return torch.cat(parts)
 
 
-def pairs(inputs: Tensor, outputs: Tensor, columns: int) -> Tensor:
+def comparison_rows(inputs: Tensor, outputs: Tensor, columns: int) -> Tensor:
     """Pictures in the order of a grid with ``columns`` columns: a row of inputs, the row of their outputs, and so on.
 
     ``inputs`` and ``outputs`` are (N, C, H, W). The last two rows are filled up with white where ``columns`` does not
     divide N.
     """
-    return in_rows([inputs, outputs], columns)
+    return grid_rows([inputs, outputs], columns)
 
 
-def in_rows(sets: Sequence[Tensor], columns: int) -> Tensor:
-    """Sets of pictures (N, C, H, W) as `pairs` has two: a row of each in turn, again and again."""
+def grid_rows(sets: Sequence[Tensor], columns: int) -> Tensor:
+    """Sets of pictures (N, C, H, W) as `comparison_rows` has two: a row of each in turn, again and again."""
     missing = -len(sets[0]) % columns
     blank = sets[0].new_ones(missing, *sets[0].shape[1:])
     tall = [torch.cat([tensor, blank]).unflatten(0, (-1, columns)) for tensor in sets]

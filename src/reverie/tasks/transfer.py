@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from reverie.capabilities import Conditions, Encodes
 from reverie.data.pictures import to_tensor
-from reverie.engine.phase import Facts, Model
+from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError, either, nearest
 from reverie.files import encodable, replacing, savable, unreadable
@@ -65,7 +65,7 @@ class Exported(nn.Module):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the pictures it takes."""
-        found: tuple[int, int, int] = self.body.facts.shape
+        found: tuple[int, int, int] = self.body.image_spec.shape
         return found
 
     def save(self, folder: Path | str) -> None:
@@ -111,12 +111,12 @@ def transfer(
     """
     check(model)
     training, test = pictures_of(model, training), pictures_of(model, test)
-    body = _encoder(model, training.facts.shape)
+    body = _encoder(model, training.image_spec.shape)
     if how not in HOW:
         raise ReverieError(f"A classifier cannot be made '{how}'{nearest(how, HOW)}")
     if steps < 1:
         raise ReverieError(f"Training takes at least 1 step, not {steps}.")
-    classes = training.facts.classes
+    classes = training.image_spec.classes
     known, wanted = _numbers(training, classes), _numbers(test, classes)
     if len(test) == 0:
         raise ReverieError("There are no test pictures to measure accuracy on.")
@@ -239,7 +239,7 @@ def _described(body: object) -> dict[str, Any]:
     name = registry.name_of(type(body)) if isinstance(body, Model) else None
     if name is None or not isinstance(body, Model):
         raise ReverieError(f"{type(body).__name__} is no registered model, so its network cannot be built again.")
-    return {"model": name, "settings": asdict(body.config), "facts": asdict(body.facts)}  # settings beat presets
+    return {"model": name, "settings": asdict(body.config), "facts": asdict(body.image_spec)}  # settings beat presets
 
 
 def _built(described: dict[str, Any], seed: int = 0) -> Encodes:
@@ -248,9 +248,11 @@ def _built(described: dict[str, Any], seed: int = 0) -> Encodes:
 
     if not isinstance(described["model"], str):
         raise TypeError("the model has no name")
-    facts = described["facts"]
-    shape = (int(facts["channels"]), int(facts["height"]), int(facts["width"]))
-    model = build_model(described["model"], described["settings"], Facts(*shape, tuple(facts["classes"])), seed)
+    image_spec = described["facts"]
+    shape = (int(image_spec["channels"]), int(image_spec["height"]), int(image_spec["width"]))
+    model = build_model(
+        described["model"], described["settings"], ImageSpec(*shape, tuple(image_spec["classes"])), seed
+    )
     return _encoder(model, shape)
 
 
@@ -258,9 +260,9 @@ def _numbers(dataset: Pictures, classes: Sequence[str]) -> NDArray[np.int64]:
     """(N,) labels of a set in the numbering of ``classes``."""
     if dataset.labels is None or len(classes) < 2:
         raise ReverieError("A classifier is made from and measured on pictures of two classes or more, with labels.")
-    table = np.zeros(len(dataset.facts.classes), np.int64)
+    table = np.zeros(len(dataset.image_spec.classes), np.int64)
     present = np.unique(dataset.labels)
-    table[present] = [label_number(dataset.facts.classes[number], classes) for number in present]
+    table[present] = [label_number(dataset.image_spec.classes[number], classes) for number in present]
     return table[dataset.labels]
 
 

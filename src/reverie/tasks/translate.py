@@ -25,7 +25,7 @@ from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.files import Unwritten, check_folder, replacing
 from reverie.inference.pictures import Data, device_of, side_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 from reverie.networks.norm import InstanceNorm, Moments
 
 OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
@@ -70,7 +70,7 @@ def translate(
     """
     translator, before, after = _asked(model, direction, noise)
     overlap = OVERLAP if overlap is None else overlap
-    images = side_of(cast(Model, translator).facts, images, direction)
+    images = side_of(cast(Model, translator).image_spec, images, direction)
     if images.ndim != 4 or images.shape[1] != before or 0 in images.shape[2:]:
         shape = " x ".join(map(str, images.shape))
         raise ReverieError(
@@ -96,7 +96,7 @@ def translate(
 def _asked(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
     """The model as what it promises, and the channels it takes and gives in this direction."""
     if not (isinstance(model, Translates) and isinstance(model, Model)):
-        raise unable(model, "translate", "network from one side to the other", Translates)
+        raise unsupported(model, "translate", "network from one side to the other", Translates)
     if direction not in model.directions:
         known = " and ".join(model.directions)
         raise ReverieError(f"{type(model).__name__} cannot translate in the direction '{direction}', only in {known}.")
@@ -106,7 +106,7 @@ def _asked(model: object, direction: str, noise: int | None) -> tuple[Translates
             f"This {type(model).__name__} learned without dropout and has no other noise; leave out --noise, or train "
             "pix2pix with --set model.dropout=0.5."
         )
-    a, b = model.facts.sides
+    a, b = model.image_spec.sides
     return (model, a, b) if direction == "ab" else (model, b, a)
 
 
@@ -378,7 +378,7 @@ def translate_file(
     """
     _, before, _ = _asked(model, direction, noise)
     assert isinstance(model, Model)
-    scales = model.facts.scales
+    scales = model.image_spec.scales
     given, made_of = (scales[0], scales[-1]) if direction == "ab" else (scales[-1], scales[0])
     with _memory(Unreadable("larger than the memory")):
         exact = to_channels(read_exact(data, before, given), before)

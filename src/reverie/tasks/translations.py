@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reverie.capabilities import BACK, ENDS, Translates
+from reverie.capabilities import DIRECTION_SIDES, OPPOSITE_DIRECTION, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import coloured, to_tensor
-from reverie.inference.pictures import some
-from reverie.tasks.reconstruct import in_rows
+from reverie.inference.pictures import sample_indices
+from reverie.tasks.reconstruct import grid_rows
 from reverie.tasks.translate import translate
 
 
@@ -18,14 +18,14 @@ def translations(model: Translates, pairs: Pairs, direction: str, columns: int, 
     A group is a row of inputs, a row of what the model makes of them, where the model goes both ways a row of what it
     makes of those, and where the data has pairs a row of what belongs to the inputs.
     """
-    source = pairs.side(ENDS[direction][0])
-    indices = some(source, columns * groups)
+    source = pairs.side(DIRECTION_SIDES[direction][0])
+    indices = sample_indices(source, columns * groups)
     inputs = to_tensor(source.batch(indices))
     outputs = translate(model, inputs, direction)
     rows = [inputs, outputs]
-    back = BACK[direction]
+    back = OPPOSITE_DIRECTION[direction]
     if back in model.directions:
         rows.append(translate(model, outputs, back))
     if pairs.paired:
-        rows.append(to_tensor(pairs.side(ENDS[direction][1]).batch(indices)))
-    return in_rows([coloured(row) for row in rows], columns)
+        rows.append(to_tensor(pairs.side(DIRECTION_SIDES[direction][1]).batch(indices)))
+    return grid_rows([coloured(row) for row in rows], columns)

@@ -11,9 +11,9 @@ from torch import Tensor
 from reverie.capabilities import Reconstructs
 from reverie.inference.embed import Embedding
 from reverie.inference.labels import Labels, labels_for, labels_in_turn
+from reverie.inference.latent_space import latent_space
 from reverie.inference.pictures import check_shape, device_of
-from reverie.inference.space import space_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 from reverie.tasks.directions import along, drawn
 
 DRAWS = 512  # that tell how far a dimension spreads where there is no encoder
@@ -46,7 +46,7 @@ def traverse(
     Gaussians, by the deviation of the codes where it gives points. ``labels`` is the one label of a conditional model.
     """
     if not isinstance(model, Reconstructs):
-        raise unable(model, "traverse its latent from a given picture", "encoder with a decoder", Reconstructs)
+        raise unsupported(model, "traverse its latent from a given picture", "encoder with a decoder", Reconstructs)
     check_shape(model, image.shape)
     device = device_of(model)
     numbers = labels_for(model, labels, 1)
@@ -80,7 +80,7 @@ def traverse_drawn(
     A dimension's mean and deviation are those of `DRAWS` latents. Rows are ordered by how far the picture moves, root
     mean square over pixels, from one deviation below the mean to one above.
     """
-    found = space_of(model, None, "traverse its latent")
+    found = latent_space(model, None, "traverse its latent")
     labels = None if label is None else (label,)
     latents, numbers = drawn(model, found.name, labels, seed, DRAWS), labels_in_turn(model, labels, 1)
     # The layers of a drawn style are equal, and move together.

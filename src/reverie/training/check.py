@@ -16,15 +16,15 @@ from reverie.errors import ReverieError
 def check(model: Model, data: Dataset, pictures: Dataset, plan: Plan, world: World) -> None:
     """Raise ReverieError where a model can't learn ``pictures``, the training ones of ``data``, by a plan."""
     name = type(model).__name__
-    if model.facts != data.facts:
+    if model.image_spec != data.image_spec:
         raise ReverieError(
-            f"{name} was built for {model.facts}, and {data.spec} has {data.facts}; build it with the facts of the "
-            "data: open_dataset(...).facts."
+            f"{name} was built for {model.image_spec}, and {data.spec} has {data.image_spec}; build it with the "
+            "image_spec of the data: open_dataset(...).image_spec."
         )
     _check_sides(name, model, data)
     if len(pictures) == 0:
         raise ReverieError(f"{data.spec} has no pictures to train on.")
-    _, height, width = data.facts.shape
+    _, height, width = data.image_spec.shape
     if data.options.shift >= min(height, width):
         raise ReverieError(f"data.shift={data.options.shift} must be smaller than the pictures, {height}x{width}.")
     together = (plan.batch_size or 1) // (world.size * plan.microbatches)

@@ -12,7 +12,7 @@ import torch
 from reverie.data.feed import Feed
 from reverie.engine.budget import Plan
 from reverie.engine.distributed import World
-from reverie.engine.loop import Loop, Source
+from reverie.engine.loop import BatchSource, Loop
 from reverie.engine.phase import Model
 
 BUDGET = ("steps", "epochs", "minutes")
@@ -42,7 +42,7 @@ def resolved(plan: Plan, model: Model, feed: Feed, device: torch.device, world: 
 
 
 def seconds_per_step(
-    model: Model, source: Source, plan: Plan, device: torch.device, world: World, minutes: float
+    model: Model, source: BatchSource, plan: Plan, device: torch.device, world: World, minutes: float
 ) -> float:
     """Time a few steps of a copy of ``model`` at several stages of training; the mean over ranks."""
     loop = Loop(copy.deepcopy(model), source, plan.with_steps(REHEARSAL).resolved, device, world)

@@ -120,7 +120,7 @@ def train(
             weights.requires_grad_(False)
         elif world.first:
             return load(folder, place, model=None if isinstance(model, str) else model, data=own)
-        return Run(folder, name, weights, weights.facts, description.config_of(trainer), own)
+        return Run(folder, name, weights, weights.image_spec, description.config_of(trainer), own)
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def _opened(data: Data, settings: dict[str, Any], before: dict[str, Any] | None)
 
 def _built(model: str | type[Model] | Model, settings: dict[str, Any], data: Dataset, seed: int) -> Model:
     if not isinstance(model, Model):
-        return artifact.build_model(model, settings, data.facts, seed)
+        return artifact.build_model(model, settings, data.image_spec, seed)
     if settings:
         raise ReverieError(
             f"This {type(model).__name__} is built already; give its settings to its Config, and leave them out here."

@@ -29,7 +29,7 @@ class Trainer:
     """Trains a model on pictures, step by step, and calls back. `reverie.train` adds a run folder to it.
 
     >>> data = reverie.open_dataset("digits")
-    >>> trainer = reverie.Trainer(VAE(facts=data.facts), data, reverie.Plan(steps=1000), callbacks=[Mine()])
+    >>> trainer = reverie.Trainer(VAE(meta=data.meta), data, reverie.Plan(steps=1000), callbacks=[Mine()])
     >>> model = trainer.run()
 
     A callback is an object with any of these methods; ``trainer`` is this object, whose ``step``, ``loop``, ``plan``,
@@ -38,7 +38,7 @@ class Trainer:
         on_start(trainer)                once, after a state was loaded
         on_step(trainer)                 after each step
         on_log(trainer, means)           every ``plan.log_every`` steps: the means of the logs, numbers by name
-        on_checkpoint(trainer, state)    a state worth keeping: (tensors, facts), see `state`; clone what you keep of it
+        on_checkpoint(trainer, state)    a state worth keeping: (tensors, meta), see `state`; clone what you keep of it
         on_end(trainer)                  once, when the plan is done or a callback has stopped it; not on an interrupt
 
     Where it has ``state_dict`` and ``load_state_dict``, its state (tensors and what JSON can hold, by name) is part of
@@ -144,11 +144,11 @@ class Trainer:
             self.world.leave()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the future depends on, as (tensors, JSON-able facts); every rank must call it.
+        """Everything the future depends on, as (tensors, meta that JSON can hold); every rank must call it.
 
         Raises `Diverged` where a weight is not finite.
         """
-        tensors, facts = self.loop.state()
+        tensors, meta = self.loop.state()
         for name, callback in self._stateful():
             own = dict(callback.state_dict())
             plain = {key: value for key, value in own.items() if not isinstance(value, Tensor)}
@@ -158,14 +158,14 @@ class Trainer:
                     f"The state of {name} can't be kept: '{odd[0]}' is a {kind}, or holds what JSON can't; let its "
                     "state_dict give tensors, numbers, words, and lists and dictionaries of them, with words as keys."
                 )
-            facts.setdefault("callbacks", {})[name] = plain
+            meta.setdefault("callbacks", {})[name] = plain
             tensors |= {f"callback.{name}.{key}": value for key, value in own.items() if isinstance(value, Tensor)}
-        return tensors, facts
+        return tensors, meta
 
-    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> list[str]:
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[str]:
         """Go on from a state. Returns the names of callbacks whose state is there, and which are not."""
-        self.loop.load_state(tensors, facts)
-        kept = dict(facts.get("callbacks", {}))
+        self.loop.load_state(tensors, meta)
+        kept = dict(meta.get("callbacks", {}))
         for name, callback in self._stateful():
             if name in kept:
                 prefix = f"callback.{name}."

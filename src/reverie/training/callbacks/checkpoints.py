@@ -34,8 +34,8 @@ class Checkpoints:
         if trainer.world.first:
             sweep(self.folder)
         if (found := self.states.newest()) is not None:
-            tensors, facts, damaged = found
-            missing = trainer.load_state(tensors, facts)
+            tensors, meta, damaged = found
+            missing = trainer.load_state(tensors, meta)
             self.saved = trainer.step
             for file in damaged:
                 self._warn(f"The saved state {file} is damaged; the one before it is used.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reverie.capabilities import Reconstructs
 from reverie.inference.embed import embed
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.tasks.fit_mixture import fit_mixture
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class Mixture:
     def on_end(self, trainer: Trainer) -> None:
         weights, trained = trainer.weights, trainer.loop.model
         if isinstance(weights, Reconstructs) and isinstance(trained, Reconstructs):
-            codes = embed(weights, trainer.pictures, indices=some(trainer.pictures, CODES, trainer.plan.seed)).codes
+            codes = embed(
+                weights, trainer.pictures, indices=sample_indices(trainer.pictures, CODES, trainer.plan.seed)
+            ).codes
             # Into the trained model: the averaged one takes its buffers from there.
             fit_mixture(trained, codes, seed=trainer.plan.seed)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import save_grid, to_tensor
-from reverie.inference.pictures import some
+from reverie.inference.pictures import sample_indices
 from reverie.inference.sample import Prior, sample
-from reverie.tasks.reconstruct import pairs, reconstruct
+from reverie.tasks.reconstruct import comparison_rows, reconstruct
 from reverie.tasks.translations import translations
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Previews:
         model, step = trainer.weights, trainer.step
         held_out = trainer.data.split("test")
         if isinstance(model, Reconstructs):
-            indices = some(held_out, SHOWN // 2)
+            indices = sample_indices(held_out, SHOWN // 2)
             images = to_tensor(held_out.batch(indices))
             labels = held_out.labels[indices] if held_out.labels is not None and isinstance(model, Conditions) else None
             rebuilt = reconstruct(model, images, labels)
-            save_grid(pairs(images, rebuilt, 8), self.folder / f"{step:09d}-reconstructions.png", 8)
+            save_grid(comparison_rows(images, rebuilt, 8), self.folder / f"{step:09d}-reconstructions.png", 8)
         if isinstance(model, Samples):
             self._sample(model, f"{step:09d}.png", "model")
         if isinstance(model, Translates) and isinstance(held_out, Pairs):

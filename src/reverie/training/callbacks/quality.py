@@ -15,8 +15,8 @@ from reverie.data.pairs import Pairs
 from reverie.engine.budget import Plan
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
-from reverie.evaluation.generation import judge, quality
-from reverie.evaluation.translation import referee
+from reverie.evaluation.generation import quality, set_metrics
+from reverie.evaluation.translation import translation_metrics
 from reverie.run_folder import BEST
 from reverie.training.callbacks.recording import Recording
 
@@ -37,7 +37,7 @@ class Quality:
         self._before = 0  # pictures seen a step ago
 
     def on_start(self, trainer: Trainer) -> None:
-        self.measure = _ruler(trainer.loop.model, trainer.data, trainer.plan, trainer.device)
+        self.measure = _measure(trainer.loop.model, trainer.data, trainer.plan, trainer.device)
         self._before = trainer.loop.images
 
     def on_step(self, trainer: Trainer) -> None:
@@ -55,15 +55,15 @@ def check(name: str, model: Model) -> None:
         raise ReverieError(f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out.")
 
 
-def _ruler(model: Model, data: Dataset, plan: Plan, device: torch.device) -> Callable[[Model], dict[str, Any]]:
+def _measure(model: Model, data: Dataset, plan: Plan, device: torch.device) -> Callable[[Model], dict[str, Any]]:
     """What measures the quality of pictures that a model draws, or translates."""
     training, test = data.split("train"), data.split("test")
     if isinstance(model, Translates):
         assert isinstance(training, Pairs)
         assert isinstance(test, Pairs)
-        judged = referee(model, training, test, plan.features, MEASURED, plan.seed, device)
-        if judged.note:  # the best weights are those of the smallest distance
-            raise ReverieError(judged.note)
-        return lambda translator: judged.figures(cast(Translates, translator))
-    ruler = judge(training, test, plan.features, MEASURED, plan.seed, device)
-    return lambda drawer: quality(cast(Samples, drawer), ruler, MEASURED)
+        translated = translation_metrics(model, training, test, plan.features, MEASURED, plan.seed, device)
+        if translated.note:  # the best weights are those of the smallest distance
+            raise ReverieError(translated.note)
+        return lambda translator: translated.figures(cast(Translates, translator))
+    metrics = set_metrics(training, test, plan.features, MEASURED, plan.seed, device)
+    return lambda drawer: quality(cast(Samples, drawer), metrics, MEASURED)

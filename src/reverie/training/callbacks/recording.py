@@ -39,7 +39,7 @@ class Recording:
         for sentence in self._waiting:
             record.warn(step, sentence)
         record.say(trainer.data.said)
-        of = f"{len(trainer.pictures):,} pictures of {'x'.join(map(str, trainer.data.facts.shape))}"
+        of = f"{len(trainer.pictures):,} pictures of {'x'.join(map(str, trainer.data.image_spec.shape))}"
         does = f"{trainer.steps:,} steps of {plan.batch_size}, on {trainer.device}, in {self.folder}"
         record.say(f"{self.name} on {of}: {does}")
         record.event(step, asked=dict(trainer.asked), steps=trainer.steps)
@@ -54,10 +54,10 @@ class Recording:
         """Note the quality of pictures; whether it is the best so far."""
         return self.record is not None and self.record.quality(trainer.step, trainer.loop.images, figures)
 
-    def event(self, step: int, **facts: Any) -> None:
+    def event(self, step: int, **fields: Any) -> None:
         """A line of events.jsonl."""
         if self.record:
-            self.record.event(step, **facts)
+            self.record.event(step, **fields)
 
     def warn(self, sentence: str) -> None:
         """A sentence for the person at the terminal, and for events.jsonl, before the first step."""

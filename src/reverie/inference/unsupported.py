@@ -6,7 +6,9 @@ from reverie.errors import ReverieError, either
 from reverie.registry import able
 
 
-def unable(model: object, doing: str, lacks: str, *capabilities: type, never: tuple[type, ...] = ()) -> ReverieError:
+def unsupported(
+    model: object, doing: str, lacks: str, *capabilities: type, never: tuple[type, ...] = ()
+) -> ReverieError:
     """One sentence: the model cannot do what was asked for, what it lacks, and which models can.
 
     Those are the ones with all of these capabilities and none of ``never``.

@@ -16,7 +16,7 @@ NUMBERS = 2**25  # of a block of the distance matrix: 256 MB
 
 
 @dataclass(frozen=True)
-class Overlap:
+class PRDC:
     """Of generated and real pictures."""
 
     precision: float  # share of generated pictures within a real one's neighbourhood: are they good?
@@ -25,7 +25,7 @@ class Overlap:
     coverage: float  # share of real pictures with a generated one in their neighbourhood
 
 
-def overlap(real: Tensor, generated: Tensor, manifold: int = MANIFOLD, density: int = DENSITY) -> Overlap:
+def prdc(real: Tensor, generated: Tensor, manifold: int = MANIFOLD, density: int = DENSITY) -> PRDC:
     """From features (N, d) and (M, d); a picture's neighbourhood is the ball out to its k-th neighbour in its own set.
 
     Precision and recall: Kynkaanniemi et al. 2019, eq. 1 and 2, k = ``manifold``. Density and coverage: Naeem et al.
@@ -49,7 +49,7 @@ def overlap(real: Tensor, generated: Tensor, manifold: int = MANIFOLD, density: 
         inside = block <= wide[rows, None]
         covered[rows] = inside.any(1)
         balls += int(inside.sum())
-    return Overlap(
+    return PRDC(
         precision=float(hit.double().mean()),
         recall=float(recalled.double().mean()),
         density=balls / (density * len(generated)),

@@ -13,7 +13,7 @@ from reverie.capabilities import Samples, Styles
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.inference.pictures import device_of
-from reverie.inference.unable import unable
+from reverie.inference.unsupported import unsupported
 
 Name = Literal["z", "w"]
 
@@ -21,8 +21,8 @@ BATCH = 256  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
-class Space:
-    """Latents ``z`` of any model that draws, (N, ...), or styles ``w``, (N, layers, size); see `space_of`.
+class LatentSpace:
+    """Latents ``z`` of any model that draws, (N, ...), or styles ``w``, (N, layers, size); see `latent_space`.
 
     Labels (N,) are on the model's device, exactly where the model takes labels. Styles know their class already: it is
     ignored where they are decoded.
@@ -54,15 +54,15 @@ class Space:
         return torch.cat(parts)
 
 
-def space_of(model: object, name: Name | None = None, doing: str = "do this") -> Space:
+def latent_space(model: object, name: Name | None = None, doing: str = "do this") -> LatentSpace:
     """The space of a model; by default its styles where it has them, else its latents.
 
     Raises ReverieError, with what was to be done, for a model that cannot draw, and for a space that it does not have.
     """
     if not isinstance(model, Samples):
-        raise unable(model, doing, "prior and decoder", Samples)
+        raise unsupported(model, doing, "prior and decoder", Samples)
     if name not in (None, "z", "w"):
         raise ReverieError(f"There is no space '{name}'; take z or w.")
     if name == "w" and not isinstance(model, Styles):
         raise ReverieError(f"{type(model).__name__} has no space w; only style-based generators have. Take space z.")
-    return Space(model, name or ("w" if isinstance(model, Styles) else "z"))
+    return LatentSpace(model, name or ("w" if isinstance(model, Styles) else "z"))
