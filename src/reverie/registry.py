@@ -66,7 +66,7 @@ MODELS: dict[str, Entry] = {
         "vae:VAE", "VAE with the importance-weighted bound", "Burda et al. 2016", {"bound": "iwae", "samples": 5}
     ),
     "cvae": Entry("vae:CVAE", "VAE conditioned on class labels", "Sohn et al. 2015"),
-    "gan": Entry("gan:GAN", "Generative adversarial network, the original game", "Goodfellow et al. 2014"),
+    "gan": Entry("gan:GAN", "Generative adversarial network, the original", "Goodfellow et al. 2014"),
     "dcgan": Entry("dcgan:DCGAN", "GAN of strided convolutions", "Radford et al. 2016"),
     "cgan": Entry("dcgan:CGAN", "DCGAN conditioned on class labels", "Mirza & Osindero 2014"),
     "progan": Entry("progan:ProGAN", "GAN that grows with its pictures", "Karras et al. 2018"),

@@ -137,7 +137,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def _line(fields: dict[str, Any]) -> str:
-    """A line of JSON, which knows no numbers that are not finite: they become null."""
+    """A line of JSON, which has no numbers that are not finite: they become null."""
     return json.dumps(_finite(fields), allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGINT and SIGTERM are noted, and the step that is being done is finished first."""
+"""SIGINT and SIGTERM: noted, so that the step at hand is finished first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The one loop that trains every model; the only code that calls backward and step.
 
 A step runs the model's phases in order. A phase unfreezes exactly the networks its optimizer owns, adds up gradients
-over microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating game of a GAN
+over microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating phases of a GAN
 are the same program, and no gradient can reach a network that is not this phase's.
 """
 
@@ -185,7 +185,7 @@ class Loop:
             self._note(phase.name, loss, logs)
             (loss * (phase.every / (micro * self.world.size))).backward()
         self.world.sum_([p.grad for p in owned if p.grad is not None])
-        if self.plan.clip or len(self.owned) > 1:  # a game is watched by the gradients of its players
+        if self.plan.clip or len(self.owned) > 1:  # adversarial training is watched by the gradients of both networks
             norm = nn.utils.get_total_norm([p.grad for p in owned if p.grad is not None])
             self._add("grad_norm" if len(self.owned) == 1 else f"grad_norm_{phase.name}", norm.detach())
         if self.plan.clip:

@@ -1,7 +1,7 @@
-"""The games that a generator and a discriminator play, each as two functions of logits.
+"""Adversarial objectives of a generator and a discriminator, each as two functions of logits.
 
 ``real`` and ``fake`` are the discriminator's raw outputs D(x) and D(G(z)), (N,) each, never probabilities. Losses are
-per sample, (N,); both players minimise theirs, and averaging over the batch is left to the model.
+per sample, (N,); each network minimises its own, and averaging over the batch is left to the model.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objective:
-    """One game: what each player minimises."""
+    """The two losses of one adversarial objective."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]  # (real, fake) -> (N,)
-    generator: Callable[[Tensor, Tensor], Tensor]  # (fake, real) -> (N,); only a relativistic game looks at real
+    generator: Callable[[Tensor, Tensor], Tensor]  # (fake, real) -> (N,); only a relativistic objective uses real
     pairs: bool = False  # whether the generator's loss needs D(x) too
 
 
@@ -28,7 +28,7 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def saturating(fake: Tensor, real: Tensor) -> Tensor:
-    """log(1 - sigmoid(D(G(z)))), the generator's side of the minimax game: Goodfellow et al. (2014), eq. 1.
+    """log(1 - sigmoid(D(G(z)))), the generator's side of the minimax objective: Goodfellow et al. (2014), eq. 1.
 
     Its gradient vanishes where the discriminator is sure of a fake, which is why section 3 there proposes the other.
     """
@@ -84,4 +84,4 @@ OBJECTIVES: dict[str, Objective] = {
     "relativistic": Objective(relativistic, relativistic_generator, pairs=True),
 }
 # Those in which a generator needs no D(x), and a discriminator no penalty.
-SIMPLE = tuple(name for name, game in OBJECTIVES.items() if name != "wgan-gp" and not game.pairs)
+SIMPLE = tuple(name for name, objective in OBJECTIVES.items() if name != "wgan-gp" and not objective.pairs)

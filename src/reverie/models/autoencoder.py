@@ -33,7 +33,7 @@ PENALTIES = ("none", "weights", "gradient")
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """What an autoencoder may be told; see the module's docstring."""
+    """Settings of an autoencoder; see the module's docstring."""
 
     latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
     network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)

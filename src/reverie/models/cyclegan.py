@@ -2,16 +2,16 @@
 
 Two sides without pairs: pictures a of one kind and b of another. A generator for each direction, G: A -> B and
 F: B -> A, and a discriminator for each side. That a translation there and back must arrive where it started keeps the
-generators from painting any picture of the other side. One step is two phases:
+generators from making just any picture of the other side. One step is two phases:
 
-    generators      minimise  game.generator(D_B(G(a))) + game.generator(D_A(F(b)))
+    generators      minimise  objective.generator(D_B(G(a))) + objective.generator(D_A(F(b)))
                               + lambda (|F(G(a)) - a| + |G(F(b)) - b|) + lambda identity (|G(b) - b| + |F(a) - a|)
-    discriminators  minimise  game.discriminator(D_B(b), D_B(G(a))) + game.discriminator(D_A(a), D_A(F(b)))
+    discriminators  minimise  objective.discriminator(D_B(b), D_B(G(a))) + objective.discriminator(D_A(a), D_A(F(b)))
 
-with least squares as the game, and the discriminators' fakes half from a pool of past ones (networks/pool.py). What
-differs: the game is half of the paper's (losses/adversarial.py), and so is lambda; the identity part is left out where
-the sides differ in their channels; the small preset ``cyclegan`` learns 64 to 128 pixels on a CPU by shallow U-Nets;
-``cyclegan-256`` is the paper's. Pictures are drawn by averaged weights.
+with least squares as the objective, and the discriminators' fakes half from a pool of past ones (networks/pool.py).
+What differs: the objective is half of the paper's (losses/adversarial.py), and so is lambda; the identity part is left
+out where the sides differ in their channels; the small preset ``cyclegan`` learns 64 to 128 pixels on a CPU by shallow
+U-Nets; ``cyclegan-256`` is the paper's. Pictures are drawn by averaged weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CycleGANConfig(TranslatorConfig):
     norm: str = "instance"
     cycle: float = setting(
         5.0,
-        "lambda, the weight of there and back; the paper's 10, for lsgan is half of its game here",
+        "lambda, the weight of there and back; the paper's 10, for lsgan is half of its objective here",
         low=0,
         high=1e9,
     )
@@ -119,15 +119,15 @@ class CycleGAN(Model, Translates):
         config = self.config
         a, b = batch.images.split(self.image_spec.sides, 1)
         same = config.identity > 0 and a.shape == b.shape
-        # What a network is asked twice, it is asked at once: no picture knows of the others in its batch.
+        # One call of each network for both of its inputs: a picture does not depend on the others in its batch.
         to_b, to_a = self.ab(torch.cat([a, b]) if same else a), self.ba(torch.cat([b, a]) if same else b)
         fake_b, fake_a = to_b[: len(a)], to_a[: len(b)]
         carry["fakes"] = fake_a.detach(), fake_b.detach()
-        fooled = self._adversarial_loss(self.discriminator_b(fake_b)) + self._adversarial_loss(
+        adversarial = self._adversarial_loss(self.discriminator_b(fake_b)) + self._adversarial_loss(
             self.discriminator_a(fake_a)
         )
         back = (self.ba(fake_b) - a).abs().mean() + (self.ab(fake_a) - b).abs().mean()
-        loss, logs = fooled + config.cycle * back, {"loss_g": fooled, "cycle": back}
+        loss, logs = adversarial + config.cycle * back, {"loss_g": adversarial, "cycle": back}
         if same:
             kept = (to_b[len(a) :] - b).abs().mean() + (to_a[len(b) :] - a).abs().mean()
             loss, logs = loss + config.cycle * config.identity * kept, logs | {"identity": kept}

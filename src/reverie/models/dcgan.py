@@ -1,16 +1,16 @@
 """DCGAN: Radford et al. (2016), "Unsupervised representation learning with deep convolutional GANs", and cGAN.
 
-The game of gan.py between convolutional networks, with the paper's recipe: batch normalisation, and weights
+The losses of gan.py with convolutional networks, with the paper's recipe: batch normalisation, and weights
 N(0, 0.02). What differs: any picture size; pictures are drawn from averaged weights; a light R1 penalty by default
-(Mescheder et al. 2018), every fourth step, without which the game falls apart when trained on: the discriminator grows
+(Mescheder et al. 2018), every fourth step, without which long training diverges: the discriminator grows
 ever more sure, and samples get worse for the rest of the run; and Adam without momentum, at a learning rate that starts
 at 2e-3 and falls to zero (the paper: beta1 0.5 and a constant 2e-4; on MNIST the Frechet distance after 1,600 steps of
 64 was 12.9 with beta1 0.5 and 5e-4, and is 9.8). ``model.r1=0 model.beta1=0.5 model.lr=2e-4`` with
 ``train.lr_schedule=constant`` is the paper.
 
-``CGAN`` is told the class: Mirza & Osindero (2014), "Conditional generative adversarial nets". The generator takes an
-embedding of the label beside z; the discriminator is by default the projection of Miyato & Koyama (2018), which checks
-*whether the picture is of that class* by an inner product, or the original concatenation.
+``CGAN`` is conditioned on the class: Mirza & Osindero (2014), "Conditional generative adversarial nets". The generator
+takes an embedding of the label beside z; the discriminator is by default the projection of Miyato & Koyama (2018),
+which checks *whether the picture is of that class* by an inner product, or the original concatenation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DCGANConfig(GANConfig):
 
 
 class DCGAN(GAN):
-    """The game between strided convolutions."""
+    """A GAN of strided convolutions."""
 
     Config = DCGANConfig
     config: DCGANConfig
@@ -62,11 +62,11 @@ class DCGAN(GAN):
 
 @dataclass(frozen=True)
 class CGANConfig(DCGANConfig):
-    condition: str = setting("projection", "how the discriminator is told the class", choices=HOW)
+    condition: str = setting("projection", "how the class enters the discriminator", choices=HOW)
 
 
 class CGAN(DCGAN, Conditions):
-    """DCGAN told the class; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
+    """Class-conditional DCGAN; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
 
     Config = CGANConfig
     config: CGANConfig

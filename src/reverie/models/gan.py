@@ -1,19 +1,20 @@
 """Generative adversarial networks: Goodfellow et al. (2014), "Generative adversarial nets".
 
-Two networks play a game. The discriminator D learns to tell pictures x of the data from pictures G(z) of the generator,
-z ~ N(0, I); the generator learns to be mistaken for the data. One step is two phases:
+Two networks are trained against each other. The discriminator D learns to tell pictures x of the data from pictures
+G(z) of the generator, z ~ N(0, I); the generator learns to be mistaken for the data. One step is two phases:
 
     discriminator   minimise  objective.discriminator(D(x), D(G(z))) + penalties      moves D
     generator       minimise  objective.generator(D(G(z)), D(x'))                     moves G
 
-``objective`` names the game (losses/adversarial.py): ``minimax`` is the paper's eq. 1 to the letter, ``non-saturating``
-what its section 3 trains in practice and the default here. What differs from the paper: leaky ReLU in place of maxout,
-Adam in place of SGD with momentum, averaged weights to sample from, and, where asked for, what the following decade
-found: R1 and R2 penalties (``r1``, ``r2``; every step, or every ``penalty_every`` steps as a phase of their own), the
-gradient penalty of WGAN-GP, several discriminator steps for each of the generator (``critics``), and augmentation of
-everything that D sees (``augment``; with ``ada`` > 0 its probability follows the discriminator's overfitting).
+``objective`` names the losses (losses/adversarial.py): ``minimax`` is the paper's eq. 1 to the letter,
+``non-saturating`` what its section 3 trains in practice and the default here. What differs from the paper: leaky ReLU
+in place of maxout, Adam in place of SGD with momentum, averaged weights to sample from, and, where asked for, what the
+following decade found: R1 and R2 penalties (``r1``, ``r2``; every step, or every ``penalty_every`` steps as a phase of
+their own), the gradient penalty of WGAN-GP, several discriminator steps for each of the generator (``critics``), and
+augmentation of everything that D sees (``augment``; with ``ada`` > 0 its probability follows the discriminator's
+overfitting).
 
-This file is the game for every GAN of reverie; the others bring networks and defaults of their own.
+This file trains every GAN of reverie; the others bring networks and defaults of their own.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class GANConfig:
 
     latent: int = setting(64, "size of z", low=1, high=1e6)
     width: int = setting(16, "channels of the finest stage; an mlp has 16 units a unit of width", low=1, high=1e6)
-    objective: str = setting("non-saturating", "the adversarial game", choices=OBJECTIVES)
+    objective: str = setting("non-saturating", "the adversarial loss", choices=OBJECTIVES)
     r1: float = setting(0.0, "gamma of the penalty on the gradient at real pictures", low=0, high=1e9)
     r2: float = setting(0.0, "gamma of the penalty on the gradient at generated pictures", low=0, high=1e9)
     penalty_every: int = setting(
@@ -68,7 +69,7 @@ class GANConfig:
         low=0,
         high=0.99,
     )
-    lr: float = setting(2e-4, "Adam's learning rate, of both players", low=0)
+    lr: float = setting(2e-4, "Adam's learning rate, of both networks", low=0)
     beta1: float = setting(0.0, "Adam's beta1", low=0, high=0.9999)
     beta2: float = setting(0.99, "Adam's beta2", low=0, high=0.9999)
 
@@ -100,11 +101,11 @@ def leaky() -> nn.Module:
 
 
 class GAN(Model, Samples, Discriminates):
-    """The game, and the multilayer perceptrons that first played it.
+    """A GAN, by default of multilayer perceptrons as in the paper.
 
     A ``generator`` of one's own turns latents (N, latent) into pictures (N, C, H, W), best in [-1, 1], as samples are
     clamped to that; a ``discriminator`` turns pictures into logits (N,). Both are called with labels (N,), int64, as a
-    second argument where the model is told the class. The settings of the network that is given (width and the like)
+    second argument where the model is conditional. The settings of the network that is given (width and the like)
     then do nothing. Other losses: override `discriminator_loss` and `generator_loss`.
     """
 
@@ -165,7 +166,7 @@ class GAN(Model, Samples, Discriminates):
     def _try_label(self, zeros: Zeros) -> list[Tensor]:
         return [zeros().long()] if self.num_classes else []
 
-    # The game
+    # Losses
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
@@ -260,7 +261,7 @@ class GAN(Model, Samples, Discriminates):
         if self.adaptive:
             self.adaptive.adjust(images, total)
 
-    # What the players do
+    # The parts of the losses
 
     def given(self, batch: Batch) -> Tensor | None:
         """The labels that both networks are given: None unless the model is conditional."""

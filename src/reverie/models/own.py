@@ -1,6 +1,6 @@
 """Networks of one's own: whether they take and give what the model they are given to needs.
 
-A default network is built only where none is given, and is not asked.
+A default network is built only where none is given, and is not checked.
 """
 
 from __future__ import annotations

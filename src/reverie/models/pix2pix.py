@@ -1,11 +1,11 @@
 """Pix2Pix: Isola et al. (2017), "Image-to-image translation with conditional adversarial networks".
 
 A generator G turns a picture a into b', as near as it can to the b that belongs to a; a discriminator of patches sees a
-beside b or b' and judges whether the pair is real. The absolute error sees to what is where, the discriminator to
+beside b or b' and judges whether the pair is real. The absolute error determines what is where, the discriminator
 sharpness: where many b fit one a, the error alone would have the blurred mean of them. One step is two phases:
 
-    generator       minimise  game.generator(D(a, b')) + lambda |b - b'|      moves G
-    discriminator   minimise  game.discriminator(D(a, b), D(a, b'))           moves D
+    generator       minimise  objective.generator(D(a, b')) + lambda |b - b'|      moves G
+    discriminator   minimise  objective.discriminator(D(a, b), D(a, b'))           moves D
 
 b' is computed once a step, in the first phase, and handed to the second. What differs: the small preset ``pix2pix``
 (a shallow U-Net with residual blocks in its middle, whose every operation is local) learns 128 pixels on a CPU;
@@ -47,7 +47,7 @@ class TranslatorConfig:
         "normalisation, over a whole picture or over each pixel's channels, by which parts equal the whole",
         choices=NORMS,
     )
-    objective: str = setting("non-saturating", "the adversarial game", choices=SIMPLE)
+    objective: str = setting("non-saturating", "the adversarial loss", choices=SIMPLE)
     patches: int = setting(
         3, "strided layers of the discriminator: a logit sees 16, 34, 70 pixels a side with 1, 2, 3", low=1, high=8
     )
@@ -60,7 +60,7 @@ class TranslatorConfig:
         check(self, "model")
 
     def optimizers(self, generators: tuple[str, ...], discriminators: tuple[str, ...]) -> dict[str, OptimizerSpec]:
-        """Adam for the two players."""
+        """Adam for both networks."""
         betas = (self.beta1, 0.999)
         return {
             "g": OptimizerSpec(generators, lr=self.lr, betas=betas),
@@ -78,7 +78,7 @@ class Pix2PixConfig(TranslatorConfig):
     )
     adversarial: float = setting(
         1.0,
-        "weight of the game; 0 is the absolute error alone, without a discriminator's turn",
+        "weight of the adversarial loss; 0 is the absolute error alone, without a discriminator",
         low=0,
         high=1e9,
     )
@@ -171,8 +171,8 @@ class Pix2Pix(Model, Translates):
         loss, logs = config.l1 * error, {"l1": error.detach()}
         if config.adversarial:
             d_fake = self.discriminator(torch.cat([a, fake], 1))
-            fooled = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
-            loss, logs = loss + config.adversarial * fooled, logs | {"loss_g": fooled.detach()}
+            adversarial = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
+            loss, logs = loss + config.adversarial * adversarial, logs | {"loss_g": adversarial.detach()}
         return loss, logs
 
     def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:

@@ -1,12 +1,12 @@
 """ProGAN: Karras et al. (2018), "Progressive growing of GANs for improved quality, stability, and variation".
 
-The game of gan.py between networks that grow. It starts on pictures of at most 4 x 4, which are soon learned; then
+The losses of gan.py with networks that grow. It starts on pictures of at most 4 x 4, which are soon learned; then
 a level twice as fine is faded into both networks, is given time to settle, and the next one follows, up to the size
 of the pictures. While a level fades in, the data's pictures are faded from coarse to fine with the same weight. So
-large shapes are found first, when the game is easy, and most steps of the training are cheap ones.
+large shapes are found first, when the task is easy, and most steps of the training are cheap ones.
 
 The paper's recipe: pixel normalisation in the generator, the deviation of a minibatch as one more feature in the
-discriminator, equalised learning rates, Adam (0, 0.99), samples from averaged weights. What differs: the game is the
+discriminator, equalised learning rates, Adam (0, 0.99), samples from averaged weights. What differs: the loss is the
 non-saturating one with R1 (Mescheder et al. 2018 train the same networks so), because WGAN-GP with one critic step
 collapses when each level has a few hundred steps; ``model.objective=wgan-gp model.r1=0 model.lr=0.001`` is the paper's.
 The learning rate is that of narrow networks and short trainings, and falls to zero. The optimizers are not reset when a
@@ -36,7 +36,7 @@ GROWING = 0.6  # fraction of the training in which the networks grow, where ``gr
 class ProGANConfig(GANConfig):
     latent: int = 64
     width: int = setting(16, "channels of the finest level")
-    objective: str = setting("non-saturating", "the adversarial game; wgan-gp is the paper's first choice")
+    objective: str = setting("non-saturating", "the adversarial loss; wgan-gp is the paper's first choice")
     r1: float = 3.0
     penalty_every: int = setting(4, "steps between R1 penalties")
     grow: int = setting(
@@ -49,7 +49,7 @@ class ProGANConfig(GANConfig):
 
 
 class ProGAN(GAN):
-    """The game, level by level.
+    """A GAN that is trained level by level.
 
     Networks of one's own grow too. A ``generator`` is called with latents (N, latent), the level, from 0, and alpha,
     how far that has been faded in, and gives pictures of the level's size; a ``discriminator`` is called with those,
@@ -67,7 +67,7 @@ class ProGAN(GAN):
     generator: Any  # a ProGANGenerator, or one's own
     level: Tensor  # the finest level in use, int64
     alpha: Tensor  # how far that level has been faded in, in [0, 1]
-    progress: Tensor  # fraction of the training done, as the last phase was told
+    progress: Tensor  # fraction of the training done, as of the last phase
 
     def __init__(
         self,
@@ -128,10 +128,10 @@ class ProGAN(GAN):
             self.level.fill_(level)
             self.alpha.fill_(alpha)
 
-    # What the players do
+    # The parts of the losses
 
     def real(self, images: Tensor) -> Tensor:
-        """The data as the present level sees it, (N, C, *size): while that fades in, partly as the one before did."""
+        """The data at the present level, (N, C, *size): while that fades in, partly as the one before did."""
         level, alpha = self.now
         for stage in reversed(self.generator.stages[level:]):
             images = down(images, stage)

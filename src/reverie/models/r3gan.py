@@ -1,7 +1,7 @@
 """R3GAN: Huang et al. (2024), "The GAN is dead; long live the GAN! A modern GAN baseline".
 
-The game of gan.py with the one loss that provably converges locally and does not drop modes: each generated picture is
-compared with a real one (relativistic pairing), and the discriminator pays for its gradient at both (R1 and R2, at
+Adversarial training with the one loss that provably converges locally and does not drop modes: each generated picture
+is compared with a real one (relativistic pairing), and the discriminator pays for its gradient at both (R1 and R2, at
 every step: the lazy kind fails, by the paper's own account). That is all the stability it needs: no normalisation, no
 minibatch statistics, no equalised learning rate, no output activation.
 
@@ -18,9 +18,9 @@ and 3.5 with it); Adam's beta2 is 0.99 from the start (``beta2``; the paper begi
 ramps up from zero by the loop's own rule; no augmentation by default (the paper: probability 0.55 on CIFAR-10, for long
 runs).
 
-``CR3GAN`` is told the class: an embedding beside z, quieter than z at the start, and a projection discriminator. Its
-logit has a part without label too, which the paper's has not: with the projection alone, and a label as loud as z,
-MNIST came out with few kinds of each digit (recall 0.39 after 2,400 steps of 32, and 0.52 so).
+``CR3GAN`` is conditioned on the class: an embedding beside z, quieter than z at the start, and a projection
+discriminator. Its logit has a part without label too, which the paper's has not: with the projection alone, and a label
+as loud as z, MNIST came out with few kinds of each digit (recall 0.39 after 2,400 steps of 32, and 0.52 so).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class R3GANConfig(GANConfig):
         high=2,
     )
     bounded: bool = setting(True, "tanh at the generator's end; false is the paper's")
-    objective: str = setting("relativistic", "the adversarial game; relativistic is the paper's")
+    objective: str = setting("relativistic", "the adversarial loss; relativistic is the paper's")
     r1: float = setting(5.0, "gamma at real pictures, at the start")
     r2: float = setting(5.0, "gamma at generated pictures, at the start")
     calm: float = setting(0.2, "the factor that gamma reaches", low=0, high=1)
@@ -65,7 +65,7 @@ class R3GANConfig(GANConfig):
 
 
 class R3GAN(GAN):
-    """The relativistic game with R1 and R2 between residual networks."""
+    """The relativistic loss with R1 and R2 between residual networks."""
 
     Config = R3GANConfig
     config: R3GANConfig
@@ -94,7 +94,7 @@ class R3GAN(GAN):
 
 
 class CR3GAN(R3GAN, Conditions):
-    """R3GAN told the class; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
+    """Class-conditional R3GAN; networks of one's own are called with labels too: G(z, y) and D(x, y)."""
 
     def __init__(
         self,

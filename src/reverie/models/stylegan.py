@@ -1,10 +1,10 @@
 """StyleGAN, both versions: Karras et al. (2019), "A style-based generator architecture for GANs", and Karras et al.
 (2020), "Analyzing and improving the image quality of StyleGAN" (``stylegan`` and ``stylegan2``).
 
-The game of gan.py with a generator in two parts: a mapping network turns z into a style w, and a synthesis network
-paints from a constant, each of its layers told its own copy of w, with fresh noise in every pixel. In training most
-pictures are made from two latents, one for the first layers and one for the others, so that layers learn to be
-independent (style mixing); w can be pulled towards its mean (truncation).
+The losses of gan.py with a generator in two parts: a mapping network turns z into a style w, and a synthesis network
+turns a constant into a picture, each of its layers given its own copy of w, with fresh noise in every pixel. In
+training most pictures are made from two latents, one for the first layers and one for the others, so that layers learn
+to be independent (style mixing); w can be pulled towards its mean (truncation).
 
     ``version`` 1   styles set mean and deviation of each feature map (AdaIN); plain discriminator
     ``version`` 2   styles modulate the convolutions' weights; pictures of all resolutions add up; residual
@@ -52,7 +52,7 @@ class StyleGANConfig(GANConfig):
     path_every: int = setting(4, "steps between path length penalties", low=1, high=1e6)
     r1: float = setting(3.0, "gamma of the penalty on the gradient at real pictures; more for larger pictures")
     penalty_every: int = setting(4, "steps between R1 penalties")
-    lr: float = setting(1e-2, "Adam's learning rate, of both players; the mapping's is a hundredth")
+    lr: float = setting(1e-2, "Adam's learning rate, of both networks; the mapping's is a hundredth")
 
 
 class RunningMean(nn.Module):
@@ -89,10 +89,10 @@ class RunningMean(nn.Module):
 
 
 class StyleGAN(GAN, Styles):
-    """The game with styles.
+    """A GAN with styles.
 
     A ``generator`` of one's own has two parts: ``generator.mapping(z, labels)`` turns latents (N, latent) into styles
-    (N, style), ``labels`` being None where the model is not told the class; ``generator.synthesis(w, noise)`` turns
+    (N, style), ``labels`` being None where the model is not conditional; ``generator.synthesis(w, noise)`` turns
     styles (N, L, style) into pictures (N, C, H, W), with fresh noise from ``noise.normal(*shape)`` -> (N, *shape), or
     the same for every picture where that is None; ``generator.synthesis.count`` is L, the number of layers. A
     ``discriminator`` is that of any GAN, and so are the losses to override; beside them is `path_length_loss`.
@@ -135,7 +135,7 @@ class StyleGAN(GAN, Styles):
         found: Tensor = network.synthesis(w.expand(network.synthesis.count, 1, self.config.style).transpose(0, 1), None)
         return found
 
-    # The game
+    # Losses
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
@@ -168,7 +168,7 @@ class StyleGAN(GAN, Styles):
         self.path_mean.fold()
 
     def generate(self, draw: Draw, labels: Tensor | None) -> Tensor:
-        """Pictures as the game sees them: with mixed styles and fresh noise."""
+        """Pictures to train on: with mixed styles and fresh noise."""
         w = self.map(self.draw_latent(draw), labels)
         if self.config.mixing:
             other = self.map(self.draw_latent(draw), labels)
@@ -186,7 +186,7 @@ class StyleGAN(GAN, Styles):
         return w.unsqueeze(1).expand(-1, self.layers, -1)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return Styles.decode(self, z, labels)  # not the game's own, which knows no styles
+        return Styles.decode(self, z, labels)  # not that of `GAN`, which has no styles
 
     def synthesise(self, w: Tensor) -> Tensor:
         picture: Tensor = self.generator.synthesis(w)
@@ -217,7 +217,7 @@ def _corrected(spec: OptimizerSpec, every: int) -> OptimizerSpec:
 
 
 class ConditionalStyleGAN(StyleGAN, Conditions):
-    """StyleGAN told the class: an embedding beside z, and a projection discriminator."""
+    """Class-conditional StyleGAN: an embedding beside z, and a projection discriminator."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ where ``beta`` rises from zero during the first ``warmup`` of training. What the
   same expectation as the paper's three-part sum, with the analytic KL in place of its sampled parts.
 - InfoVAE (Zhao et al. 2019): adds ``mmd`` times the MMD between aggregate posterior and prior; beta = 1 - alpha.
 - IWAE (Burda et al. 2016): the bound of ``samples`` importance-weighted draws, with that paper's gradient.
-- CVAE (Sohn et al. 2015): encoder and decoder are told the label; the prior is not, it stays N(0, I).
+- CVAE (Sohn et al. 2015): encoder and decoder are conditioned on the label; the prior stays N(0, I).
 
 Against the papers: any likelihood (Gaussian with the optimal sigma of Rybkin et al. 2021 by default), convolutional
 networks without normalisation layers, KL warm-up (Sonderby et al. 2016) and free bits (Kingma et al. 2016).
@@ -58,7 +58,7 @@ ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """What a VAE may be told; see the module's docstring."""
+    """Settings of a VAE; see the module's docstring."""
 
     latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
     network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)
@@ -275,7 +275,7 @@ def binarise(images: Tensor, draw: Draw) -> Tensor:
 
 
 class CVAE(VAE, Conditions):
-    """A VAE told the class: the encoder by a learned picture of each label as one more channel, the decoder one-hot.
+    """A class-conditional VAE: the encoder by a learned picture of each label as one more channel, the decoder one-hot.
 
     Networks of one's own are a VAE's, with a channel more for the encoder, (N, C + 1, H, W), and as many numbers more
     for the decoder as there are classes, (N, latent + classes).

@@ -2,8 +2,8 @@
 latent diffusion made common (Esser et al. 2021, "Taming transformers", and Rombach et al. 2022): the bridge between
 reverie's halves.
 
-A variational autoencoder explains pixels and blurs what it is not sure of; a discriminator of patches knows no pixel by
-name but sees blur at once. One step is two phases:
+A variational autoencoder models each pixel and blurs what it is not sure of; a discriminator of patches does not
+compare pixels, but penalises blur. One step is two phases:
 
     autoencoder     minimise  -log p(x|z) + beta KL(q(z|x) || N(0, I)) + lambda L_G(D(x'))    moves both coders
     discriminator   minimise  L_D(D(x), D(x'))    with x' = decoder(z)                        moves D
@@ -42,16 +42,19 @@ LARGEST = 1e4  # of lambda
 
 @dataclass(frozen=True)
 class VAEGANConfig:
-    """What a VAE/GAN may be told; see the module's docstring."""
+    """Settings of a VAE/GAN; see the module's docstring."""
 
     latent: int = setting(32, "numbers that code a picture", low=1, high=65536)
     network: str = setting("conv", "what encoder and decoder are made of", choices=coders.NETWORKS)
     width: int = setting(32, "channels of the finest stage, of the discriminator too", low=1, high=65536)
     depth: int = setting(1, "layers (mlp, conv) or residual blocks (resnet) a stage", low=0, high=32)
     beta: float = setting(1.0, "weight of the KL", low=0, high=1e9)
-    objective: str = setting("hinge", "the adversarial game", choices=SIMPLE)
+    objective: str = setting("hinge", "the adversarial loss", choices=SIMPLE)
     adversarial: float = setting(
-        0.5, "weight of the game: its gradient at the decoder's last layer against the likelihood's", low=0, high=1e9
+        0.5,
+        "weight of the adversarial loss: its gradient at the decoder's last layer against the likelihood's",
+        low=0,
+        high=1e9,
     )
     alone: float = setting(
         0.1, "fraction of training in which the discriminator plays, but nobody listens", low=0, high=1
@@ -75,7 +78,7 @@ class LaplaceScale(nn.Module):
 
 
 class VAEGAN(Model, Reconstructs, Discriminates):
-    """A VAE whose decoder must also fool a discriminator of patches.
+    """A VAE whose decoder is also trained against a discriminator of patches.
 
     An ``encoder`` of one's own turns pictures (N, C, H, W) in [-1, 1] into mean and log variance side by side,
     (N, 2 latent); a ``decoder`` turns latents (N, latent) into pictures (N, C, H, W), unbounded, the tanh of which is
@@ -146,10 +149,10 @@ class VAEGAN(Model, Reconstructs, Discriminates):
         logs = {"recon": recon, "kl": kl, "scale": self.scale.log.exp()}
         if config.adversarial > 0 and batch.progress >= config.alone:
             d_fake = self.discriminator(rebuilt)
-            fooled = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
-            weight = config.adversarial * balance(recon, fooled, self.last_layer())
-            loss = loss + weight * fooled
-            logs |= {"loss_g": fooled, "weight_g": weight}
+            adversarial = self.objective.generator(d_fake, torch.zeros_like(d_fake)).mean()
+            weight = config.adversarial * balance(recon, adversarial, self.last_layer())
+            loss = loss + weight * adversarial
+            logs |= {"loss_g": adversarial, "weight_g": weight}
         return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in logs.items()}
 
     def discriminator_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, Logs]:
@@ -194,8 +197,8 @@ class VAEGAN(Model, Reconstructs, Discriminates):
         )
 
 
-def balance(recon: Tensor, fooled: Tensor, layer: Tensor) -> Tensor:
-    """||grad recon|| / ||grad fooled|| at the weights ``layer``, at most 1e4, detached (Esser et al. 2021, eq. 7)."""
-    pixels, game = (torch.autograd.grad(loss, layer, retain_graph=True)[0].norm() for loss in (recon, fooled))
-    ratio: Tensor = (pixels / (game + 1e-4)).clamp(0, LARGEST).detach()
+def balance(recon: Tensor, adversarial: Tensor, layer: Tensor) -> Tensor:
+    """||grad recon|| / ||grad adversarial|| at the weights ``layer``, at most 1e4 (Esser et al. 2021, eq. 7)."""
+    pixels, patches = (torch.autograd.grad(loss, layer, retain_graph=True)[0].norm() for loss in (recon, adversarial))
+    ratio: Tensor = (pixels / (patches + 1e-4)).clamp(0, LARGEST).detach()
     return ratio

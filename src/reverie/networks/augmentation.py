@@ -1,4 +1,4 @@
-"""Augmentation of what a discriminator sees, so that it cannot learn the pictures of a small set by heart.
+"""Augmentation of what a discriminator sees, so that it cannot memorise the pictures of a small set.
 
 Every operation can be differentiated twice with respect to the pictures, so that R1 may take its gradient before it.
 DiffAugment (Zhao et al. 2020): real and generated pictures alike are translated, recoloured and cut out. ADA (Karras et

@@ -1,4 +1,4 @@
-"""The networks of DCGAN for pictures of any size and any number of channels, told the class where there are classes.
+"""The networks of DCGAN for pictures of any size and any number of channels, with or without classes.
 
 Radford et al. (2016): strided convolutions with kernels of 4, batch normalisation except at the ends, ReLU in the
 generator and leaky ReLU in the discriminator, weights N(0, 0.02), down to a grid of 4 x 4. Sizes that are no power of
@@ -63,7 +63,7 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,).
 
-    The label is told by one of two ways. ``projection``: the inner product of its embedding with the features is added
+    The label enters in one of two ways. ``projection``: the inner product of its embedding with the features is added
     to the logit (Miyato & Koyama 2018, eq. 3). ``concatenation``: a learned picture of it is one more channel (Mirza &
     Osindero 2014).
     """

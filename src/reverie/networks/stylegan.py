@@ -1,6 +1,6 @@
 """The style-based generator: Karras et al. (2019), "A style-based generator architecture for GANs".
 
-Latents are first mapped to styles w; each layer of the synthesis network is told its own copy of w. Here is what all
+Latents are first mapped to styles w; each layer of the synthesis network is given its own copy of w. Here is what all
 versions share (mapping, noise, discriminator), and the synthesis of the first, whose styles set mean and deviation of
 each feature map (adaptive instance normalisation); stylegan2.py has the second.
 
@@ -155,7 +155,7 @@ class Downward(nn.Module):
 class StyleDiscriminator(nn.Module):
     """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,).
 
-    ``residual`` as in the second version. Labels are told by a projection (Miyato & Koyama 2018).
+    ``residual`` as in the second version. Labels enter by a projection (Miyato & Koyama 2018).
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, residual: bool, classes: int = 0) -> None:

@@ -3,8 +3,8 @@
 Strided convolutions with kernels of 4 walk down, transposed ones walk back, and each size on the way back also sees
 what the way down made of it, so that edges need not pass through the narrow middle. What differs: any height and width
 (mirrored to what the depth needs, and cropped back); residual blocks in the middle where asked for, with which a
-shallow net sees far; normalisation that never looks at the batch, which with the paper's batches of one is the paper's;
-dropout that is asked for, by numbers from outside, rather than by the train mode.
+shallow net has a large receptive field; normalisation that never looks at the batch, which with the paper's batches of
+one is the paper's; dropout that is asked for, by numbers from outside, rather than by the train mode.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class UNet(nn.Module):
         self.grain = 2**depth
         wide = [width * min(2**level, WIDEST) for level in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.dropout = dropout if depth > 1 else 0.0  # the last stage, which paints, has none
+        self.dropout = dropout if depth > 1 else 0.0  # the last stage, which gives the picture, has none
         for level, channels in enumerate(wide):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
             # The first sees pixels, and the innermost of a deep net a single one: neither is normalised.
