@@ -22,6 +22,7 @@ from results import save
 import reverie
 from reverie.capabilities import Reconstructs
 from reverie.evaluation.reconstruction import reconstruction
+from reverie.metrics.pca import pca
 
 COLUMNS = 16
 PICTURED = (2, 5, 16)
@@ -30,8 +31,8 @@ PICTURED = (2, 5, 16)
 def pca_errors(train: NDArray[np.uint8], test: NDArray[np.uint8], sizes: list[int]) -> list[float]:
     """Test MSE of the best linear code of each size."""
     known, new = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (train, test))
-    mean = known.mean(0)
-    axes = np.linalg.eigh((known - mean).T @ (known - mean))[1][:, ::-1]
+    found = pca(torch.from_numpy(known).double())
+    mean, axes = found.mean.numpy(), found.axes.numpy()
     errors = []
     for size in sizes:
         rebuilt = (new - mean) @ axes[:, :size] @ axes[:, :size].T + mean

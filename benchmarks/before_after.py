@@ -135,6 +135,9 @@ def _files(folder: Path) -> set[Path]:
 def _parsed(text: bytes) -> Any:
     with contextlib.suppress(ValueError):
         return json.loads(text)
+    whole, _, last = text.rstrip().rpartition(b"\n")
+    with contextlib.suppress(ValueError):
+        return [json.loads(whole), last.decode()]  # figures, and how the command ended
     lines = []
     for line in text.decode().splitlines():
         try:

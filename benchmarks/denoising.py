@@ -26,8 +26,8 @@ from torch import Tensor
 
 import reverie
 from reverie.data.pictures import to_tensor
-from reverie.evaluation.reconstruction import psnr, ssim
 from reverie.inference.pictures import sample_indices
+from reverie.metrics.images import psnr, ssim
 from reverie.tasks.denoise import add_noise, restore
 from reverie.tasks.reconstruct import grid_rows
 

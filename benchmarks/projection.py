@@ -23,9 +23,9 @@ from torch import Tensor
 import reverie
 from reverie.capabilities import Samples
 from reverie.data.pictures import to_tensor
-from reverie.evaluation.reconstruction import psnr
 from reverie.inference.latent_space import latent_space
 from reverie.inference.pictures import sample_indices
+from reverie.metrics.images import psnr
 from reverie.tasks.project import project
 from reverie.tasks.reconstruct import grid_rows
 

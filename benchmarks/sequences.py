@@ -53,7 +53,7 @@ from reverie import cli
 torch.set_num_threads(1)
 Image.init()
 for module in (
-    *("reverie.training", "reverie.reporting.report", "reverie.reporting.card", "reverie.tasks.translate"),
+    *("reverie.training", "reverie.reporting.report", "reverie.reporting.card", "reverie.tasks.translate_files"),
     "reverie.models.vae",
     *("reverie.models.autoencoder", "reverie.models.dcgan", "reverie.models.pix2pix"),
     *("sklearn.mixture", "torch._dynamo", "rich._emoji_codes"),

@@ -22,7 +22,7 @@ import reverie
 from reverie.capabilities import Translates
 from reverie.data import Pairs
 from reverie.data.pictures import GAP
-from reverie.tasks.translations import translations
+from reverie.tasks.translation_grid import translation_grid
 
 COLUMNS = 8
 ALONG = ("frechet", "l1", "ssim", "cycle_l1")
@@ -38,7 +38,7 @@ def main() -> None:
         picture = given.picture or Path(f"docs/{given.model}-{given.name}.png")
         for way in model.directions:
             out = picture.with_stem(f"{picture.stem}-{way}") if len(model.directions) > 1 else picture
-            reverie.save_grid(translations(model, test, way, COLUMNS), out, COLUMNS)
+            reverie.save_grid(translation_grid(model, test, way, COLUMNS), out, COLUMNS)
         over_time(found.run.path, model, found.dataset, picture.with_stem(f"{picture.stem}-over-time"))
         found.save("translation", figures)
 

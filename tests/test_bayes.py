@@ -222,7 +222,7 @@ def test_classify_says_what_is_wrong() -> None:
         kind = {"vae": "VAE", "cgan": "CGAN"}[name]
         with pytest.raises(ReverieError, match=rf"^{kind} cannot classify by Bayes' rule: .* which cvae has\.$"):
             classify(tiny(name), pictures)
-    with pytest.raises(ReverieError, match="at least 1 sample, not 0"):
+    with pytest.raises(ReverieError, match="samples must be at least 1, not 0"):
         log_joint(Three(), images_of(pictures), samples=0)
     with pytest.raises(ReverieError, match="number for each of the 3 classes, not 2"):
         classify(Three(), pictures, prior=[0.5, 0.5])
@@ -230,7 +230,7 @@ def test_classify_says_what_is_wrong() -> None:
         with pytest.raises(ReverieError, match="numbers of at least 0, one of them above 0"):
             classify(Three(), pictures, prior=prior)
     for rate in (0.0, 1.0, math.nan):
-        with pytest.raises(ReverieError, match="must lie between 0 and 1"):
+        with pytest.raises(ReverieError, match=r"false refusals must be (more|less) than [01], not"):
             calibrate(Three(), pictures, rate)
     rejection = calibrate(Three(), pictures, 0.1, samples=3)
     for options in ({"samples": 4}, {"samples": 3, "seed": 1}):
@@ -410,7 +410,7 @@ def test_condition_says_what_is_wrong() -> None:
     with pytest.raises(ReverieError, match="conditioned by 'langevine'; did you mean 'langevin'"):
         condition(Plane(), slope, 1, 3, how="langevine")  # type: ignore[arg-type]
     for strength in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ReverieError, match="strength of the classifier must be a number above 0"):
+        with pytest.raises(ReverieError, match=r"classifier must be (more than 0|a finite number), not"):
             condition(Plane(), slope, 1, 3, strength=strength)
     for options in ({"count": 0}, {"draws": 0}, {"steps": 0}):
         with pytest.raises(ReverieError, match=f"number of {next(iter(options)).replace('count', 'pictures')} must be"):
@@ -625,11 +625,11 @@ def test_transfer_says_what_is_wrong() -> None:
     with pytest.raises(ReverieError, match="two classes or more, with labels"):
         transfer(Eye(), two(10), unlabelled, labels=4)
     for labels in (1, 11):
-        with pytest.raises(ReverieError, match=f"between 2, one for each class, and 10, not {labels}"):
+        with pytest.raises(ReverieError, match=f"of 2 classes in 10 pictures, must be at .*, not {labels}"):
             transfer(Eye(), two(10), two(10), labels=labels)
     with pytest.raises(ReverieError, match="no test pictures"):
         transfer(Eye(), two(10), two(0), labels=4)
-    with pytest.raises(ReverieError, match="at least 1 step, not 0"):
+    with pytest.raises(ReverieError, match="steps must be at least 1, not 0"):
         transfer(Eye(), two(10), two(10), labels=4, steps=0)
     with pytest.raises(ReverieError, match="made 'tune'; did you mean 'tuned'"):
         transfer(Eye(), two(10), two(10), labels=4, how="tune")  # type: ignore[arg-type]

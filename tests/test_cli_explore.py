@@ -50,10 +50,10 @@ def test_what_cannot_be_is_told_before_the_work(
     vae, gan, out = trained("vae"), trained("gan"), tmp_path / "no.png"
     for said, words in {
         "--latents takes a .npz file": ["project", gan, "digits", "--latents", tmp_path / "z.txt"],
-        "at most 2048 starts": ["project", gan, "digits", "--starts", 3000],
+        "starts must be at most 2048": ["project", gan, "digits", "--starts", 3000],
         "--reach must be a finite number, not nan": ["traverse", vae, "--reach", "nan"],
         "--reach must be a finite number, not inf": ["directions", gan, "--reach", "inf"],
-        "--rate must lie between": ["traverse", vae, "--rate", 0],
+        "--rate must be at least 0.1": ["traverse", vae, "--rate", 0],
         "--vectors takes a .npz file": ["directions", gan, "--vectors", tmp_path / "z.txt"],
         "--pictures must be at least 2": ["directions", gan, "--attributes", "slant", "--pictures", -5],
         "--strength must be a finite number": ["arithmetic", vae, "3", "--strength", "nan"],
@@ -261,8 +261,8 @@ def test_denoise_says_what_is_not_possible(
 ) -> None:
     words = ["denoise", trained("gan"), "digits", "--count", 2, "--out", tmp_path / "no.png"]
     assert "cannot reconstruct" in fails(capsys, *words, "--how", "reconstruct")
-    assert "noise must be above 0" in fails(capsys, *words, "--level", 0)
-    assert "factor must lie" in fails(capsys, *words, "--damage", "coarse", "--factor", 99)
+    assert "noise must be more than 0" in fails(capsys, *words, "--level", 0)
+    assert "of 8 x 8 pixels must be at most 8, not 99" in fails(capsys, *words, "--damage", "coarse", "--factor", 99)
     assert not (tmp_path / "no.png").exists()
 
 

@@ -201,7 +201,7 @@ def test_what_anomaly_cannot_do(trained: Trained, tmp_path: Path, capsys: Captur
     words = ["anomaly", vae, images, "--out", out]
     assert "did you mean 'peak'?" in fails(capsys, *words, "--score", "peek")
     assert "needs a background model" in fails(capsys, *words, "--score", "likelihood-ratio")
-    assert "between 0 and 1, not 1" in fails(capsys, *words, "--rate", 1)
+    assert "must be less than 1, not 1" in fails(capsys, *words, "--rate", 1)
     assert "needs at least 99 normal pictures" in fails(capsys, *words, "--rate", 0.01)
     assert "did you mean 'flat'?" in fails(capsys, *words, "--good", "flit")
     assert "--good names classes, and" in fails(capsys, "anomaly", vae, plain, "--good", "flat", "--out", out)
@@ -276,7 +276,7 @@ def test_what_classify_cannot_do(trained: Trained, tmp_path: Path, capsys: Captu
         assert "cannot classify by Bayes' rule: that takes labels and a bound on log p(x|y), which cvae has." in said
     words = ["classify", trained("cvae"), "digits", "--out", out]
     assert "--samples must be at least 1, not 0" in fails(capsys, *words, "--samples", 0)
-    assert "between 0 and 1" in fails(capsys, *words, "--reject", 2)
+    assert "must be less than 1, not 2" in fails(capsys, *words, "--reject", 2)
     assert "needs at least 99 normal pictures" in fails(capsys, *words, "--reject", 0.01)
     assert "--out takes a .csv file" in fails(capsys, *words[:-1], tmp_path / "classes.txt")
     assert "--sheet takes a .png file" in fails(capsys, *words, "--sheet", tmp_path / "sheet.jpg")
@@ -323,7 +323,7 @@ def test_what_transfer_cannot_do(trained: Trained, tmp_path: Path, capsys: Captu
     assert "with labels" in fails(capsys, "transfer", vae, "--labels", plain, "--out", out)
     assert "--count must be at least 1, not 0" in fails(capsys, "transfer", vae, "--count", 0, "--out", out)
     assert "--count takes a whole number" in fails(capsys, "transfer", vae, "--count", 10, "x", "--out", out)
-    assert "between 10, one for each class, and" in fails(capsys, "transfer", vae, "--count", 5, "--out", out)
+    assert "in 51 pictures, must be at least 10, not 5" in fails(capsys, "transfer", vae, "--count", 5, "--out", out)
     assert "--steps must be at least 1" in fails(capsys, "transfer", vae, "--steps", 0, "--out", out)
     assert not out.exists()
 

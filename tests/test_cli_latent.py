@@ -91,7 +91,7 @@ def test_neighbours_shows_training_pictures(
     for row in range(3):
         for column in (1, 2):
             assert pixels[10 * row : 10 * row + 8, 10 * column : 10 * column + 8].tobytes() in known
-    assert "between 1 and" in fails(capsys, "neighbours", trained("gan"), "--nearest", 1000, "--out", out)
+    assert "neighbours must be at most" in fails(capsys, "neighbours", trained("gan"), "--nearest", 1000, "--out", out)
 
 
 def test_evaluate_measures_samples(

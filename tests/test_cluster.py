@@ -176,9 +176,9 @@ def test_mixtures_of_few_codes_and_hard_ones(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_cannot_be_clustered() -> None:
     codes, _ = blobs()
-    with pytest.raises(ReverieError, match="between 1 and 100, the distinct codes, not 101"):
+    with pytest.raises(ReverieError, match="clusters of 100 distinct codes must be at most 100, not 101"):
         cluster(codes, 101)
-    with pytest.raises(ReverieError, match="between 1 and 2, the distinct codes, not 3"):
+    with pytest.raises(ReverieError, match="clusters of 2 distinct codes must be at most 2, not 3"):
         cluster(np.repeat(np.eye(2), 9, 0), 3, "mixture")
     with pytest.raises(ReverieError, match="not 0"):
         cluster(codes, 0)
@@ -239,9 +239,9 @@ def test_what_has_no_sheet() -> None:
     found = cluster(embed(Halves(), data), 2)
     with pytest.raises(ReverieError, match="6 codes were clustered, and there are 5 pictures"):
         contact_sheet(found, Set(PIXELS[:5]), 3)
-    with pytest.raises(ReverieError, match="at least 2 columns, not 1"):
+    with pytest.raises(ReverieError, match="columns must be at least 2, not 1"):
         contact_sheet(found, data, 1, Halves())
-    with pytest.raises(ReverieError, match="at least 1 column, not 0"):
+    with pytest.raises(ReverieError, match="columns must be at least 1, not 0"):
         contact_sheet(found, data, 0)
     with pytest.raises(ReverieError, match="have 2 numbers each, and the latent of Halves 3"):
         contact_sheet(cluster(embed(Eye(), data).codes[:, :2], 2), data, 3, Halves())

@@ -26,8 +26,8 @@ from reverie.engine.phase import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate
-from reverie.evaluation.likelihood import bits_per_level
 from reverie.losses.reconstruction import logistic_mixture, mixture_parameters
+from reverie.metrics.likelihood import bits_per_level
 from reverie.networks.pool import Pool
 from reverie.scale import Scale
 from reverie.tasks.anomaly import detector, scores_of

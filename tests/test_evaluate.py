@@ -20,10 +20,12 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate, metrics_of
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import bits_per_level, likelihood, nats_to_bits_per_dim, standard_error
-from reverie.evaluation.reconstruction import mse, psnr, reconstruction, ssim, window_side
+from reverie.evaluation.likelihood import likelihood
+from reverie.evaluation.reconstruction import reconstruction
 from reverie.inference.embed import Embedding, embed
 from reverie.inference.pictures import sample_indices
+from reverie.metrics.images import mse, psnr, ssim, window_side
+from reverie.metrics.likelihood import bits_per_level, nats_to_bits_per_dim, standard_error
 from reverie.networks.mixture import Mixture
 
 
@@ -362,7 +364,7 @@ def test_evaluate_says_what_is_missing() -> None:
         evaluate(Noise(), data, ["quality"])
     with pytest.raises(ReverieError, match="no pictures"):
         evaluate(Half(), Set(0, (1, 6, 9)))
-    with pytest.raises(ReverieError, match="at least 1 sample"):
+    with pytest.raises(ReverieError, match="samples must be at least 1"):
         evaluate(Linear((1, 6, 9), 2), data, samples=0)
 
 

@@ -24,8 +24,8 @@ from reverie.evaluation import evaluate
 from reverie.evaluation.generation import generation_figures, quality, set_metrics
 from reverie.features import classifier as classifiers
 from reverie.features.classifier import accuracy, classifier
-from reverie.features.extractors import _principal, extractor, textures
-from reverie.metrics.distances import frechet
+from reverie.features.extractors import extractor, textures
+from reverie.metrics.distances import frechet, kid
 from reverie.training import train
 
 
@@ -111,16 +111,6 @@ def test_textures_see_blur_where_it_is_and_pixels_hardly_do() -> None:
     torch.testing.assert_close(change[:, 0, :, :, 0], torch.ones(3, 2, 4))
 
 
-def test_principal_axes_are_the_same_by_either_matrix() -> None:
-    points = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    centred = points - points.mean(0)
-    axes = _principal(centred)[:, :5]
-    torch.testing.assert_close(axes.T @ axes, torch.eye(5, dtype=torch.float64))
-    wanted = torch.linalg.svd(centred).S[:5]
-    torch.testing.assert_close((centred @ axes).norm(dim=0), wanted)
-    torch.testing.assert_close((centred.T @ _principal(centred.T)[:, :5]).norm(dim=0), wanted)
-
-
 def test_pixels_are_principal_components(digits: Dataset) -> None:
     training = digits.split("train")
     chosen = extractor("pixels", training)
@@ -162,6 +152,25 @@ def test_labels_asked_for_are_compared_with_labels_read(digits: Dataset) -> None
     judged = set_metrics(training, count=500)
     assert quality(Ordered(training), judged, 500)["label_accuracy"] > 0.95
     assert quality(Ordered(training, shift=1), judged, 500)["label_accuracy"] < 0.05
+
+
+def test_pictures_that_have_no_figures_are_refused(digits: Dataset) -> None:
+    judged = set_metrics(digits.split("train"), features="pixels", count=40)
+    images = to_tensor(digits.batch(np.arange(9)))
+    with pytest.raises(ReverieError, match="at least 6 of each kind"):
+        judged.figures([judged.see(images[:5])])
+    images[4, 0, 3, 3] = torch.nan
+    with pytest.raises(ReverieError, match="not finite"):
+        judged.figures([judged.see(images)])
+
+
+def test_the_kernel_distance_is_of_pictures_in_random_order(digits: Dataset) -> None:
+    training = digits.split("train")
+    judged = set_metrics(training, features="pixels", count=300)
+    seen = judged.extract_from(training, np.argsort(training.labels, kind="stable")[:300])
+    mixed = judged.figures(seen)
+    features = torch.cat([part.features for part in seen])
+    assert kid(judged.real, features).value > 2 * mixed["kid"]  # a block of one class is far from all classes
 
 
 def test_evaluate_reports_quality_with_its_protocol(digits: Dataset) -> None:

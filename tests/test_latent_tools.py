@@ -183,7 +183,7 @@ def test_a_path_in_w_is_straight_and_one_class_long() -> None:
         (nn.Identity(), {}, "cannot interpolate"),
         (Plain(), {"space": "w"}, "has no space w"),
         (Styled(), {"space": "w", "how": "slerp"}, "the path is straight"),
-        (Plain(), {"stops": 1}, "at least 2 stops"),
+        (Plain(), {"stops": 1}, "stops must be at least 2"),
         (Plain(), {"labels": ["ant"]}, "takes no class labels"),
         (Classy(), {"labels": ["ant", "bee"]}, "one class, not 2"),
     ],
@@ -246,7 +246,7 @@ def test_neighbours_are_those_of_a_whole_search(k: int) -> None:
     sheet = found.sheet(images, data).view(5, k + 1, 1, 4, 3)
     assert torch.equal(sheet[:, 0], images)
     assert torch.equal(sheet[1, k], to_tensor(data.pixels[found.indices[1, k - 1]]))
-    with pytest.raises(ReverieError, match="between 1 and 700"):
+    with pytest.raises(ReverieError, match="neighbours must be at most 700"):
         neighbours(images, data, 701)
 
 

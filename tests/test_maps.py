@@ -157,7 +157,7 @@ def test_what_has_no_manifold() -> None:
         manifold(Plain(1), 3, embedding(np.zeros((4, 1))))
     with pytest.raises(ReverieError, match="have 4 numbers each, and the latent of Plain 3"):
         manifold(Plain(3), 3, embedding(np.eye(4)))
-    with pytest.raises(ReverieError, match="at least 1 picture, not 0"):
+    with pytest.raises(ReverieError, match="pictures along a side must be at least 1, not 0"):
         manifold(Plain(), 0)
     with pytest.raises(ReverieError, match="diverged"):
         manifold(Plain(3), 2, embedding(np.full((4, 3), np.inf)))
@@ -211,8 +211,10 @@ def test_what_has_no_thumbnails() -> None:
     data = Set(np.zeros((3, 1), np.uint8))
     with pytest.raises(ReverieError, match="of 2 pictures, and there are 3"):
         thumbnails(embedding(np.zeros((2, 2))), data)
-    with pytest.raises(ReverieError, match="not 0 of 5"):
+    with pytest.raises(ReverieError, match="cells along a side must be at least 1, not 0"):
         thumbnails(embedding(np.zeros((3, 2))), data, side=0, size=5)
+    with pytest.raises(ReverieError, match="pixels along a cell must be at least 1, not -1"):
+        thumbnails(embedding(np.zeros((3, 2))), data, side=5, size=-1)
     with pytest.raises(ReverieError, match="diverged"):
         thumbnails(embedding(np.full((3, 2), np.nan)), data)
 

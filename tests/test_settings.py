@@ -14,7 +14,7 @@ import outside  # noqa: F401  (registers a model of its own)
 import reverie
 from commands import succeeds
 from reverie import registry
-from reverie.config import Setting, configure, settings_of
+from reverie.config import Setting, check_range, configure, settings_of
 from reverie.data import DataOptions
 from reverie.engine.budget import Plan
 from reverie.engine.phase import ImageSpec
@@ -52,6 +52,9 @@ def test_a_setting_means_something_and_is_refused_just_beyond_its_ends(section: 
             return int(value) + (1 if up else -1)
         return math.nextafter(value, math.inf if up else -math.inf)
 
+    def shown(value: float) -> str:
+        return str(value) if isinstance(value, int) else f"{value:g}"
+
     ends = {"low": ("at least", False), "above": ("more than", True), "high": ("at most", True)}
     for end, (words, up) in (ends | {"below": ("less than", False)}).items():
         if (bound := getattr(row, end)) is None:
@@ -60,7 +63,7 @@ def test_a_setting_means_something_and_is_refused_just_beyond_its_ends(section: 
         if end in ("above", "below"):
             within, beyond = beyond, within
         assert given(within) == within
-        said = f"{key} must be {words} {bound:g}, not {beyond:g}."
+        said = f"{key} must be {words} {shown(bound)}, not {shown(beyond)}."
         with pytest.raises(ReverieError, match=f"^{re.escape(said)}$"):
             given(beyond)
     for choice in row.choices:
@@ -178,3 +181,26 @@ def test_listing_and_help_say_what_is_declared(capsys: pytest.CaptureFixture[str
     for name in ("minutes", "epochs", "steps", "batch_size", "lr", "seed", "evaluate_every", "workers"):
         meaning = named(Plan)[name].help
         assert f"{meaning[0].upper()}{meaning[1:]}." in said
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "said"),
+    [
+        (0, {"low": 1}, "at least 1, not 0"),
+        (1, {"above": 1, "high": 2}, "more than 1, not 1"),
+        (1.0, {"above": 0, "below": 1}, "less than 1, not 1"),
+        (2.5, {"low": 1, "high": 2}, "at most 2, not 2.5"),
+        (1_000_001, {"high": 1_000_000}, "at most 1000000, not 1000001"),
+        (math.nan, {"high": 1}, "at most 1, not nan"),
+        (math.inf, {"low": 1}, "a finite number, not inf"),
+        (math.nan, {}, "a finite number, not nan"),
+    ],
+)
+def test_numbers_outside_of_a_range_are_refused_in_one_form(value: float, ends: dict[str, float], said: str) -> None:
+    with pytest.raises(ReverieError, match=f"^--count must be {re.escape(said)}\\.$"):
+        check_range("--count", value, **ends)
+
+
+def test_ends_that_are_allowed() -> None:
+    for value, ends in ((1, {"low": 1, "high": 1}), (1.5, {"above": 1, "below": 2}), (-1e300, {})):
+        check_range("--count", value, **ends)

@@ -34,7 +34,8 @@ from reverie.networks.norm import InstanceNorm, PixelNorm
 from reverie.networks.padding import mirrored
 from reverie.run import Run
 from reverie.scale import Scale
-from reverie.tasks.translate import translate, translate_file
+from reverie.tasks.translate import translate
+from reverie.tasks.translate_files import translate_file
 from runs import config_of, written
 
 ABOVE_ROUNDING = 2e-5
@@ -798,7 +799,7 @@ def test_a_picture_that_is_larger_than_the_memory(monkeypatch: pytest.MonkeyPatc
         raise MemoryError
 
     data = saved(Image.fromarray(WORDS))
-    for where in ("reverie.data.exact.deep_values", "reverie.tasks.translate.write_exact"):
+    for where in ("reverie.data.exact.deep_values", "reverie.tasks.translate_files.write_exact"):
         with monkeypatch.context() as patched:
             patched.setattr(where, burst)
             with pytest.raises(Unreadable, match=r"^larger than the memory$"):

@@ -27,7 +27,7 @@ from reverie.errors import ReverieError
 from reverie.evaluation.translation import BATCH, compared, nearest_label, palette, translation_metrics
 from reverie.features import factors
 from reverie.features.factors import factor_reader
-from reverie.tasks.translations import translations
+from reverie.tasks.translation_grid import translation_grid
 
 
 def pairs(spec: str = "digits", **options: Any) -> Pairs:
@@ -242,15 +242,15 @@ def test_lpips_is_asked_for_and_gets_three_channels(monkeypatch: pytest.MonkeyPa
 def test_rows_of_the_grid() -> None:
     test = pairs(test=0.2).split("test")
     for model, rows in ((Inverter(), 4), (Inverter(ways=("ab",)), 3)):
-        sheet = translations(model, test, "ab", 5, groups=2).unflatten(0, (2, rows, 5))
+        sheet = translation_grid(model, test, "ab", 5, groups=2).unflatten(0, (2, rows, 5))
         assert sheet.shape == (2, rows, 5, 3, 8, 8)
         torch.testing.assert_close(sheet[:, 1], -sheet[:, 0])
         torch.testing.assert_close(sheet[:, -1], -sheet[:, 0])  # the truth
         if rows == 4:
             torch.testing.assert_close(sheet[:, 2], sheet[:, 0])  # there and back
-    back = translations(Inverter(), test, "ba", 5, groups=1)
-    torch.testing.assert_close(back[:5], -translations(Inverter(), test, "ab", 5, groups=1)[:5])
-    wide = translations(Inverter(), test, "ab", 8, groups=9)  # more than there are: filled up with white
+    back = translation_grid(Inverter(), test, "ba", 5, groups=1)
+    torch.testing.assert_close(back[:5], -translation_grid(Inverter(), test, "ab", 5, groups=1)[:5])
+    wide = translation_grid(Inverter(), test, "ab", 8, groups=9)  # more than there are: filled up with white
     assert len(wide) == 4 * 8 * -(-len(test) // 8)
 
 

@@ -111,10 +111,34 @@ def check(settings: object, section: str) -> None:
                 _check(f"{section}.{name}", each, declared)
 
 
+def check_range(
+    name: str,
+    value: float,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> None:
+    """ReverieError unless a number is finite and lies in a range, whose ends are as for `setting`.
+
+    ``name`` begins the error: "model.latent", "--count", "The rate of false alarms".
+    """
+    for bound, (words, holds) in zip((low, above, high, below), _BOUNDS.values(), strict=True):
+        if bound is not None and not holds(value, bound):
+            raise ReverieError(f"{name} must be {words} {_number(bound)}, not {_number(value)}.")
+    if not math.isfinite(value):
+        raise ReverieError(f"{name} must be a finite number, not {value:g}.")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _check(key: str, value: Any, declared: Mapping[str, Any]) -> None:
-    for bound, (words, holds) in _BOUNDS.items():
-        if bound in declared and not holds(value, declared[bound]):
-            raise ReverieError(f"{key} must be {words} {declared[bound]:g}, not {value:g}.")
+    ends = {end: declared[end] for end in _BOUNDS if end in declared}
+    if ends:
+        check_range(key, value, **ends)
     choices = declared.get("choices")
     if choices and value not in choices:
         raise ReverieError(f"{key} cannot be '{value}'{nearest(value, filter(None, choices))}")

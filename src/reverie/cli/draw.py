@@ -14,7 +14,6 @@ from reverie.cli.shared import (
     ProgressPrinter,
     Whole,
     WholeOrNone,
-    at_least,
     load,
     png,
     png_or_animation,
@@ -27,6 +26,7 @@ from reverie.cli.shared import (
     suffixed,
     writes,
 )
+from reverie.config import check_range
 from reverie.errors import Interrupted, Partly, ReverieError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def sample(
     from reverie.inference.sample import sample_batches
 
     if count is not None:
-        at_least("--count", count, 1)
+        check_range("--count", count, low=1)
     if out is not None and out.suffix and out.suffix.lower() != ".png":
         raise ReverieError(f"--out takes a .png file or a folder, not {out}.")
     suffixed(latents, ".npz", "--latents")
@@ -156,9 +156,9 @@ def interpolate(
     from reverie.data.pictures import save_animation, save_grid
     from reverie.tasks.interpolate import evenness
 
-    at_least("--scale", scale, 1)
-    at_least("--stops", stops, 2)
-    at_least("--between", between, 1)
+    check_range("--scale", scale, low=1)
+    check_range("--stops", stops, low=2)
+    check_range("--between", between, low=1)
     png_or_animation(out, rate)
     loaded = load(run, device)
     out = writes("interpolate", run, out, "interpolation.png", reads=[images], force=force)
@@ -240,9 +240,8 @@ def condition(
     from reverie.tasks import condition as task
 
     for flag, value in {"--count": count, "--draws": draws, "--steps": steps}.items():
-        at_least(flag, value, 1)
-    if not 0 < strength < float("inf"):
-        raise ReverieError(f"--strength must be a number above 0, not {strength:g}.")
+        check_range(flag, value, low=1)
+    check_range("--strength", strength, above=0)
     png(out)
     loaded = load(run, device)
     given = loaded.own_data(LEARNED) if classifier == "auto" else classifier

@@ -14,8 +14,6 @@ from reverie.cli.shared import (
     Force,
     Split,
     Whole,
-    at_least,
-    finite,
     load,
     png,
     png_or_animation,
@@ -27,6 +25,7 @@ from reverie.cli.shared import (
     suffixed,
     writes,
 )
+from reverie.config import check_range
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def project(
 ) -> None:
     """Find the latents of pictures, for models without an encoder too; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
-    from reverie.evaluation.reconstruction import psnr, ssim
+    from reverie.metrics.images import psnr, ssim
     from reverie.tasks.project import project as find
     from reverie.tasks.reconstruct import comparison_rows
 
@@ -119,9 +118,9 @@ def traverse(
     from reverie.capabilities import Reconstructs
     from reverie.data.pictures import save_animation, save_grid
 
-    at_least("--rows", rows, 1)
-    at_least("--columns", columns, 1)
-    finite("--reach", reach)
+    check_range("--rows", rows, low=1)
+    check_range("--columns", columns, low=1)
+    check_range("--reach", reach)
     png_or_animation(out, rate)
     loaded = load(run, device)
     own = loaded.own_data("put it back there") if isinstance(loaded.model, Reconstructs) else None
@@ -225,10 +224,10 @@ def directions(
     png(out)
     if vectors is not None:
         suffixed(vectors, ".npz", "--vectors")
-    at_least("--count", count, 1)
-    at_least("--columns", columns, 2)
-    at_least("--pictures", pictures, 2)
-    finite("--reach", reach)
+    check_range("--count", count, low=1)
+    check_range("--columns", columns, low=2)
+    check_range("--pictures", pictures, low=2)
+    check_range("--reach", reach)
     loaded = load(run, device)
     spec = data or loaded.own_data("give --data")
     out = writes("directions", run, out, "directions.png", vectors, reads=[spec], force=force)
@@ -282,12 +281,12 @@ def arithmetic(
     from reverie.tasks import arithmetic as task
 
     png(out)
-    at_least("--count", count, 1)
-    at_least("--terms", terms, task.LEAST)
-    finite("--strength", strength)
+    check_range("--count", count, low=1)
+    check_range("--terms", terms, low=task.LEAST)
+    check_range("--strength", strength)
     if near:
-        at_least("--near", near, task.LEAST)
-        at_least("--terms", terms, near + 1)  # of fewer, all are near
+        check_range("--near", near, low=task.LEAST)
+        check_range("--terms", terms, low=near + 1)  # of fewer, all are near
         if to is None:
             raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)

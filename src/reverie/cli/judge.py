@@ -15,7 +15,6 @@ from reverie.cli.shared import (
     Normal,
     SplitOrNone,
     Whole,
-    at_least,
     load,
     png,
     print_figures,
@@ -24,6 +23,7 @@ from reverie.cli.shared import (
     suffixed,
     writes,
 )
+from reverie.config import check_range
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def classify(
     from reverie.data.pictures import save_grid
     from reverie.tasks import classify as task
 
-    at_least("--samples", samples, 1)
+    check_range("--samples", samples, low=1)
     suffixed(out, ".csv")
     if sheet:
         png(sheet, "--sheet")
@@ -195,8 +195,8 @@ def transfer(
     from reverie.tasks import transfer as task
 
     for number in count:
-        at_least("--count", number, 1)
-    at_least("--steps", steps, 1)
+        check_range("--count", number, low=1)
+    check_range("--steps", steps, low=1)
     loaded = load(run, device)
     spec = labels or loaded.own_data("give --labels")
     names = [task.CONFIG, task.WEIGHTS, FIGURES]

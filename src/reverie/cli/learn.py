@@ -16,7 +16,6 @@ from reverie.cli.shared import (
     Split,
     Whole,
     WholeOrNone,
-    at_least,
     load,
     places,
     png,
@@ -26,7 +25,7 @@ from reverie.cli.shared import (
     room,
     writes,
 )
-from reverie.config import settings_of
+from reverie.config import check_range, settings_of
 from reverie.engine.budget import Plan
 from reverie.errors import ReverieError
 
@@ -148,9 +147,9 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Measure a run on held-out pictures and print the figures as JSON."""
-    at_least("--samples", samples, 1)
-    at_least("--limit", limit, 0)
-    at_least("--generated", generated, 6)
+    check_range("--samples", samples, low=1)
+    check_range("--limit", limit, low=0)
+    check_range("--generated", generated, low=6)
     loaded = load(run, device)
     spec = data or loaded.own_data("give --data")
     if out is not None:

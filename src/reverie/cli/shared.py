@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import math
 import os
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Group, Parameter
 
-from reverie.config import coerce
+from reverie.config import check_range, coerce
 from reverie.errors import ReverieError, printable
 
 if TYPE_CHECKING:
@@ -98,22 +97,9 @@ def png(out: Path | None, flag: str = "--out") -> None:
     suffixed(out, ".png", flag)
 
 
-def at_least(flag: str, value: int, low: int) -> None:
-    """Refuse a number below ``low``."""
-    if value < low:
-        raise ReverieError(f"{flag} must be at least {low}, not {value}.")
-
-
-def finite(flag: str, value: float) -> None:
-    """Refuse what is not a finite number: figures and pictures would be none either."""
-    if not math.isfinite(value):
-        raise ReverieError(f"{flag} must be a finite number, not {value:g}.")
-
-
 def png_or_animation(out: Path | None, rate: float) -> None:
     """Refuse what is no .png, .gif or .mp4, and a rate that these cannot have, before the work."""
-    if not 0.1 <= rate <= 100:
-        raise ReverieError(f"--rate must lie between 0.1 and 100, not {rate:g}.")
+    check_range("--rate", rate, low=0.1, high=100)
     if out is not None and out.suffix.lower() not in (".png", ".gif", ".mp4"):
         raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
 
@@ -186,7 +172,7 @@ def run_and_pictures(run: str, images: str, split: Split, count: int, device: st
 
     from reverie.capabilities import Conditions
 
-    at_least("--count", count, 1)
+    check_range("--count", count, low=1)
     loaded = load(run, device)
     dataset = loaded.open(images, split)
     indices = np.arange(min(count, len(dataset)))

@@ -16,7 +16,6 @@ from reverie.cli.shared import (
     SplitOrNone,
     Whole,
     WholeOrNone,
-    at_least,
     load,
     places,
     png,
@@ -29,6 +28,7 @@ from reverie.cli.shared import (
     run_and_pictures,
     writes,
 )
+from reverie.config import check_range
 from reverie.errors import Partly, ReverieError, printable
 
 command = room("Use")
@@ -122,7 +122,7 @@ def denoise(
 ) -> None:
     """Restore pictures by what a run knows: remove noise, fill a hole, add pixels; IMAGES is a data spec."""
     from reverie.data.pictures import save_grid, to_tensor
-    from reverie.evaluation.reconstruction import psnr, ssim
+    from reverie.metrics.images import psnr, ssim
     from reverie.tasks import denoise as task
     from reverie.tasks.reconstruct import grid_rows
 
@@ -256,7 +256,7 @@ def neighbours(
     """Show drawn or given pictures beside the training pictures nearest to them."""
     from reverie.data.pictures import save_grid
 
-    at_least("--count", count, 1)
+    check_range("--count", count, low=1)
     png(out)
     loaded = load(run, device)
     spec = data or loaded.own_data("give --data")
@@ -303,13 +303,13 @@ def translate(
     """Turn pictures into those of the other side; IMAGES are files, folders, or - for stdin."""
     from reverie.own_data import inside
     from reverie.results import claim
-    from reverie.tasks.translate import translate_files
+    from reverie.tasks.translate_files import translate_files
 
     for word in (*images, "" if out is None else str(out)):
         if word.startswith("-") and word != "-":
             raise ReverieError(f"Unknown option {word}, or not where it belongs; a picture of that name is ./{word}.")
-    at_least("--tile", tile, 0)
-    at_least("--overlap", overlap or 0, 0)
+    check_range("--tile", tile, low=0)
+    check_range("--overlap", overlap or 0, low=0)
     loaded = load(run, device)
     where = out or Path("translated")
     if out is None and any(inside(where, word) for word in images if word != "-"):

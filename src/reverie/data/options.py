@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reverie.config import check, setting
+from reverie.config import check, check_range, setting
 from reverie.data.layouts import LAYOUTS
 from reverie.errors import ReverieError, nearest
 from reverie.scale import DEPTHS, parse_range
@@ -108,8 +108,7 @@ class DataOptions:
             raise ReverieError(
                 f"data.channels cannot be '{self.channels}'{nearest(self.channels, ['auto', *CHANNELS])}"
             )
-        if not 1 <= int(self.channels) <= MOST_CHANNELS:
-            raise ReverieError(f"data.channels={self.channels} must be from 1 to {MOST_CHANNELS}.")
+        check_range("data.channels", int(self.channels), low=1, high=MOST_CHANNELS)
         return int(self.channels)
 
 
@@ -119,6 +118,6 @@ def parse_size(text: str, what: str) -> tuple[int, int]:
     if match is None:
         raise ReverieError(f"{what}{text} is no size; write 64, or 64x48 for height x width.")
     height, width = int(match[1]), int(match[2] or match[1])
-    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise ReverieError(f"{what}{text} must lie between 1 and {LARGEST_SIDE} pixels.")
+    for side in (height, width):
+        check_range(f"A side in {what}{text}", side, low=1, high=LARGEST_SIDE)
     return height, width

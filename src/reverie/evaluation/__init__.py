@@ -17,11 +17,12 @@ from reverie.data.pairs import Pairs
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.generation import LEAST, generation_figures, set_metrics
 from reverie.evaluation.latent import latent_use
-from reverie.evaluation.likelihood import bits_per_level, likelihood, nats_to_bits_per_dim, standard_error
+from reverie.evaluation.likelihood import likelihood
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.evaluation.translation import perceptual, translation_metrics
 from reverie.inference.embed import embed
 from reverie.inference.pictures import Data, Pictures, device_of, pictures_of, sample_indices
+from reverie.metrics.likelihood import bits_per_level, nats_to_bits_per_dim, standard_error
 
 Figures = dict[str, Any]
 

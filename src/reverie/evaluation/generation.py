@@ -18,6 +18,7 @@ from torch import Tensor
 
 from reverie.capabilities import Conditions, Reconstructs, Samples
 from reverie.data.pictures import to_tensor
+from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.features.classifier import Classifier, classifier
 from reverie.features.extractors import BATCH, Extractor, extractor, labelled
@@ -69,7 +70,11 @@ class SetMetrics:
         of the number of classes; ``label_accuracy`` is the share of pictures that are read as the class wanted.
         """
         features = torch.cat([part.features for part in seen])
-        distance = kid(self.real, features, self.seed)
+        _check_count(len(features))
+        if not (features.isfinite().all() and self.real.isfinite().all()):
+            raise ReverieError("The features are not finite: the pictures or the extractor hold NaN or infinity.")
+        draw = Draw(self.seed, "kid", count=1)
+        distance = kid(*(x[torch.randperm(len(x), generator=draw.generator())] for x in (self.real, features)))
         found: dict[str, Any] = {
             "frechet": frechet(self.real, features),
             "kid": distance.value,
@@ -108,8 +113,7 @@ def set_metrics(
     device: torch.device | str = "cpu",
 ) -> SetMetrics:
     """Metrics against ``count`` pictures of ``training`` (all, where it has no more) in the named features."""
-    if min(len(training), count) < LEAST:
-        raise ReverieError(f"The quality of pictures is measured on at least {LEAST} of each kind.")
+    _check_count(min(len(training), count))
     chosen = extractor(features, training, test, device)
     reader = chosen.network or (classifier(training, device) if labelled(training) else None)
     real = chosen.of(training, sample_indices(training, count, seed))
@@ -134,6 +138,11 @@ def generation_figures(
         labels = None if test.labels is None or metrics.reader is None else torch.from_numpy(test.labels[indices])
         found["floor"] = metrics.figures(metrics.extract_from(test, indices), labels) | {"pictures": len(indices)}
     return found | {"protocol": metrics.protocol | {"generated": count}}
+
+
+def _check_count(count: int) -> None:
+    if count < LEAST:
+        raise ReverieError(f"The quality of pictures is measured on at least {LEAST} of each kind.")
 
 
 def _wanted(model: Samples, metrics: SetMetrics, count: int) -> Tensor | None:

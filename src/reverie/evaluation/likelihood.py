@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Bounds
+from reverie.config import check_range
 from reverie.engine.randomness import DrawEach, derive
-from reverie.errors import ReverieError
 from reverie.inference.pictures import Pictures, Read, read
 
 CHUNK = 2000  # decoder evaluations per call
@@ -46,33 +46,13 @@ def likelihood(
     The model is asked for ``chunk`` decoder evaluations at a time, pictures x samples, so memory does not grow with
     either. Draws are a function of (seed, index of the picture), and figures do not depend on ``chunk``.
     """
-    if samples < 1:
-        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
+    check_range("The number of samples", samples, low=1)
     parts = [
         _bounds(model, part, samples, min(samples, chunk), SampleDraw(seed, part))
         for part in read(model, dataset, max(1, chunk // samples), indices)
     ]
     elbo, bound = torch.cat(parts, 1).cpu().numpy()
     return Likelihood(elbo, bound, samples, math.prod(dataset.image_spec.shape))
-
-
-def nats_to_bits_per_dim(nats: float, dimensions: int) -> float:
-    """-log2 p(x) / dimensions, from log p(x) in nats in whatever unit the model's likelihood measures pixels.
-
-    That is a code length where pixels are discrete: Bernoulli (binarised) or discretised (256 levels, 65,536 at 16
-    bits). A density over pixels in [-1, 1] has no code length of its own; `bits_per_level` more refers it to levels.
-    """
-    return -nats / (dimensions * math.log(2))
-
-
-def bits_per_level(depth: int) -> float:
-    """At 8 bits a density per unit of [-1, 1] is 127.5 times the density per one of 255 steps: log2 of that number."""
-    return math.log2((2**depth - 1) / 2)
-
-
-def standard_error(values: NDArray[np.float64]) -> float | None:
-    """Of the mean over pictures; None for a single picture."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 class SampleDraw(DrawEach):

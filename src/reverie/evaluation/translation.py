@@ -33,8 +33,9 @@ from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.evaluation.generation import LEAST, SetFeatures, SetMetrics, set_metrics
-from reverie.evaluation.reconstruction import psnr, ssim
 from reverie.inference.pictures import Pictures, device_of, sample_indices
+from reverie.metrics.images import l1, psnr, ssim
+from reverie.metrics.segmentation import mean_iou, overlaps, pixel_accuracy
 
 BATCH = 16
 MOST_LABELS, LABELLED = 32, 0.95  # a label map's colours, and the share of pixels that they must make up
@@ -84,18 +85,14 @@ class TranslationMetrics:
                     part = compared(output, wanted, self.palettes[way])
                 if other in model.directions:
                     back = model.translate(output, other)
-                    part |= {"cycle_l1": error(back, given), "cycle_psnr": psnr(back, given)}
+                    part |= {"cycle_l1": l1(back, given), "cycle_psnr": psnr(back, given)}
             parts.append({key: value.double().cpu() for key, value in part.items()})
             if metrics is not None:
                 seen.append(metrics.extract(output.float().cpu()))
         found: dict[str, Any] = {}
         for key in parts[0]:
             values = torch.cat([part[key] for part in parts])
-            if values.dim() == 1:
-                found[key] = float(values.mean())
-            else:  # counts of each label: in the intersection, in the union
-                met, together = values.sum(0).unbind(1)
-                found[key] = float((met / together)[together > 0].mean())
+            found[key] = mean_iou(values) if key == "class_iou" else float(values.mean())
         if metrics is None:
             return found
         labels = None if metrics.reader is None or source.labels is None else torch.from_numpy(source.labels[chosen])
@@ -183,18 +180,12 @@ def compared(output: Tensor, wanted: Tensor, colours: Tensor | None = None) -> d
     With the ``colours`` of label maps, (L, C) uint8, also the share of pixels with the right label, and the pixels of
     each label in intersection and union, (N, L, 2).
     """
-    found = {"l1": error(output, wanted), "psnr": psnr(output, wanted), "ssim": ssim(output, wanted)}
+    found = {"l1": l1(output, wanted), "psnr": psnr(output, wanted), "ssim": ssim(output, wanted)}
     if colours is not None:
         read, true = nearest_label(output, colours), nearest_label(wanted, colours)
-        found["pixel_accuracy"] = (read == true).double().mean((1, 2))
-        ones = [torch.nn.functional.one_hot(each.flatten(1), len(colours)).bool() for each in (read, true)]
-        found["class_iou"] = torch.stack([(ones[0] & ones[1]).sum(1), (ones[0] | ones[1]).sum(1)], 2)
+        found["pixel_accuracy"] = pixel_accuracy(read, true)
+        found["class_iou"] = overlaps(read, true, len(colours))
     return found
-
-
-def error(output: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute error of each picture, (N,), of pictures in [-1, 1], in units of [0, 1]."""
-    return (output.clamp(-1, 1) - wanted.clamp(-1, 1)).abs().mean((1, 2, 3)) / 2
 
 
 def palette(side: Pictures) -> Tensor | None:

@@ -31,6 +31,7 @@ from reverie.errors import ReverieError, nearest
 from reverie.features.classifier import VERSION, Classifier, accuracy, classifier
 from reverie.features.reference import SEED
 from reverie.inference.pictures import Pictures, sample_indices
+from reverie.metrics.pca import pca
 
 KINDS = ("pixels", "textures", "classifier", "encoder", "inception")
 COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
@@ -92,9 +93,8 @@ def _pixels(training: Pictures) -> Extractor:
     if len(indices) < 2:
         raise ReverieError("Principal components need at least 2 pictures.")
     flat = to_tensor(training.batch(indices)).flatten(1).double()
-    mean = flat.mean(0)
-    components = min(COMPONENTS, *flat.shape)
-    axes = _principal(flat - mean)[:, :components]
+    found, components = pca(flat), min(COMPONENTS, *flat.shape)
+    mean, axes = found.mean, found.axes[:, :components]
 
     def compute(images: Tensor) -> Tensor:
         projected: Tensor = (images.cpu().flatten(1).double() - mean) @ axes
@@ -118,17 +118,6 @@ def textures(images: Tensor) -> Tensor:
         images = coarse
     found.append(F.adaptive_avg_pool2d(images, CELLS))
     return torch.cat([part.flatten(1) for part in found], 1)
-
-
-def _principal(centred: Tensor) -> Tensor:
-    """Principal axes of points (N, d) as columns, (d, min(N, d)), by whichever of d x d and N x N is smaller."""
-    wide = centred.shape[0] < centred.shape[1]
-    gram = centred @ centred.T if wide else centred.T @ centred
-    axes: Tensor = torch.linalg.eigh(gram).eigenvectors.flip(1)
-    if wide:
-        axes = centred.T @ axes
-    lengths: Tensor = axes.norm(dim=0)
-    return axes / lengths.clamp_min(torch.finfo(axes.dtype).tiny)
 
 
 def _classifier(training: Pictures, test: Pictures | None, device: torch.device | str) -> Extractor:

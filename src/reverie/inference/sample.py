@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs, Samples, Styles
+from reverie.config import check_range
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.inference.codes import check_latents
@@ -75,8 +76,7 @@ def sample_batches(
         )
     if truncation != 1 and not isinstance(model, Styles):
         raise unsupported(model, "truncate", "styles", Styles)
-    if count < 1:
-        raise ReverieError(f"The number of pictures must be at least 1, not {count}.")
+    check_range("The number of pictures", count, low=1)
     rotation, shape = _rotation(model, labels), torch.Size()
     if latents is not None:
         shape = check_latents(model, latents)

@@ -6,10 +6,11 @@ KL is **summed** over latent dimensions, nats per picture, (N,); averaging over 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from reverie.metrics.distances import unbiased_mmd
 
 
 def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -76,16 +77,6 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
         return torch.stack([c / (c + distance) for c in scales]).sum(0)
 
     return unbiased_mmd(x, y, kernel)
-
-
-def unbiased_mmd(x: Tensor, y: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Squared MMD of samples (N, size), (M, size) under ``kernel``, giving (N, M): Gretton et al. (2012), eq. 3."""
-
-    def within(a: Tensor) -> Tensor:
-        k = kernel(a, a)
-        return (k.sum() - k.diagonal().sum()) / (len(a) * (len(a) - 1))
-
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
 
 
 def importance_bound(log_weights: Tensor) -> Tensor:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverie.errors import ReverieError
-
 MANIFOLD, DENSITY = 3, 5  # neighbours: for precision and recall; for density and coverage
 NUMBERS = 2**25  # of a block of the distance matrix: 256 MB
 
@@ -30,11 +28,11 @@ def prdc(real: Tensor, generated: Tensor, manifold: int = MANIFOLD, density: int
 
     Precision and recall: Kynkaanniemi et al. 2019, eq. 1 and 2, k = ``manifold``. Density and coverage: Naeem et al.
     2020, eq. 3 and 4, k = ``density``. Memory does not grow as N M: the distances are taken a block at a time.
-    Raises ReverieError where a set has no k-th neighbour.
+    Raises ValueError where a set has no k-th neighbour.
     """
     least = max(manifold, density) + 1
     if min(len(real), len(generated)) < least:
-        raise ReverieError(f"Nearest neighbours need at least {least} pictures of each kind.")
+        raise ValueError(f"Nearest neighbours need at least {least} pictures of each set.")
     centre = real.double().mean(0)  # distances lose fewer digits near the origin
     real, generated = real.double() - centre, generated.double() - centre
     near, wide = radii(real, (manifold, density)).T

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reverie.capabilities import Bounds, Discriminates, Encodes, Reconstructs
+from reverie.config import check_range
 from reverie.data.pictures import coloured, to_uint8
 from reverie.engine.phase import Model
 from reverie.engine.randomness import derive
@@ -34,6 +35,7 @@ from reverie.files import replacing, write_table
 from reverie.inference.labels import Labels, classes_of
 from reverie.inference.pictures import Data, Pictures, Read, Subset, device_of, images_and_labels, pictures_of, read
 from reverie.inference.unsupported import unsupported
+from reverie.metrics import ranking
 from reverie.networks.mixture import Mixture
 from reverie.reporting.page import page, png
 from reverie.scale import quantised
@@ -341,10 +343,8 @@ def detector(
     ``background`` is another model with a bound, for ``likelihood-ratio``. ``samples`` is the number of draws of z for
     each picture where there is a bound. All pictures see the same draws, those of ``seed``.
     """
-    if not 0 < rate < 1:
-        raise ReverieError(f"The rate of false alarms must lie between 0 and 1, not {rate:g}.")
-    if samples < 1:
-        raise ReverieError(f"A bound needs at least 1 sample, not {samples}.")
+    check_range("The rate of false alarms", rate, above=0, below=1)
+    check_range("The number of samples", samples, low=1)
     name = score_of(model, score, background)
     normal = pictures_of(model, normal)
     order = np.random.default_rng(derive(seed, "anomaly")).permutation(len(normal))
@@ -370,10 +370,7 @@ def oddest(scores: Scores, count: int = MOST_SHOWN) -> NDArray[np.int64]:
 
 def auroc(normal: Scores, odd: Scores) -> float:
     """Area under the ROC curve: the probability that an odd picture's score is above a normal one's, ties one half."""
-    known, new = _compared(normal, odd)
-    known.sort()
-    below = np.searchsorted(known, new, "left") + np.searchsorted(known, new, "right")
-    return float(below.mean() / (2 * len(known)))
+    return ranking.auroc(*_compared(normal, odd))
 
 
 def aupr(normal: Scores, odd: Scores) -> float:
@@ -381,12 +378,7 @@ def aupr(normal: Scores, odd: Scores) -> float:
 
     The step-wise sum (average precision) over distinct thresholds; a straight line between points would flatter.
     """
-    known, new = _compared(normal, odd)
-    thresholds, hits = np.unique(new, return_counts=True)
-    known.sort()
-    found = hits[::-1].cumsum()[::-1]  # odd pictures at each threshold or above
-    alarms = len(known) - np.searchsorted(known, thresholds)
-    return float((hits * found / (found + alarms)).sum() / len(new))
+    return ranking.auprc(*_compared(normal, odd))
 
 
 # Where
@@ -555,14 +547,14 @@ def _image(pixels: NDArray[np.uint8]) -> str:
     return f'<img width="{width}" height="{height}" alt="" src="data:image/png;base64,{source}">'
 
 
-def _compared(normal: Scores, odd: Scores) -> tuple[Scores, Scores]:
-    """Copies as float64."""
-    known, new = np.array(normal, np.float64).ravel(), np.array(odd, np.float64).ravel()
+def _compared(normal: Scores, odd: Scores) -> tuple[Scores, NDArray[np.bool_]]:
+    """The scores of both kinds, and whether each is an odd picture's."""
+    known, new = np.asarray(normal, np.float64).ravel(), np.asarray(odd, np.float64).ravel()
     if not len(known) or not len(new):
         raise ReverieError("Normal and odd pictures are compared by at least one score each.")
     if np.isnan(known).any() or np.isnan(new).any():
         raise ReverieError("Some scores are not numbers, so they cannot be compared.")
-    return known, new
+    return np.concatenate([known, new]), np.arange(len(known) + len(new)) >= len(known)
 
 
 def _check_lengths(names: Sized, others: Mapping[str, Sized]) -> None:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverie.config import check_range
 from reverie.data.sources import is_built_in
 from reverie.errors import ReverieError, nearest
 from reverie.inference.labels import Labels, labels_for, labels_in_turn
@@ -177,8 +178,7 @@ def nearby(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> 
 
     Distances are in standard deviations of the terms' latents. A term of fewer is taken whole.
     """
-    if count < LEAST:
-        raise ReverieError(f"A term's nearest must be at least {LEAST} pictures, not {count}.")
+    check_range("The number of a term's nearest pictures", count, low=LEAST)
     deviation = torch.cat([part for _, part in terms]).flatten(1).std(0)
     deviation = deviation.clamp_min(DEAD * float(deviation.max()) + 1e-12)
     here = latents.flatten(1) / deviation

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Bounds, Conditions
+from reverie.config import check_range
 from reverie.data.pictures import to_tensor
 from reverie.errors import ReverieError, either
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
@@ -195,8 +196,7 @@ def calibrate(
     higher, and the rate would not hold. Of n of them the threshold is the k-th smallest log p(x), k the whole part of
     (n + 1) rate: a new one is below it with probability k / (n + 1) or less.
     """
-    if not 0 < rate < 1:
-        raise ReverieError(f"The rate of false refusals must lie between 0 and 1, not {rate:g}.")
+    check_range("The rate of false refusals", rate, above=0, below=1)
     normal = pictures_of(model, normal)
     rank = allowed(len(normal), rate)
     if rank < 1:
@@ -223,8 +223,7 @@ def check(model: object) -> Bounds:
 
 def _able(model: object, samples: int) -> Bounds:
     able_model = check(model)
-    if samples < 1:
-        raise ReverieError(f"The importance-weighted bound needs at least 1 sample, not {samples}.")
+    check_range("The number of samples", samples, low=1)
     return able_model
 
 

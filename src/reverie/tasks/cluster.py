@@ -8,7 +8,7 @@ dimensions that tell pictures apart. (A mixture with full covariances does not d
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
+from reverie.config import check_range
 from reverie.data.pictures import to_tensor
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.codes import Codes, decode, rows_of
 from reverie.inference.embed import Embedding
 from reverie.inference.pictures import Pictures, model_labels, sample_indices
+from reverie.metrics.clustering import agreement, contingency
 
 How = Literal["kmeans", "mixture"]
 
@@ -71,10 +73,7 @@ def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clu
     rows = rows_of(codes)
     fitted = rows[sample_indices(rows, MOST_FITTED, seed)]
     distinct = len(np.unique(fitted, axis=0))
-    if not 1 <= count <= distinct:
-        raise ReverieError(
-            f"The number of clusters must lie between 1 and {distinct}, the distinct codes, not {count}."
-        )
+    check_range(f"The number of clusters of {distinct} distinct codes", count, low=1, high=distinct)
 
     from threadpoolctl import threadpool_limits
 
@@ -89,7 +88,7 @@ def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clu
     found = Clusters(assignments.astype(np.int64), centres.astype(np.float32), distances, silhouette)
     if not isinstance(codes, Embedding) or codes.labels is None:
         return found
-    return _compared(found, codes.labels)
+    return replace(found, **asdict(agreement(found.assignments, codes.labels)))
 
 
 def contact_sheet(clusters: Clusters, dataset: Pictures, columns: int = 10, model: object | None = None) -> Tensor:
@@ -102,8 +101,7 @@ def contact_sheet(clusters: Clusters, dataset: Pictures, columns: int = 10, mode
     if len(dataset) != len(clusters.assignments):
         raise ReverieError(f"{len(clusters.assignments)} codes were clustered, and there are {len(dataset)} pictures.")
     decoded = isinstance(model, Reconstructs)
-    if columns < 1 + decoded:
-        raise ReverieError(f"A row needs at least {'2 columns' if decoded else '1 column'}, not {columns}.")
+    check_range("The number of columns", columns, low=1 + decoded)
     sheet = torch.ones(len(clusters.centres), columns, *dataset.image_spec.shape)
     if isinstance(model, Reconstructs):
         centres = decode(model, clusters.centres, _commonest(clusters, model_labels(model, dataset)))
@@ -153,25 +151,8 @@ def _silhouette(rows: NDArray[np.float64], assignments: NDArray[np.integer], see
     return float(silhouette_score(rows[chosen], assignments[chosen]))
 
 
-def _compared(found: Clusters, labels: NDArray[np.int64]) -> Clusters:
-    """With the figures that compare clusters to classes."""
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
-    return replace(
-        found,
-        purity=float(_table(found, labels).max(1).sum() / len(labels)),
-        nmi=float(normalized_mutual_info_score(labels, found.assignments)),
-        ari=float(adjusted_rand_score(labels, found.assignments)),
-    )
-
-
-def _table(clusters: Clusters, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many codes of each cluster are of each class, (k, classes)."""
-    table = np.zeros((len(clusters.centres), int(labels.max()) + 1), np.int64)
-    np.add.at(table, (clusters.assignments, labels), 1)
-    return table
-
-
 def _commonest(clusters: Clusters, labels: NDArray[np.int64] | None) -> Tensor | None:
     """The most frequent class of each cluster, (k,); the first class where a cluster is empty."""
-    return None if labels is None else torch.from_numpy(_table(clusters, labels).argmax(1))
+    if labels is None:
+        return None
+    return torch.from_numpy(contingency(clusters.assignments, labels, len(clusters.centres)).argmax(1))

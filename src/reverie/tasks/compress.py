@@ -23,16 +23,17 @@ from PIL import Image, features
 from torch import Tensor
 
 from reverie.capabilities import Reconstructs
+from reverie.config import check_range
 from reverie.data.decode import Pixels
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
-from reverie.evaluation.reconstruction import mse, psnr
 from reverie.inference.codes import decode, latents, rows_of
 from reverie.inference.embed import embed
 from reverie.inference.labels import Labels, classes_of, labels_for
 from reverie.inference.pictures import Data, Pictures, Read, device_of, pictures_of, read, sample_indices
 from reverie.inference.unsupported import unsupported
+from reverie.metrics.images import mse, psnr
 from reverie.reporting.charts import PALETTE
 
 BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
@@ -134,7 +135,8 @@ def compress(
     training, test = pictures_of(model, training), pictures_of(model, test)
     if training.image_spec.shape != test.image_spec.shape:
         raise ReverieError("Training and test pictures must have the same size and channels.")
-    if min(len(training), len(test)) == 0 or count < 1:
+    check_range("The number of pictures", count, low=1)
+    if min(len(training), len(test)) == 0:
         raise ReverieError("Compression needs at least one training picture and one test picture.")
     name, size = type(model).__name__, latents(model, 1).numel()
     chosen = sample_indices(training, MOST_KNOWN, seed)

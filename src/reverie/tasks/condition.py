@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Conditions, Samples
+from reverie.config import check_range
 from reverie.engine.randomness import Draw, DrawEach, derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.labels import classes_of
@@ -76,10 +77,8 @@ def condition(
     if how not in ("resample", "langevin"):
         raise ReverieError(f"Pictures cannot be conditioned by '{how}'{nearest(how, ('resample', 'langevin'))}")
     for what, number in (("pictures", count), ("draws", draws), ("steps", steps)):
-        if number < 1:
-            raise ReverieError(f"The number of {what} must be at least 1, not {number}.")
-    if not (strength > 0 and math.isfinite(strength)):
-        raise ReverieError(f"The strength of the classifier must be a number above 0, not {strength:g}.")
+        check_range(f"The number of {what}", number, low=1)
+    check_range("The strength of the classifier", strength, above=0)
     judge = _Judge(able_model, classifier, label, strength, batch)
     noise = _Noise.drawn(able_model, seed, draws)
     with torch.no_grad():

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
+from reverie.config import check_range
 from reverie.data.decode import to_bytes
 from reverie.data.formats import deep_values, is_deep
 from reverie.engine.randomness import DrawEach
@@ -62,8 +63,7 @@ def add_noise(images: Data, sigma: float, seed: int = 0) -> Damage:
 
 def already_noisy(images: Data, sigma: float) -> Damage:
     """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
-    if not 0 < sigma <= 10:
-        raise ReverieError(f"The noise must be above 0 and at most 10, not {sigma:g}.")
+    check_range("The noise", sigma, above=0, high=10)
     return Damage(_tensor(images), None, 2 * sigma)
 
 
@@ -103,9 +103,8 @@ def centre_mask(height: int, width: int) -> Tensor:
 def downsample(images: Data, factor: int) -> Damage:
     """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
     images = _tensor(images)
-    if not 2 <= factor <= min(images.shape[2:]):
-        raise ReverieError(f"The factor must lie between 2 and the picture's shorter side, not {factor}.")
     height, width = images.shape[2:]
+    check_range(f"The factor for pictures of {height} x {width} pixels", factor, low=2, high=min(height, width))
 
     def observe(pictures: Tensor) -> Tensor:
         return F.avg_pool2d(pictures, factor)

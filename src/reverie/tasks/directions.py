@@ -28,6 +28,7 @@ from reverie.inference.embed import embed
 from reverie.inference.labels import Labels, classes_of, labels_in_turn, names_of
 from reverie.inference.latent_space import BATCH, Name, latent_space
 from reverie.inference.pictures import Data, Pictures, device_of, model_labels, model_of, pictures_of, sample_indices
+from reverie.metrics.pca import pca, signed
 from reverie.tasks.attributes import MEASURED, Values, attribute
 from reverie.tasks.project import Progress, latents_of
 
@@ -110,14 +111,12 @@ def principal(latents: Tensor, count: int = 10) -> Directions:
         raise ReverieError("Principal components need at least 3 latents.")
     if not flat.isfinite().all():
         raise ReverieError("Some latents are not finite numbers; the model has diverged.")
-    centred = flat - flat.mean(0)
-    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
-    variance = singular.square() / (len(flat) - 1)
-    count = min(count, int((variance > 1e-9 * float(variance[0])).sum()))
+    found = pca(flat)
+    count = min(count, found.rank)
     if count == 0:
         raise ReverieError("All latents are the same, so they vary in no direction.")
-    vectors = _signed(axes[:count]) * variance[:count].sqrt()[:, None]
-    share = (variance / variance.sum().clamp_min(1e-30))[:count].numpy()
+    vectors = (signed(found.axes[:, :count]) * found.variance[:count].sqrt()).T.contiguous()
+    share = (found.variance / found.variance.sum())[:count].numpy()
     names = [f"component {i + 1}" for i in range(count)]
     return Directions(vectors.float().view(count, *latents.shape[1:]), share, names)
 
@@ -190,7 +189,7 @@ def sensitive(
         total += slope @ slope.T / PROBED
     values, axes = torch.linalg.eigh(total)
     count = min(count, size)
-    vectors = _signed(axes.T.flip(0)[:count]).float() * deviation
+    vectors = signed(axes.flip(1)[:, :count]).T.contiguous().float() * deviation
     vectors = vectors[:, None].expand(-1, latents.shape[1], -1).clone() if styles else vectors
     share = (values.flip(0)[:count] / values.sum().clamp_min(1e-30)).numpy()
     return Directions(vectors.view(count, *latents.shape[1:]), share, [f"direction {i + 1}" for i in range(count)])
@@ -244,9 +243,3 @@ def along(
         moved = latent + steps.view(-1, *[1] * direction.dim()) * direction
         rows.append(found.pictures(moved, None if labels is None else labels[i].expand(len(steps))))
     return torch.stack(rows)
-
-
-def _signed(axes: Tensor) -> Tensor:
-    """Axes (k, d) with the sign that makes the largest number of each positive."""
-    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return axes * torch.where(largest < 0, -1.0, 1.0)

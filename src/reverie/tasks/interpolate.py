@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reverie.config import check_range
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, classes_of, labels_in_turn
 from reverie.inference.latent_space import Name, latent_space
@@ -49,8 +50,8 @@ def interpolate(
     if space == "w" and how == "slerp":
         raise ReverieError("Styles do not lie on a sphere: in space w the path is straight, lerp.")
     stops = stops if ends is None else len(ends)
-    if stops < 2 or between < 1:
-        raise ReverieError("A path needs at least 2 stops and at least 1 step between them.")
+    check_range("The number of stops", stops, low=2)
+    check_range("The number of steps between stops", between, low=1)
     device = device_of(model)
     if labels is not None and classes_of(model) and len(labels) != 1:
         raise ReverieError(f"A path has one class, not {len(labels)}.")

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from reverie.capabilities import Samples
+from reverie.config import check_range
 from reverie.data.pictures import coloured, to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
@@ -49,8 +50,7 @@ def manifold(
     """
     if not isinstance(model, Samples):
         raise ReverieError(f"{type(model).__name__} has no latent manifold: it has no prior and decoder.")
-    if side < 1:
-        raise ReverieError(f"A side of the grid needs at least 1 picture, not {side}.")
+    check_range("The number of pictures along a side", side, low=1)
     if labels is not None and len(labels) != 1:
         raise ReverieError(f"A manifold has one class, not {len(labels)}.")
     number = labels_in_turn(model, labels, 1)
@@ -81,8 +81,8 @@ def thumbnails(embedding: Embedding, dataset: Data, side: int = 24, size: int = 
     dataset = pictures_of(None, dataset)
     if len(dataset) != len(embedding.codes):
         raise ReverieError(f"The embedding is of {len(embedding.codes)} pictures, and there are {len(dataset)}.")
-    if side < 1 or size < 1:
-        raise ReverieError(f"A map needs at least 1 cell of 1 pixel a side, not {side} of {size}.")
+    check_range("The number of cells along a side", side, low=1)
+    check_range("The number of pixels along a cell", size, low=1)
     cells, chosen = _binned(latent_map(rows_of(embedding).astype(np.float32)), side)
     canvas = Image.new("RGB", (side * size, side * size), (WHITE,) * 3)
     for (column, row), index in zip(cells.tolist(), chosen, strict=True):
@@ -116,8 +116,7 @@ def gaps(codes: Codes, where: Where = "gaussian", seed: int = 0, points: int = 1
     rows = rows_of(codes)
     if len(rows) < FEWEST_COMPARED:
         raise ReverieError(f"Gaps are measured among at least {FEWEST_COMPARED} codes, and there are {len(rows)}.")
-    if points < 1:
-        raise ReverieError(f"The number of points must be at least 1, not {points}.")
+    check_range("The number of points", points, low=1)
     random = np.random.default_rng(derive(seed, "gaps"))
     if isinstance(codes, Embedding) and codes.logvar is not None:
         rows = rows + np.exp(0.5 * codes.logvar.astype(np.float64)) * random.standard_normal(rows.shape)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Styles
+from reverie.config import check_range
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, labels_in_turn
@@ -33,8 +34,8 @@ def mix(
     first, last = layers or (0, max(1, model.layers // 2))
     if not 0 <= first < last <= model.layers:
         raise ReverieError(f"Layers are given as FIRST-LAST between 0 and {model.layers}, not {first}-{last}.")
-    if min(rows, columns) < 1:
-        raise ReverieError("A table of mixed styles needs at least one row and one column.")
+    check_range("The number of rows", rows, low=1)
+    check_range("The number of columns", columns, low=1)
     device, count = device_of(model), rows + columns
     numbers = labels_in_turn(model, labels, count)
     given = None if numbers is None else numbers.to(device)

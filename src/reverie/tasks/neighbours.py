@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverie.config import check_range
 from reverie.data.pictures import to_tensor
-from reverie.errors import ReverieError
 from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, sample_indices, without
 
 BATCH = 256
@@ -73,8 +73,7 @@ def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels"
     """
     dataset = pictures_of(None, dataset)
     images = images_of(dataset.image_spec, images)
-    if not 1 <= k <= len(dataset):
-        raise ReverieError(f"The number of neighbours must lie between 1 and {len(dataset)}, not {k}.")
+    check_range("The number of neighbours", k, low=1, high=len(dataset))
     if features == "pixels":
         compute = _whole
     else:

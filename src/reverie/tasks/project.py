@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from reverie.capabilities import Encodes
+from reverie.config import check_range
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, labels_for
 from reverie.inference.latent_space import LatentSpace, Name, latent_space
@@ -78,12 +79,9 @@ def project(
     if observe is None or not isinstance(images, Tensor):
         images, labels = images_and_labels(model, images, labels)
         check_shape(model, images.shape[1:])
-    if steps < 1 or starts < 1:
-        raise ReverieError("A projection needs at least 1 step and at least 1 start.")
-    if starts > DRAWS:
-        raise ReverieError(f"A projection has at most {DRAWS} starts, not {starts}.")
-    if not sigma >= LEAST_SIGMA:
-        raise ReverieError(f"sigma must be at least {LEAST_SIGMA:g}, not {sigma:g}.")
+    check_range("The number of steps", steps, low=1)
+    check_range("The number of starts", starts, low=1, high=DRAWS)
+    check_range("sigma", sigma, low=LEAST_SIGMA)
     if len(images) == 0:
         raise ReverieError("There are no pictures to project.")
     numbers = labels_for(model, labels, len(images))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reverie.capabilities import Conditions, Encodes
+from reverie.config import check_range
 from reverie.data.pictures import to_tensor
 from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import DataOrder, derive
@@ -114,8 +115,7 @@ def transfer(
     body = _encoder(model, training.image_spec.shape)
     if how not in HOW:
         raise ReverieError(f"A classifier cannot be made '{how}'{nearest(how, HOW)}")
-    if steps < 1:
-        raise ReverieError(f"Training takes at least 1 step, not {steps}.")
+    check_range("The number of steps", steps, low=1)
     classes = training.image_spec.classes
     known, wanted = _numbers(training, classes), _numbers(test, classes)
     if len(test) == 0:
@@ -170,11 +170,8 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[
     A class that runs out leaves its places to the others. The first k are what a count of k gives.
     """
     present = np.unique(labels)
-    if not len(present) <= count <= len(labels):
-        raise ReverieError(
-            f"The number of labelled pictures must lie between {len(present)}, one for each class, and {len(labels)}, "
-            f"not {count}."
-        )
+    name = f"The number of labelled pictures, of {len(present)} classes in {len(labels)} pictures,"
+    check_range(name, count, low=len(present), high=len(labels))
     order = np.random.default_rng(derive(seed, "transfer")).permutation(len(labels))
     place = np.empty(len(labels), np.int64)  # of a picture among those of its class
     for number in present:

@@ -11,7 +11,7 @@ from reverie.data.pictures import save_grid, to_tensor
 from reverie.inference.pictures import sample_indices
 from reverie.inference.sample import Prior, sample
 from reverie.tasks.reconstruct import comparison_rows, reconstruct
-from reverie.tasks.translations import translations
+from reverie.tasks.translation_grid import translation_grid
 
 if TYPE_CHECKING:
     from reverie.training.trainer import Trainer
@@ -54,7 +54,7 @@ class Previews:
             self._sample(model, f"{step:09d}.png", "model")
         if isinstance(model, Translates) and isinstance(held_out, Pairs):
             for way in model.directions:
-                sheet = translations(model, held_out, way, SHOWN // 8)
+                sheet = translation_grid(model, held_out, way, SHOWN // 8)
                 save_grid(sheet, self.folder / f"{step:09d}-{way}.png", SHOWN // 8)
 
     def _sample(self, model: object, name: str, prior: Prior) -> None:

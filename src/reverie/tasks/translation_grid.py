@@ -12,7 +12,7 @@ from reverie.tasks.reconstruct import grid_rows
 from reverie.tasks.translate import translate
 
 
-def translations(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:
+def translation_grid(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:
     """Pictures (N, 3, H, W) in the order of a grid with ``columns`` columns, in ``groups`` groups of rows.
 
     A group is a row of inputs, a row of what the model makes of them, where the model goes both ways a row of what it
