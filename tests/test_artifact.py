@@ -294,8 +294,10 @@ def test_migrations_are_followed_in_order(run: Path, monkeypatch: pytest.MonkeyP
     def count(config: dict[str, Any]) -> dict[str, Any]:
         return config | {"format": 3}
 
-    monkeypatch.setattr(artifact, "FORMAT", 3)
-    monkeypatch.setattr(artifact, "MIGRATIONS", {1: ("size became facts", facts_by_name), 2: ("nothing", count)})
+    monkeypatch.setattr("reverie.artifact.config.FORMAT", 3)
+    monkeypatch.setattr(
+        "reverie.artifact.config.MIGRATIONS", {1: ("size became facts", facts_by_name), 2: ("nothing", count)}
+    )
     found = load(run)
     assert found.image_spec == SPEC
     assert found.config["format"] == 3

@@ -17,7 +17,10 @@ from PIL import Image
 
 from pictures import Opener, opener
 from reverie.data import DataOptions, Dataset
-from reverie.data.decode import TargetFormat, Unreadable, decode, encode, look, refit
+from reverie.data.decode import decode, look, refit
+from reverie.data.formats import Unreadable
+from reverie.data.pack import encode
+from reverie.data.target import TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 

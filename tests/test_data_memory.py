@@ -20,8 +20,8 @@ from pictures import everything, picture
 from reverie import own_data, run_folder
 from reverie.artifact import write_config
 from reverie.data import DataOptions, Dataset, Pairs, open_dataset, to_tensor
-from reverie.data.dataset import SPLITS
 from reverie.data.sources import find
+from reverie.data.splits import SPLITS
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 from runs import config_of, written

@@ -20,7 +20,7 @@ from PIL import Image
 from commands import visible
 from pictures import Opener, everything, fill, opener, picture, png
 from reverie.data import DataOptions, augment, contact_sheet, open_dataset, pack, save_grid, to_tensor, to_uint8
-from reverie.data.dataset import divide
+from reverie.data.splits import divide
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 

@@ -16,11 +16,13 @@ from PIL import Image
 
 from pictures import Opener, everything, opener, picture
 from reverie.data import DataOptions, to_tensor
-from reverie.data.decode import TargetFormat, decode, encode, look, unpacked
+from reverie.data.decode import decode, look
 from reverie.data.feed import scaled
+from reverie.data.pack import encode, unpacked
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import save_grid, save_picture, suffix_of
 from reverie.data.png import png16
+from reverie.data.target import TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import FULL, Scale, choose_scale, kind_of, parse_range, used
 
@@ -397,6 +399,15 @@ def test_scales_lead_there_and_back(kind: Any, band: tuple[float, float], depth:
 
 
 # A run's scale
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (0, 255), (0, 0.1), (-0.3, 0.7), (-1000, 3095), (5, 6)])
+def test_float32_is_read_as_by_float64(low: float, high: float) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(low - 0.1, high + 0.1, 200_000).astype(np.float32)
+    values[:7] = [low, high, 0, 1e-30, -1e-30, 1e-45, np.nan]
+    wanted = ((values.astype(np.float64) - low) / (high - low)).clip(0, 1).astype(np.float32)
+    assert np.array_equal(Scale(32, "float", low, high).unit(values), wanted, equal_nan=True)
 
 
 def test_new_pictures_are_read_as_those_of_a_run() -> None:

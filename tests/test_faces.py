@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reverie.data import faces, paint
-from reverie.data.faces import CLASSES, FACTORS, Factor, draw_factors, labels, render
+from reverie.data import faces
+from reverie.data.faces import CLASSES, FACTORS, Factor, draw_factors, labels, paint, render
 from reverie.errors import ReverieError
 
 Pictures = npt.NDArray[np.uint8]
@@ -106,7 +106,7 @@ def test_a_picture_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatch,
     np.testing.assert_array_equal(render(rows[order], height, width), together[order])
     alone = np.concatenate([render(rows[index : index + 1], height, width) for index in range(len(rows))])
     np.testing.assert_array_equal(alone, together)
-    monkeypatch.setattr(faces, "_CHUNK_PIXELS", 3 * height * width)
+    monkeypatch.setattr("reverie.data.faces.drawing.CHUNK_PIXELS", 3 * height * width)
     np.testing.assert_array_equal(render(rows, height, width), together)
 
 

@@ -19,10 +19,10 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from commands import fails, succeeds
 from pictures import Opener, everything, fill, opener, picture
 from reverie.data import DataOptions, Dataset, Pairs, contact_sheet, faces, open_dataset, operators, pack
-from reverie.data.dataset import SPLITS
 from reverie.data.decode import look
 from reverie.data.feed import Feed
 from reverie.data.options import OPERATORS, SOURCES
+from reverie.data.splits import SPLITS
 from reverie.errors import ReverieError
 from reverie.features.reference import fingerprint
 

@@ -245,6 +245,10 @@ def test_translations(trained: Trained) -> None:
     assert torch.equal(run.translate(side), reverie.translate(run.model, side))
     digits = run.translate("digits")  # single pictures
     assert digits.shape[1:] == side.shape[1:]
+    with pytest.raises(ReverieError, match=r"takes pictures of 1 channels on side a.*these are 2 x 3 x 8 x 8"):
+        run.translate(np.zeros((2, 3, 8, 8), np.uint8))  # which are not made grey in silence
+    with pytest.raises(ReverieError, match="several sizes, such as 8x8 and 12x8"):
+        run.translate([Image.new("L", (8, 8)), Image.new("L", (8, 12))])  # nor cut
     with pytest.raises(ReverieError, match="cannot translate"):
         reverie.load(trained("vae")).translate(side)
 

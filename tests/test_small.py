@@ -12,7 +12,7 @@ import pytest
 from cases import loop_for, tiny
 from commands import fails, run, words_for
 from reverie import registry
-from reverie.engine.events import METRICS, Record, read_metrics
+from reverie.engine.events import METRICS, Record, last_step, read_metrics
 from reverie.engine.phase import ImageSpec
 
 NEED_TWO = ("infovae",)
@@ -56,3 +56,16 @@ def test_metrics_are_json_whatever_the_numbers_are(tmp_path: Path) -> None:
     assert "NaN" not in text
     assert "Infinity" not in text
     assert read_metrics(tmp_path) == [{"step": 1, "images": 8, "loss": None, "kl_dims": [1.0, None], "fine": 2.0}]
+
+
+def test_the_last_step_is_read_off_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert last_step(tmp_path) is None
+    (tmp_path / METRICS).write_bytes(b"")
+    assert last_step(tmp_path) is None
+    lines = [json.dumps({"step": step, "loss": 1.0, "kl_dims": [0.5] * (step % 7)}) for step in range(1, 200)]
+    monkeypatch.setattr("reverie.engine.events.TAIL", 16)
+    for end in ("\n", "", '\n{"step": 201, "loss', "\n\xff\n"):
+        (tmp_path / METRICS).write_bytes(("\n".join(lines) + end).encode("latin-1"))
+        assert last_step(tmp_path) == 199
+    (tmp_path / METRICS).write_bytes(b"no line at all" * 20)
+    assert last_step(tmp_path) is None

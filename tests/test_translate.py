@@ -25,8 +25,10 @@ from commands import fails, succeeds, visible
 from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
 from reverie.cli import main
-from reverie.data.decode import TargetFormat, Unreadable, decode
+from reverie.data.decode import decode
 from reverie.data.exact import Exact, read_exact, to_channels, write_exact
+from reverie.data.formats import Unreadable
+from reverie.data.target import TargetFormat
 from reverie.engine.phase import ImageSpec, Model
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError

@@ -36,6 +36,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else f"; known are: {', '.join(names)}."
 
 
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's says, in one line without a full stop; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+
+
 def printable(text: str) -> str:
     """Text in one line that steers no terminal and that every encoding of one can hold with escapes."""
     # Names of files need not be valid Unicode, and what a file says of itself may be anything.

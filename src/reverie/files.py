@@ -113,6 +113,16 @@ def unreadable(file: Path) -> ReverieError:
     return ReverieError(f"{file} may not be read: ask for the permission, or take a copy of your own.")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. Raises ReverieError where its folder may not be looked into."""
+    try:
+        return path.is_file()
+    except PermissionError as error:  # of the folder
+        raise unreadable(path) from error
+    except OSError:  # a name too long
+        return False
+
+
 def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU: safetensors refuses channels_last tensors, and such as share memory."""
     return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
+from reverie.engine.events import last_step
 from reverie.errors import printable
-from reverie.reporting.card import final_figures
 
 if TYPE_CHECKING:
     from reverie.run import Run
@@ -60,8 +60,10 @@ def _tried(part: Callable[[Run], str], run: Run) -> str:
 
 
 def _steps(run: Run) -> str:
-    steps = final_figures(run.path).get("step", run.config["settings"]["train"].get("steps"))
-    return "" if steps is None else f"{int(steps):,}"
+    steps = last_step(run.path)
+    if steps is None:
+        steps = run.config["settings"]["train"].get("steps")
+    return "" if steps is None else f"{steps:,}"
 
 
 def _pictures(run: Run) -> str:

@@ -11,28 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from reverie import own_data, run_data
-from reverie.artifact import Loaded
+from reverie import run_data
 from reverie.artifact import load as load_artifact
 from reverie.capabilities import Encodes, Reconstructs
-from reverie.data import Dataset
-from reverie.data.dataset import Split
+from reverie.data.splits import Split
 from reverie.engine.phase import Model
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels
-from reverie.inference.pictures import (
-    Data,
-    Pictures,
-    Subset,
-    are_floats,
-    device_of,
-    images_and_labels,
-    in_range,
-    is_pictures,
-    pixel_digests_of,
-    sample_indices,
-    unmistakable,
-)
+from reverie.inference.pictures import Data, device_of, images_and_labels, pixel_digests_of, sample_indices
 
 if TYPE_CHECKING:
     from reverie.evaluation import Figures
@@ -48,11 +34,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str | Path,
-    device: str | torch.device = "cpu",
-    *,
-    model: Model | type[Model] | None = None,
-    data: Data = None,
+    path: str | Path, device: str | torch.device = "cpu", *, model: Model | type[Model] | None = None, data: Data = None
 ) -> Run:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
@@ -64,7 +46,7 @@ def load(
     return run if data is None else replace(run, data=run_data.brought(run, data))
 
 
-class Run(Loaded):
+class Run(run_data.WithData):
     """A trained model: ``path``, ``name``, ``model``, ``image_spec``, ``config``, and tasks as methods.
 
     Where a method takes pictures ``x``, these are whatever `open` takes (a spec, a folder, an array, a list of PIL
@@ -72,59 +54,6 @@ class Run(Loaded):
     tensor of floats that lies wholly in [0, 1] could be either, and is refused unless ``range="0-1"`` or
     ``range="-1-1"`` says what is black and what is white.
     """
-
-    # Data
-
-    def open(self, data: Data = None, split: Split | None = None, **options: Any) -> Dataset:
-        """Pictures in the shape, channels, values and depth that the run knows; by default its own data.
-
-        ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
-        ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
-        A reverie `Dataset` is taken as it is. How a source was read is told to the logger "reverie". Raises
-        ReverieError where the data cannot be read so, and where the run's own is gone or was in memory.
-        """
-        given = run_data.own(self) if data is None else data
-        dataset = run_data.whole(self, given, options)
-        if split is None and isinstance(data, Dataset):
-            return dataset
-        return dataset.split(split or ("test" if self.is_own(given) else "all"))
-
-    def own_data(self, remedy: str = "give the data") -> str:
-        """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
-        return own_data.own(self.path, self.config["data"], remedy)
-
-    def is_own(self, data: Data) -> bool:
-        """Whether data is the run's own, or lies where that does, however it is written."""
-        return run_data.is_own(self, data)
-
-    def held_out(
-        self,
-        normal: Data = None,
-        judged: Data = None,
-        *,
-        remedy: str = "judge other pictures, or give others as normal ones",
-    ) -> Subset:
-        """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``.
-
-        They are taken from ``normal``, by default the run's own data. Files are told by their names where both lie in
-        one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
-        the remedy, where nothing is left.
-        """
-        return run_data.held_out(self, normal, judged, remedy)
-
-    def _pictures(self, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
-        """What a method was given: a tensor in [-1, 1], or a set of pictures."""
-        if are_floats(x) and options.get("range") in (None, "-1-1"):
-            if odd := sorted(options.keys() - {"range"}):
-                raise ReverieError(
-                    f"A tensor of floats is taken as it is, and {odd[0]} would change nothing; leave it out."
-                )
-            return in_range(x) if "range" in options else unmistakable(x)
-        return x if is_pictures(x) and not options else self.open(x, **options)
-
-    def _given(self, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:
-        """Pictures (N, C, H, W) in [-1, 1], and their labels where the model takes any."""
-        return images_and_labels(self.model, self._pictures(x, options), labels)
 
     # Place
 
@@ -186,7 +115,7 @@ class Run(Loaded):
         """
         from reverie.tasks.interpolate import ends_of, interpolate
 
-        given = None if x is None else self._pictures(x, options)
+        given = None if x is None else run_data.pictures(self, x, options)
         count = stops if stops is not None else 5 if given is None else min(5, len(given))
         ends = None if given is None else ends_of(self.model, given, count, label, space, seed, progress)
         labels = None if label is None else (label,)
@@ -220,7 +149,7 @@ class Run(Loaded):
                     f"{run_data.spec_of(x) or 'the pictures'} out."
                 )
             return traverse_drawn(self.model, rows, columns, reach, label, seed)
-        given = self.open() if x is None else self._pictures(x, options)
+        given = self.open() if x is None else run_data.pictures(self, x, options)
         embedding = self.spread()
         image, labels = images_and_labels(self.model, first(given, 1), None if label is None else [label])
         return traverse(self.model, image[0], embedding, rows, columns, reach, labels)
@@ -238,7 +167,7 @@ class Run(Loaded):
 
         if not isinstance(self.model, Encodes):
             raise unsupported(self.model, "embed", "encoder", Encodes)
-        given = self._pictures(x, options)
+        given = run_data.pictures(self, x, options)
         if isinstance(given, Tensor) or labels is not None:
             return latents_of(self.model, *images_and_labels(self.model, given, labels)).flatten(1)
         return torch.from_numpy(embed(self.model, given).codes)
@@ -247,7 +176,7 @@ class Run(Loaded):
         """Codes with the names and labels of their pictures, by default of the run's own test pictures."""
         from reverie.inference.embed import embed
 
-        return embed(self.model, self.open(**options) if x is None else self._set(x, options))
+        return embed(self.model, self.open(**options) if x is None else run_data.as_set(self, x, options))
 
     def spread(self) -> Embedding:
         """Codes of some of the run's own training pictures, which say where its latent space is in use."""
@@ -261,7 +190,7 @@ class Run(Loaded):
         """What the model makes of pictures: (N, C, H, W) in [-1, 1], on the CPU."""
         from reverie.tasks.reconstruct import reconstruct
 
-        return reconstruct(self.model, *self._given(x, labels, options))
+        return reconstruct(self.model, *run_data.images(self, x, labels, options))
 
     def project(
         self,
@@ -279,7 +208,7 @@ class Run(Loaded):
         """The latents of pictures by search, for any model that draws; see `reverie.project`."""
         from reverie.tasks.project import project
 
-        images, numbers = self._given(x, labels, options)
+        images, numbers = run_data.images(self, x, labels, options)
         return project(
             self.model, images, numbers, space=space, steps=steps, starts=starts, sigma=sigma, seed=seed,
             progress=progress,
@@ -317,7 +246,7 @@ class Run(Loaded):
         if x is None:
             images = self.sample(count, seed=seed)
         else:
-            images = images_and_labels(None, sample_pictures(self._pictures(x, options), count, seed), None)[0]
+            images = images_and_labels(None, sample_pictures(run_data.pictures(self, x, options), count, seed), None)[0]
         return nearest_of(images, whole.split("train"), whole.split("test"), nearest, features, count, seed)
 
     # Judging
@@ -337,7 +266,7 @@ class Run(Loaded):
         The detector is calibrated on `held_out` pictures, so that at most ``rate`` of new normal ones are called odd;
         see `reverie.detector`.
         """
-        pictures = self.open(**options) if x is None else self._set(x, options)
+        pictures = self.open(**options) if x is None else run_data.as_set(self, x, options)
         return self.detector(score, rate, normal=normal, judged=pictures, seed=seed).judge(pictures)
 
     def detector(
@@ -376,7 +305,7 @@ class Run(Loaded):
         from reverie.tasks import classify as task
 
         task.check(self.model)
-        pictures = self.open(**options) if x is None else self._set(x, options)
+        pictures = self.open(**options) if x is None else run_data.as_set(self, x, options)
         threshold = None
         if reject is not None:
             known = self.held_out(normal, pictures)
@@ -404,30 +333,11 @@ class Run(Loaded):
         """
         from reverie.evaluation import evaluate
 
-        training: Pictures | None = None
-        if is_pictures(data):
-            dataset: Pictures = data
-        else:
-            given = run_data.own(self) if data is None else data
-            whole = run_data.whole(self, given, options)
-            if split is None and not self.is_own(given):
-                dataset, training = whole, run_data.learned(self)
-            else:
-                dataset = whole.split(split or "test")
-                training = whole.split("train") if split in (None, "test") else None
+        dataset, training = run_data.measured(self, data, split, options)
         return evaluate(
             self.model, dataset, metrics, samples, limit, seed,
             training=training, features=features, generated=generated,
         )  # fmt: skip
-
-    def _set(self, x: Data, options: dict[str, Any]) -> Pictures:
-        """What a method was given, as a set of pictures."""
-        from reverie.inference.pictures import Held
-
-        given = self._pictures(x, options)
-        return Held(given, self.image_spec) if isinstance(given, Tensor) else given
-
-    # Showing
 
     def __repr__(self) -> str:
         from reverie.notebook import line

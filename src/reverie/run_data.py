@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from torch import Tensor
 
 from reverie import own_data
 from reverie.artifact import Loaded
@@ -14,12 +15,99 @@ from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data import open as opening
 from reverie.data.sources import MEMORY
+from reverie.data.splits import Split
 from reverie.errors import ReverieError, printable
-from reverie.inference.pictures import Data, Subset, are_floats, digests_of, is_pictures, pixel_digests_of, unmistakable
+from reverie.inference.labels import Labels
+from reverie.inference.pictures import (
+    Data,
+    Held,
+    Pictures,
+    Subset,
+    are_floats,
+    digests_of,
+    images_and_labels,
+    in_range,
+    is_pictures,
+    pixel_digests_of,
+    unmistakable,
+)
 
 OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
 
 log = logging.getLogger("reverie")  # hears, in one line, how each source was read
+
+
+class WithData(Loaded):
+    """A trained model that opens data as its own was read, and knows what of its data it has learned from."""
+
+    def open(self, data: Data = None, split: Split | None = None, **options: Any) -> Dataset:
+        """Pictures in the shape, channels, values and depth that the run knows; by default its own data.
+
+        ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
+        ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
+        A reverie `Dataset` is taken as it is. How a source was read is told to the logger "reverie". Raises
+        ReverieError where the data cannot be read so, and where the run's own is gone or was in memory.
+        """
+        given = own(self) if data is None else data
+        dataset = whole(self, given, options)
+        if split is None and isinstance(data, Dataset):
+            return dataset
+        return dataset.split(split or ("test" if self.is_own(given) else "all"))
+
+    def own_data(self, remedy: str = "give the data") -> str:
+        """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
+        return own_data.own(self.path, self.config["data"], remedy)
+
+    def is_own(self, data: Data) -> bool:
+        """Whether data is the run's own, or lies where that does, however it is written."""
+        if data is not None and data is self.data:
+            return True
+        found, spec = own_data.find_own(self.config["data"]), spec_of(data)
+        return found is not None and bool(spec) and own_data.same_place(spec, found)
+
+    def held_out(
+        self,
+        normal: Data = None,
+        judged: Data = None,
+        *,
+        remedy: str = "judge other pictures, or give others as normal ones",
+    ) -> Subset:
+        """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``.
+
+        They are taken from ``normal``, by default the run's own data. Files are told by their names where both lie in
+        one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
+        the remedy, where nothing is left.
+        """
+        given = own(self, "give normal pictures") if normal is None else normal
+        known: Any = given if is_pictures(given) else whole(self, given)  # a `Dataset`, unless it was given
+        names, digests, looks = set[str](), own_data.learned_digests(self.path), set[bytes]()
+        in_memory = not isinstance(given, str | Path)
+        mine = _at_hand(self)
+        if self.is_own(given):
+            names.update((whole(self, mine) if in_memory else known).split("train").names)
+        elif mine is None:  # it was in memory, and is gone
+            looks.update(own_data.learned_looks(self.path))
+        elif in_memory or self.data is not None:
+            training = whole(self, mine).split("train")
+            looks.update([] if training.streamed else pixel_digests_of(training))
+        if judged is not None:
+            others = judged if is_pictures(judged) else whole(self, judged)
+            place, other = spec_of(known), spec_of(others)
+            if place and other and own_data.same_place(place, other):
+                names.update(others.names)
+            elif in_memory or not other:
+                looks.update(pixel_digests_of(others))
+        out = np.array([name in names for name in known.names], bool)
+        if digests and (told := digests_of(known)) is not None:
+            out |= [digest in digests for digest in told]
+        if looks:
+            out |= [look in looks for look in pixel_digests_of(known)]
+        if out.all():
+            raise ReverieError(
+                f"{spec_of(known) or 'The data'} holds no pictures to calibrate on that were neither learned from nor "
+                f"are to be judged; {remedy}."
+            )
+        return Subset(known, np.flatnonzero(~out))
 
 
 def spec_of(data: Data) -> str:
@@ -28,12 +116,12 @@ def spec_of(data: Data) -> str:
     return "" if spec.startswith(MEMORY) else spec
 
 
-def own(run: Loaded, remedy: str = "give the data") -> str | Dataset:
+def own(run: WithData, remedy: str = "give the data") -> str | Dataset:
     """The run's own data: what is at hand of it, or where it lies; where that is gone, one sentence with the remedy."""
     return own_data.own(run.path, run.config["data"], remedy) if run.data is None else run.data
 
 
-def brought(run: Loaded, data: Data) -> Dataset:
+def brought(run: WithData, data: Data) -> Dataset:
     """The run's own data, which was in memory and is given again. ReverieError where it is other data."""
     options = configure(DataOptions, run.config["settings"]["data"], "data")
     dataset = data if isinstance(data, Dataset) else open_dataset(cast(Any, data), options)
@@ -42,15 +130,7 @@ def brought(run: Loaded, data: Data) -> Dataset:
     return dataset
 
 
-def is_own(run: Loaded, data: Data) -> bool:
-    """Whether data is the run's own, or lies where that does, however it is written."""
-    if data is not None and data is run.data:
-        return True
-    found, spec = own_data.find_own(run.config["data"]), spec_of(data)
-    return found is not None and bool(spec) and own_data.same_place(spec, found)
-
-
-def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Dataset:
+def whole(run: WithData, data: Data, given: dict[str, Any] | None = None) -> Dataset:
     """All of a source in the shape of the run's pictures, read as these were but for the options ``given``.
 
     A `Dataset` is taken as it is, and a torch tensor of floats as pictures in [-1, 1] unless ``given`` has a range.
@@ -75,8 +155,8 @@ def whole(run: Loaded, data: Data, given: dict[str, Any] | None = None) -> Datas
     return dataset
 
 
-def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
-    image_spec, mine = run.image_spec, is_own(run, data)
+def _read(run: WithData, data: Data, given: dict[str, Any]) -> Dataset:
+    image_spec, mine = run.image_spec, run.is_own(data)
     known = dict(run.config["settings"]["data"])
     if not mine:
         known |= {"limit": 0}
@@ -97,12 +177,12 @@ def _read(run: Loaded, data: Data, given: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _at_hand(run: Loaded) -> str | Dataset | None:
+def _at_hand(run: WithData) -> str | Dataset | None:
     """As `own`; None where the run's own data is gone."""
     return own_data.find_own(run.config["data"]) if run.data is None else run.data
 
 
-def learned(run: Loaded) -> Dataset | None:
+def learned(run: WithData) -> Dataset | None:
     """The pictures that the run has learned from; None where they are gone."""
     mine = _at_hand(run)
     try:
@@ -111,35 +191,36 @@ def learned(run: Loaded) -> Dataset | None:
         return None
 
 
-def held_out(run: Loaded, normal: Data, judged: Data, remedy: str) -> Subset:
-    """Pictures of ``normal`` (None: the run's own data) neither learned from nor ``judged``; see `Run.held_out`."""
-    given = own(run, "give normal pictures") if normal is None else normal
-    known: Any = given if is_pictures(given) else whole(run, given)  # a `Dataset`, unless it was given
-    names, digests, looks = set[str](), own_data.learned_digests(run.path), set[bytes]()
-    in_memory = not isinstance(given, str | Path)
-    mine = _at_hand(run)
-    if is_own(run, given):
-        names.update((whole(run, mine) if in_memory else known).split("train").names)
-    elif mine is None:  # it was in memory, and is gone
-        looks.update(own_data.learned_looks(run.path))
-    elif in_memory or run.data is not None:
-        training = whole(run, mine).split("train")
-        looks.update([] if training.streamed else pixel_digests_of(training))
-    if judged is not None:
-        others = judged if is_pictures(judged) else whole(run, judged)
-        place, other = spec_of(known), spec_of(others)
-        if place and other and own_data.same_place(place, other):
-            names.update(others.names)
-        elif in_memory or not other:
-            looks.update(pixel_digests_of(others))
-    out = np.array([name in names for name in known.names], bool)
-    if digests and (told := digests_of(known)) is not None:
-        out |= [digest in digests for digest in told]
-    if looks:
-        out |= [look in looks for look in pixel_digests_of(known)]
-    if out.all():
-        raise ReverieError(
-            f"{spec_of(known) or 'The data'} holds no pictures to calibrate on that were neither learned from nor are "
-            f"to be judged; {remedy}."
-        )
-    return Subset(known, np.flatnonzero(~out))
+def measured(
+    run: WithData, data: Data, split: Split | None, options: dict[str, Any]
+) -> tuple[Pictures, Pictures | None]:
+    """The pictures to measure on, and the training pictures to compare new ones with; see `Run.evaluate`."""
+    if is_pictures(data):
+        return data, None
+    given = own(run) if data is None else data
+    dataset = whole(run, given, options)
+    if split is None and not run.is_own(given):
+        return dataset, learned(run)
+    return dataset.split(split or "test"), dataset.split("train") if split in (None, "test") else None
+
+
+def pictures(run: WithData, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
+    """What a method was given: a tensor in [-1, 1], or a set of pictures."""
+    if are_floats(x) and options.get("range") in (None, "-1-1"):
+        if odd := sorted(options.keys() - {"range"}):
+            raise ReverieError(
+                f"A tensor of floats is taken as it is, and {odd[0]} would change nothing; leave it out."
+            )
+        return in_range(x) if "range" in options else unmistakable(x)
+    return x if is_pictures(x) and not options else run.open(x, **options)
+
+
+def images(run: WithData, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:
+    """Pictures (N, C, H, W) in [-1, 1], and their labels where the model takes any."""
+    return images_and_labels(run.model, pictures(run, x, options), labels)
+
+
+def as_set(run: WithData, x: Data, options: dict[str, Any]) -> Pictures:
+    """What a method was given, as a set of pictures."""
+    given = pictures(run, x, options)
+    return Held(given, run.image_spec) if isinstance(given, Tensor) else given

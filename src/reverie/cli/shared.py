@@ -156,7 +156,7 @@ def places(features: str) -> list[str]:
 
 def _files_of(spec: str) -> list[Path]:
     """The files, or the folder, that a spec means; none where it means no place on disk."""
-    from reverie.data.arrays import idx_files, is_idx
+    from reverie.data.idx import idx_files, is_idx
     from reverie.own_data import place_of
 
     place = place_of(spec)

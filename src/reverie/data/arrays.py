@@ -1,32 +1,28 @@
-"""Sources that are arrays already: .npz, idx, scikit-learn's digits and the built-in faces."""
+"""Sources that are arrays already: .npz and .npy, scikit-learn's digits and the built-in faces."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import BYTES, Half, Pixels
+from reverie.data.decode import Half, Pixels
 from reverie.data.formats import plain
 from reverie.data.identity import digest_of, hash_of
 from reverie.data.options import ARRAY_LAYOUTS, MOST_CHANNELS, DataOptions
+from reverie.data.splits import spread
+from reverie.data.target import BYTES, MODES, PictureInfo, TargetFormat, choose_target
 from reverie.errors import ReverieError, nearest
-from reverie.scale import Kind, Span, kind_of
+from reverie.scale import Kind, Scale, Span, integers_in_memory, kind_of, span_in_memory
 
 Array = NDArray[Any]
 IMAGE_KEYS = {"train_images": 0, "x_train": 0, "val_images": 1, "x_val": 1, "test_images": 2, "x_test": 2}
 LABEL_KEYS = {"train_labels": 0, "y_train": 0, "val_labels": 1, "y_val": 1, "test_labels": 2, "y_test": 2}
-IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-IDX_LIMIT = 64 * 2**30  # bytes that an idx header may declare
 KINDS = {"f": " float", "i": " integer"}  # said beside the bits, of what is not merely positive whole numbers
 LAYOUTS = "a single array; images and labels; or train_images, train_labels, test_images and test_labels"
 
@@ -162,94 +158,6 @@ def from_npz(path: Path, layout: str = "auto") -> Arrays:
     if 0 not in images:
         raise ReverieError(f"{path} holds {names}; expected is {LAYOUTS}.")
     return from_parts(str(path), [(split, images[split], labels.get(split)) for split in sorted(images)], layout)
-
-
-def from_idx(path: Path, layout: str = "auto") -> Arrays:
-    """An idx file of pictures, with its labels and the test files beside it where they are there."""
-    images = read_idx(path)
-    parts = [(0 if path_of_test(path) else -1, images, _beside(path))]
-    test = path_of_test(path)
-    if test is not None:
-        parts.append((2, read_idx(test), _beside(test)))
-    return from_parts(str(path), parts, layout)
-
-
-def idx_files(path: Path) -> list[Path]:
-    """Every file that `from_idx` reads."""
-    test = path_of_test(path)
-    found = [path, path_of_labels(path), test, test and path_of_labels(test)]
-    return [file for file in found if file is not None]
-
-
-def path_of_labels(images: Path) -> Path | None:
-    """train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz, where that exists."""
-    name = re.sub(r"idx[34]", "idx1", images.name.replace("images", "labels"))
-    return _existing(images.with_name(name)) if name != images.name else None
-
-
-def path_of_test(images: Path) -> Path | None:
-    """train-images-idx3-ubyte.gz -> t10k-images-idx3-ubyte.gz (or test-...), where that exists."""
-    if "train" not in images.name:
-        return None
-    return _existing(*(images.with_name(images.name.replace("train", other)) for other in ("t10k", "test")))
-
-
-def _packed_or_not(path: Path) -> tuple[Path, Path]:
-    return path, path.with_name(path.name[:-3] if path.name.endswith(".gz") else path.name + ".gz")
-
-
-def _existing(*paths: Path) -> Path | None:
-    candidates = [other for path in paths for other in _packed_or_not(path)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _beside(images: Path) -> Array | None:
-    labels = path_of_labels(images)
-    return None if labels is None else read_idx(labels)
-
-
-def is_idx(path: Path) -> bool:
-    """Whether the (unpacked) file begins as an idx file of pictures or labels does."""
-    try:
-        with _unpacked(path) as stream:
-            start = stream.read(4)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in IDX_TYPES and 1 <= start[3] <= 4
-
-
-def _unpacked(path: Path) -> IO[bytes]:
-    with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
-
-
-def read_idx(path: Path) -> Array:
-    """The array of an idx file, packed with gzip or not."""
-    try:
-        with _unpacked(path) as stream:
-            start = stream.read(4)
-            sizes = [int.from_bytes(stream.read(4), "big") for _ in range(start[3])]
-            kind = np.dtype(IDX_TYPES[start[2]])
-            wanted = math.prod(sizes) * kind.itemsize
-            if wanted > IDX_LIMIT:
-                raise ReverieError(f"{path} declares {wanted / 2**30:.0f} GiB of data; it is damaged: fetch it again.")
-            data = _exactly(stream, wanted)
-    except (OSError, EOFError, zlib.error, IndexError, KeyError) as why:
-        raise ReverieError(f"{path} is no readable idx file ({why}); it may be incomplete: fetch it again.") from why
-    if len(data) != wanted:
-        raise ReverieError(f"{path} declares {wanted} bytes and holds {len(data)}; it is incomplete: fetch it again.")
-    array: Array = np.frombuffer(data, kind).reshape(sizes)
-    return array.astype(kind.newbyteorder("="), copy=False)
-
-
-def _exactly(stream: IO[bytes], wanted: int) -> bytes:
-    """Up to so many bytes, in pieces: a single read would allocate what a damaged header declares."""
-    pieces, left = [], wanted
-    while left and (piece := stream.read(min(left, 2**24))):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
 
 
 def from_digits() -> Arrays:
@@ -396,3 +304,28 @@ def labels_of(
     if len(found) < least:
         return None, ()
     return numbers.astype(np.int64), tuple(str(value) for value in found)
+
+
+def limited(arrays: Arrays, options: DataOptions) -> Arrays:
+    """As many of the pictures as the options ask for."""
+    numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
+    return arrays if len(numbers) == len(arrays.splits) else arrays.chosen(np.array(numbers, np.int64))
+
+
+def target_of_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> TargetFormat:
+    """As `choose_target`. Raises ReverieError where there is nothing, or nothing that can become what is asked for."""
+    if not len(arrays.splits):
+        raise ReverieError(f"{what} holds no pictures.")
+    channels, height, width = arrays.shape
+    span = arrays.span
+    if arrays.in_memory and arrays.kind == "float":
+        span = span_in_memory(what, span, options.range, scale)
+        scale = None if scale is None else Scale(scale.depth, "float", *span)
+    elif arrays.in_memory and arrays.kind == "integer" and scale is not None and scale.kind != "integer":
+        scale = Scale(scale.depth, "integer", *integers_in_memory(what, span, scale))
+    target = choose_target([PictureInfo("", channels, height, width, 8, arrays.kind, span)], options, scale)
+    if target.channels != channels and not (channels in MODES and target.channels in MODES):
+        raise ReverieError(
+            f"{what} has {channels} channels, which cannot become {target.channels}; leave out data.channels."
+        )
+    return target

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import statistics
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,21 +17,20 @@ import numpy as np
 
 from reverie.data import pack
 from reverie.data.arrays import Arrays
-from reverie.data.decode import MODES, Picture, PictureInfo, TargetFormat, decode, fitted, look, packed
+from reverie.data.decode import Picture, decode, fitted, look
 from reverie.data.files import Entry, Files
 from reverie.data.formats import Unreadable
 from reverie.data.identity import digest_of
-from reverie.data.options import CHANNELS, DataOptions
+from reverie.data.options import DataOptions
 from reverie.data.reading import natural
+from reverie.data.splits import spread
+from reverie.data.target import CHANNEL_WORDS, PictureInfo, TargetFormat, choose_target, spans_of
 from reverie.errors import ReverieError
-from reverie.scale import PLAIN, Kind, Scale, Span, choose_scale, integers_in_memory, span_in_memory
+from reverie.scale import PLAIN, Scale
 
 Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
 T = TypeVar("T")
 
-KINDS = {1: "grey", 2: "grey with alpha", 3: "rgb", 4: "rgba"}
-AUTO_SIZES = (32, 64, 128)
-STREAMED = "streamed"  # how the contents, and so the fingerprint, of what is not known begin
 CHUNK = 256  # rows of an array at a time
 PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
 
@@ -116,31 +114,6 @@ def readable(files: Files, names: Collection[str], target: TargetFormat) -> bool
     )
 
 
-def limited(arrays: Arrays, options: DataOptions) -> Arrays:
-    """As many of the pictures as the options ask for."""
-    numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
-    return arrays if len(numbers) == len(arrays.splits) else arrays.chosen(np.array(numbers, np.int64))
-
-
-def target_of_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> TargetFormat:
-    """As `choose_target`. Raises ReverieError where there is nothing, or nothing that can become what is asked for."""
-    if not len(arrays.splits):
-        raise ReverieError(f"{what} holds no pictures.")
-    channels, height, width = arrays.shape
-    span = arrays.span
-    if arrays.in_memory and arrays.kind == "float":
-        span = span_in_memory(what, span, options.range, scale)
-        scale = None if scale is None else Scale(scale.depth, "float", *span)
-    elif arrays.in_memory and arrays.kind == "integer" and scale is not None and scale.kind != "integer":
-        scale = Scale(scale.depth, "integer", *integers_in_memory(what, span, scale))
-    target = choose_target([PictureInfo("", channels, height, width, 8, arrays.kind, span)], options, scale)
-    if target.channels != channels and not (channels in MODES and target.channels in MODES):
-        raise ReverieError(
-            f"{what} has {channels} channels, which cannot become {target.channels}; leave out data.channels."
-        )
-    return target
-
-
 def build_arrays(
     arrays: Arrays, target: TargetFormat, writer: pack.PackWriter | None, progress: Progress | None
 ) -> dict[str, Any]:
@@ -164,7 +137,7 @@ def build_arrays(
     seen = PictureInfo("", channels, height, width, 8, arrays.kind, arrays.span)
     index = _index(target, arrays.names, arrays.splits.tolist(), digests, pixels, labels, arrays.classes)
     if arrays.streamed:
-        index["content"] = f"{STREAMED} {count} of {'x'.join(map(str, target.shape))}"
+        index["content"] = f"{pack.STREAMED} {count} of {'x'.join(map(str, target.shape))}"
     return {
         **index,
         "offsets": None,
@@ -176,7 +149,7 @@ def build_arrays(
         "found": {
             "read as": arrays.said or (f"{len(arrays.classes)} classes from labels" if labels else "no classes"),
             "sizes": {f"{height}x{width}": count},
-            "modes": {KINDS.get(channels, f"{channels} channels"): count},
+            "modes": {CHANNEL_WORDS.get(channels, f"{channels} channels"): count},
             "bits": {arrays.depth: count},
             "not pictures": {},
             "notes": _notes([seen], target.scale),
@@ -184,41 +157,10 @@ def build_arrays(
     }
 
 
-def choose_target(seen: Sequence[PictureInfo], options: DataOptions, scale: Scale | None = None) -> TargetFormat:
-    """The shape and scale of every picture, from what they are and what was asked, or the ``scale`` of a run.
-
-    Raises ReverieError on mixed channels.
-    """
-    channels = options.fixed_channels()
-    if channels is None:
-        kinds = Counter(one.channels for one in seen)
-        if len(kinds) > 1:
-            counts = ", ".join(f"{count} {KINDS[kind]}" for kind, count in sorted(kinds.items()))
-            ways = " or ".join(f"data.channels={name}" for name in CHANNELS)
-            raise ReverieError(f"The pictures differ in their channels ({counts}); say what they shall become: {ways}.")
-        channels = next(iter(kinds))
-    elif channels not in MODES and any(one.channels != channels for one in seen):
-        raise ReverieError(f"Pictures cannot become {channels} channels; leave out data.channels={channels}.")
-    size = options.fixed_size()
-    if size is None:
-        sizes = {(one.height, one.width) for one in seen}
-        size = sizes.pop() if len(sizes) == 1 else _auto_size(seen)
-    return TargetFormat(channels, *size, options.fit, choose_scale(_values(seen), options.depth, options.range, scale))
-
-
-def _values(seen: Iterable[PictureInfo]) -> dict[Kind, Span | None]:
-    """The least and the greatest value of the files of each kind; None where it is known of none."""
-    found: dict[Kind, Span | None] = {}
-    for one in seen:
-        old = found.get(one.kind)
-        found[one.kind] = (min(old[0], one.span[0]), max(old[1], one.span[1])) if old and one.span else old or one.span
-    return found
-
-
 def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
     """What people must know of how values were read."""
     notes = []
-    span = _values(seen).get(scale.kind)
+    span = spans_of(seen).get(scale.kind)
     if not scale.full:
         held = "" if span is None else f"values from {span[0]:g} to {span[1]:g}: "
         notes.append(f"{held}{scale.low:g} is black and {scale.high:g} white; data.range sets others")
@@ -227,20 +169,6 @@ def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
     if lost:
         notes.append(f"pictures of more than 8 bits that are read at 8, as nothing here reads them deeper: {lost}")
     return notes
-
-
-def _auto_size(seen: Sequence[PictureInfo]) -> tuple[int, int]:
-    median = statistics.median(min(one.height, one.width) for one in seen)
-    side = max((side for side in AUTO_SIZES if side <= median), default=AUTO_SIZES[0])
-    return side, side
-
-
-def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
-    """``limit`` of the items (0: all) by the hash of their names, so not only of the first class; in their order."""
-    if not limit or limit >= len(items):
-        return list(items)
-    ranks = sorted(range(len(items)), key=lambda i: digest_of(names[i].encode(errors="surrogateescape")))
-    return [items[i] for i in sorted(ranks[:limit])]
 
 
 def _read(entry: Entry) -> Picture | Unreadable:
@@ -336,7 +264,7 @@ def _decode(
         elif part:
             digest = digest_of((data if isinstance(data, bytes) else digest) + part.encode())
         pixels = picture.tobytes()
-        stored = pixels if raw else bytes(packed(picture, data, target, whole=not part))
+        stored = pixels if raw else bytes(pack.packed(picture, data, target, whole=not part))
         return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
     digest_of_pages = lru_cache(1)(digest_of)  # a file of many pictures is summed up once, not for each of them

@@ -1,46 +1,29 @@
-"""Pictures that a training loop can index: of a pack, or where they lie in memory; and how a source is opened."""
+"""Pictures that a training loop can index: of a pack, or where they lie in memory."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from operator import index as whole
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data import arrays, build, pack
+from reverie.data import arrays, pack
 from reverie.data.decode import Pixels
-from reverie.data.files import Files
 from reverie.data.identity import hash_of
-from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions
-from reverie.data.reading import arranged, outside
-from reverie.data.sources import Source, find, is_faces
+from reverie.data.sources import is_faces
+from reverie.data.splits import SPLITS, Division, Split
 from reverie.deprecated import OldName
 from reverie.errors import ReverieError, nearest
-from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from reverie.engine.phase import ImageSpec
-
-Split = Literal["train", "validation", "test", "all"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Division:
-    """Which rows of a pack are in which split."""
-
-    rows: Mapping[Split, NDArray[np.int64]]  # of "all", too
-    notes: list[str]  # on what stands in for what
-    content: str  # changes with the pictures and with whatever else decided this
 
 
 class Dataset(ABC):
@@ -126,7 +109,7 @@ class Dataset(ABC):
     @property
     def streamed(self) -> bool:
         """Whether pictures are read anew each time, so that nothing is known of what they hold."""
-        return self.fingerprint.startswith(build.STREAMED)
+        return self.fingerprint.startswith(pack.STREAMED)
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
@@ -200,7 +183,7 @@ class Packed(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         content = self._division.content
-        if content.startswith(build.STREAMED):
+        if content.startswith(pack.STREAMED):
             return f"{content}, {self.which}"
         return hash_of((content, self.options.validation, self.options.test, self.which))
 
@@ -215,134 +198,6 @@ class Packed(Dataset):
     def divided(self, division: Division) -> Packed:
         """All of the division's rows, in its splits."""
         return Packed(self.spec, self.options, self.pack, division, self._notes)
-
-
-@dataclass(frozen=True)
-class Opener:
-    """How the pictures of one source are opened."""
-
-    spec: str
-    options: DataOptions
-    cache: Path
-    progress: build.Progress | None = None
-    scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
-    check: bool = False
-    given: Source | None = None  # what a program has given, where the spec is no more than a word for it
-
-    def find(self) -> Source:
-        """What the spec means. Raises ReverieError where that is nothing."""
-        return self.given or find(self.spec, self.options, self.cache, not self.check)
-
-    def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
-        """All pictures of a source, out of its pack, which is made where there is none; arrays in memory need none.
-
-        ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
-        classes already.
-        """
-        known = source.key
-        if source.in_memory:
-            with source.read() as content:
-                assert isinstance(content, arrays.Arrays)
-                content = arrays.arranged(self.spec, content, options) if arrange else content
-                held = self._in_place(content, options, scale)
-                if held is not None:
-                    return self._packed(held, options, source.notes)
-                known = content.digest()
-        key = (
-            *(pack.MAGIC.hex(), known, options.size, options.fit, options.channels, options.limit),
-            *(options.layout, options.classes, options.labels, options.split, outside(options)),
-            scale or (options.depth, options.range),
-        )
-        path = self.cache / f"{hash_of(key)}.pack"
-        write = partial(self._write, path, source, options, scale, arrange)
-        opened = pack.open_pack(path)
-        notes = list(source.notes)
-        if opened is not None and self.check:
-            before = pack.checksums(opened)
-            write()
-            opened = pack.open_pack(path)
-            changed = opened is None or pack.checksums(opened) != before
-            notes.append(
-                "the pack did not hold what the files hold, and was made anew"
-                if changed
-                else "the pack holds what the files hold, byte for byte"
-            )
-        elif opened is None or self._mended(opened, source, options, arrange):
-            write()
-            opened = pack.open_pack(path)
-        if opened is None:
-            raise ReverieError(
-                f"The cache at {path.parent} does not keep what is written; set REVERIE_CACHE to another folder."
-            )
-        return self._packed(opened, options, notes)
-
-    def _packed(self, opened: pack.Pack | pack.InPlace, options: DataOptions, notes: Sequence[str]) -> Packed:
-        rows, more = divide(opened.index, options)
-        division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, more, opened.index["content"])
-        return Packed(self.spec, options, opened, division, notes)
-
-    def _in_place(self, given: arrays.Arrays, options: DataOptions, scale: Scale | None) -> pack.InPlace | None:
-        """Arrays in memory as a pack would hold them; None where they must be made smaller or otherwise fitted once."""
-        given = build.limited(given, options)
-        target = build.target_of_arrays(self.spec, given, options, scale)
-        if target.shape != given.shape and not given.streamed:
-            return None
-        return pack.InPlace(build.build_arrays(given, target, None, self.progress), given.take)
-
-    def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
-        with pack.writing(path) as writer, source.read() as content:
-            if isinstance(content, Files):
-                content = arranged(self.spec, content, options) if arrange else content
-                index = build.build_files(self.spec, content, options, writer, self.progress, scale)
-            else:
-                content = arrays.arranged(self.spec, content, options) if arrange else content
-                content = build.limited(content, options)
-                target = build.target_of_arrays(self.spec, content, options, scale)
-                index = build.build_arrays(content, target, writer, self.progress)
-            writer.finish(index)
-
-    def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
-        """Whether a file that could not be read when the pack was made can be read now: failures are not remembered."""
-        if not opened.index["failed"]:
-            return False
-        with source.read() as content:
-            if not isinstance(content, Files):
-                return False
-            content = arranged(self.spec, content, options) if arrange else content
-            return build.readable(content, set(opened.index["failed"]), opened.target)
-
-
-def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
-    """Rows of each split, and notes on what stands in for what.
-
-    A held-out split that the source does not have is taken from its training pictures by the hash of their content:
-    more files move none of the old ones, and equal files stay together.
-    """
-    own = np.array(index["splits"], np.int8)
-    place = np.array(index["draws"], np.float64) / 2**32
-    chosen = np.where(own == ALSO_TEST, 2, np.maximum(own, 0))
-    if not (own == 2).any():
-        chosen[(own <= 0) & (place < options.test)] = 2
-    if not (own == 1).any():
-        chosen[(own <= 0) & (place >= 1 - options.validation)] = 1
-    rows: dict[Split, NDArray[np.int64]] = {name: np.flatnonzero(chosen == i) for i, name in enumerate(SPLITS)}
-    notes = []
-    if not len(rows["train"]):
-        rows["train"] = np.arange(len(own))
-        notes.append("too few pictures to hold any out: all are used for training")
-    if not len(rows["validation"]):
-        rows["validation"] = rows["train"]
-        notes.append("no validation pictures: the training pictures stand in")
-    if not len(rows["test"]):
-        rows["test"] = rows["validation"]
-        notes.append("no test pictures: the validation pictures stand in")
-    twins = np.array(index.get("twins") or np.empty((0, 2)), np.int64)
-    for number, name in enumerate(SPLITS[1:], 1):
-        parted = (chosen[twins] == (number, 0)) | (chosen[twins] == (0, number))
-        if copies := int(parted.all(1).sum()):
-            some = f"1 picture of the {name} split is" if copies == 1 else f"{copies} pictures of the {name} split are"
-            notes.append(f"{some} also in the training split, pixel for pixel")
-    return rows, notes
 
 
 def _found(index: dict[str, Any], division: Division, notes: Sequence[str]) -> dict[str, Any]:

@@ -1,10 +1,8 @@
-"""From the bytes of a picture file to (C, H, W) of a plan's scale, whatever the file holds; or one reason why not."""
+"""From the bytes of a picture file to (C, H, W) of a target's scale, whatever the file holds; or one reason why not."""
 
 from __future__ import annotations
 
-import io
-import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
@@ -23,6 +21,7 @@ from reverie.data.formats import (
     read_deep,
     read_foreign,
 )
+from reverie.data.target import BYTES, MODES, PictureInfo, TargetFormat
 from reverie.scale import PLAIN, SMALL_BYTES, Kind, Scale, Span, kind_of
 
 if TYPE_CHECKING:
@@ -33,41 +32,8 @@ Unit = NDArray[np.float32]  # in [0, 1]
 Picture = Union[bytes, "Image.Image"]  # its file, or where it is in memory itself, which is not changed
 Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
 
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 ORIENTATION = 0x0112
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R 601, as Pillow makes grey of colour
-BYTES: Span = (0.0, 255.0)
-
-
-@dataclass(frozen=True)
-class PictureInfo:
-    """What a file holds, before anything is converted; upright, as its EXIF orientation asks."""
-
-    mode: str
-    channels: int
-    height: int
-    width: int
-    bits: int  # of a value in the file
-    kind: Kind = "byte"  # as it is read: bits that cannot be had do not count
-    span: Span | None = BYTES  # the least and greatest value; None: not known yet. Bytes: what matters of them
-    pages: tuple[int, ...] = (0,)  # numbers of the pictures in the file
-    remark: str = ""  # what people must know of it
-
-
-@dataclass(frozen=True)
-class TargetFormat:
-    """What every picture is turned into."""
-
-    channels: int
-    height: int
-    width: int
-    fit: str
-    scale: Scale = field(default_factory=Scale, repr=False)  # the repr is part of fingerprints: see `build`
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.channels, self.height, self.width
 
 
 def look(data: Picture, half: Half = "") -> PictureInfo:
@@ -95,7 +61,7 @@ def look(data: Picture, half: Half = "") -> PictureInfo:
 
 
 def decode(data: Picture, target: TargetFormat, half: Half = "", page: int = 0) -> tuple[Pixels, PictureInfo]:
-    """The upright picture or a half of it, fitted to the plan, (C, H, W) as its scale stores it. Raises Unreadable.
+    """The upright picture or a half of it, fitted to the target, (C, H, W) as its scale stores it. Raises Unreadable.
 
     A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
     file's pictures.
@@ -130,7 +96,7 @@ def _opened(data: Picture) -> Image.Image:
 
 
 def _from_bytes(image: Image.Image, target: TargetFormat, half: Half) -> tuple[Pixels, PictureInfo]:
-    """A picture of 8 bits, kept as a picture of Pillow's all the way where the plan has 8 bits too."""
+    """A picture of 8 bits, kept as a picture of Pillow's all the way where the target has 8 bits too."""
     from PIL import ImageOps
 
     whole, bits, remark = image.size, depth(image), _remark(image)
@@ -239,9 +205,9 @@ def composed(colour: Unit, alpha: Unit | None, channels: int) -> Unit:
 
 
 def refit(picture: Pixels, target: TargetFormat) -> Pixels:
-    """A (C, H, W) array of a file's values fitted to the plan, as its scale stores them.
+    """A (C, H, W) array of a file's values fitted to the target, as its scale stores them.
 
-    Channel counts that no picture format has must equal the plan's.
+    Channel counts that no picture format has must equal the target's.
     """
     from PIL import Image
 
@@ -259,7 +225,7 @@ def refit(picture: Pixels, target: TargetFormat) -> Pixels:
 
 
 def resized(picture: Pixels, target: TargetFormat) -> Pixels:
-    """(C, H, W) of any type as large as the plan says; its values stay between the least and the greatest."""
+    """(C, H, W) of any type as large as the target says; its values stay between the least and the greatest."""
     if picture.shape[1:] == target.shape[1:]:
         return picture
     made = np.stack([_fitted(channel.astype(np.float32), target) for channel in picture])
@@ -288,36 +254,6 @@ def pixels(image: Image.Image) -> Pixels:
     """(C, H, W) of a picture in one of the modes L, LA, RGB, RGBA."""
     array = np.asarray(image, np.uint8)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
-
-
-def encode(picture: Pixels) -> bytes:
-    """(C, H, W) without loss in few bytes: a PNG of 8 bits, C from 1 to 4, else its numbers compressed."""
-    from PIL import Image
-
-    if picture.dtype != np.uint8 or len(picture) not in MODES:
-        return zlib.compress(np.ascontiguousarray(picture).data, 1)
-    buffer = io.BytesIO()
-    array = np.ascontiguousarray(picture.transpose(1, 2, 0))
-    Image.fromarray(array[:, :, 0] if len(picture) == 1 else array).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
-def packed(picture: Pixels, data: Picture, target: TargetFormat, whole: bool) -> bytes:
-    """What is kept of a picture where raw pixels are too many: see `unpacked`.
-
-    ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
-    """
-    encoded = encode(picture)
-    if isinstance(data, bytes) and whole and target.scale == PLAIN and target.channels in MODES:
-        return min(data, encoded, key=len)
-    return encoded
-
-
-def unpacked(data: bytes, target: TargetFormat) -> Pixels:
-    """(C, H, W) as the plan stores it."""
-    if target.scale.depth != 8 or target.channels not in MODES:
-        return np.frombuffer(zlib.decompress(data), target.scale.dtype).reshape(target.shape)
-    return decode(data, replace(target, scale=PLAIN))[0]
 
 
 def _columns(width: int, half: Half) -> range:
@@ -351,28 +287,6 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     return (
         image if image.mode == MODES[channels] and "transparency" not in image.info else image.convert(MODES[channels])
     )
-
-
-def to_bytes(values: NDArray[Any]) -> Pixels:
-    """Values of any depth as uint8: 16 bits divided by 257, floats in [0, 1] times 255, booleans as 0 or 255.
-
-    Raises Unreadable where the range is anyone's guess.
-    """
-    array = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if array.dtype == np.uint8:
-        return np.asarray(array, np.uint8)
-    if array.dtype.kind == "b":
-        return np.where(array, np.uint8(255), np.uint8(0))
-    if array.size == 0:
-        return np.zeros(array.shape, np.uint8)
-    if array.dtype == np.uint16:
-        return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
-    if array.dtype.kind != "f":  # 0 .. 255 in wider integers may be meant as 8 bits or be nearly black
-        raise Unreadable(f"values of type {array.dtype}; only uint8, uint16, floats and booleans are understood")
-    low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1):  # not a number fails both
-        raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
-    return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)
 
 
 def _fit(image: Image.Image, target: TargetFormat) -> Image.Image:

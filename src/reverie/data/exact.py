@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import MODES, composed, pixels, to_bytes
+from reverie.data.decode import Pixels, composed, pixels
 from reverie.data.formats import (
     Raw,
     Unreadable,
@@ -32,6 +32,7 @@ from reverie.data.formats import (
     read_foreign,
 )
 from reverie.data.png import png16
+from reverie.data.target import MODES
 from reverie.errors import ReverieError
 from reverie.scale import Scale, in_files, kind_of, quantised
 
@@ -263,3 +264,25 @@ def _save(array: NDArray[Any], kind: Kind, profile: bytes | None, buffer: io.Byt
             f"{image.width} x {image.height} pixels can't be written as {kind.name} ({' '.join(str(why).split())}); "
             "choose a .png."
         ) from why
+
+
+def to_bytes(values: NDArray[Any]) -> Pixels:
+    """Values of any depth as uint8: 16 bits divided by 257, floats in [0, 1] times 255, booleans as 0 or 255.
+
+    Raises Unreadable where the range is anyone's guess.
+    """
+    array = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if array.dtype == np.uint8:
+        return np.asarray(array, np.uint8)
+    if array.dtype.kind == "b":
+        return np.where(array, np.uint8(255), np.uint8(0))
+    if array.size == 0:
+        return np.zeros(array.shape, np.uint8)
+    if array.dtype == np.uint16:
+        return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
+    if array.dtype.kind != "f":  # 0 .. 255 in wider integers may be meant as 8 bits or be nearly black
+        raise Unreadable(f"values of type {array.dtype}; only uint8, uint16, floats and booleans are understood")
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 1):  # not a number fails both
+        raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
+    return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from reverie.data import memory
 from reverie.data.arrays import Array, Arrays, as_pictures, bits_of, channels_last, from_parts, labels_of
-from reverie.data.build import Progress, spread
-from reverie.data.decode import MODES, Pixels, TargetFormat, of_picture, refit, resized
+from reverie.data.build import Progress
+from reverie.data.decode import Pixels, of_picture, refit, resized
 from reverie.data.formats import plain
 from reverie.data.options import DataOptions
+from reverie.data.splits import spread
+from reverie.data.target import MODES, TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of, used
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Union
 
 import numpy as np
 
-from reverie.data import build, pack
+from reverie.data import arrays, build, hub, items, memory, pack, pairs
 from reverie.data.arrays import Arrays
-from reverie.data.dataset import Dataset, Opener
+from reverie.data.dataset import Dataset, Packed
 from reverie.data.files import Files
+from reverie.data.identity import hash_of
 from reverie.data.options import DataOptions
-from reverie.data.sources import MEMORY, Source, is_path
+from reverie.data.reading import arranged, outside
+from reverie.data.sources import MEMORY, Source, find, is_path
+from reverie.data.splits import Division, divide
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 
@@ -83,10 +87,103 @@ def open_dataset(
         options = replace(options, stream=False)  # it was said of the pictures that the run has learned from
     opener = Opener(spec, options, cache, progress, scales, check, given)
     if options.pair:
-        from reverie.data import pairs
-
         return pairs.open_pairs(opener)
     return opener.open(opener.find(), options, scales[0] if scales else None)
+
+
+@dataclass(frozen=True)
+class Opener:
+    """How the pictures of one source are opened."""
+
+    spec: str
+    options: DataOptions
+    cache: Path
+    progress: build.Progress | None = None
+    scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
+    check: bool = False
+    given: Source | None = None  # what a program has given, where the spec is no more than a word for it
+
+    def find(self) -> Source:
+        """What the spec means. Raises ReverieError where that is nothing."""
+        return self.given or find(self.spec, self.options, self.cache, not self.check)
+
+    def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
+        """All pictures of a source, out of its pack, which is made where there is none; arrays in memory need none.
+
+        ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
+        classes already.
+        """
+        known = source.key
+        if source.in_memory:
+            with source.read() as content:
+                assert isinstance(content, Arrays)
+                content = arrays.arranged(self.spec, content, options) if arrange else content
+                held = self._in_place(content, options, scale)
+                if held is not None:
+                    return self._packed(held, options, source.notes)
+                known = content.digest()
+        key = (
+            *(pack.MAGIC.hex(), known, options.size, options.fit, options.channels, options.limit),
+            *(options.layout, options.classes, options.labels, options.split, outside(options)),
+            scale or (options.depth, options.range),
+        )
+        path = self.cache / f"{hash_of(key)}.pack"
+        write = partial(self._write, path, source, options, scale, arrange)
+        opened = pack.open_pack(path)
+        notes = list(source.notes)
+        if opened is not None and self.check:
+            before = pack.checksums(opened)
+            write()
+            opened = pack.open_pack(path)
+            changed = opened is None or pack.checksums(opened) != before
+            notes.append(
+                "the pack did not hold what the files hold, and was made anew"
+                if changed
+                else "the pack holds what the files hold, byte for byte"
+            )
+        elif opened is None or self._mended(opened, source, options, arrange):
+            write()
+            opened = pack.open_pack(path)
+        if opened is None:
+            raise ReverieError(
+                f"The cache at {path.parent} does not keep what is written; set REVERIE_CACHE to another folder."
+            )
+        return self._packed(opened, options, notes)
+
+    def _packed(self, opened: pack.Pack | pack.InPlace, options: DataOptions, notes: Sequence[str]) -> Packed:
+        rows, more = divide(opened.index, options)
+        division = Division({**rows, "all": np.arange(len(opened.index["names"]))}, more, opened.index["content"])
+        return Packed(self.spec, options, opened, division, notes)
+
+    def _in_place(self, given: Arrays, options: DataOptions, scale: Scale | None) -> pack.InPlace | None:
+        """Arrays in memory as a pack would hold them; None where they must be made smaller or otherwise fitted once."""
+        given = arrays.limited(given, options)
+        target = arrays.target_of_arrays(self.spec, given, options, scale)
+        if target.shape != given.shape and not given.streamed:
+            return None
+        return pack.InPlace(build.build_arrays(given, target, None, self.progress), given.take)
+
+    def _write(self, path: Path, source: Source, options: DataOptions, scale: Scale | None, arrange: bool) -> None:
+        with pack.writing(path) as writer, source.read() as content:
+            if isinstance(content, Files):
+                content = arranged(self.spec, content, options) if arrange else content
+                index = build.build_files(self.spec, content, options, writer, self.progress, scale)
+            else:
+                content = arrays.arranged(self.spec, content, options) if arrange else content
+                content = arrays.limited(content, options)
+                target = arrays.target_of_arrays(self.spec, content, options, scale)
+                index = build.build_arrays(content, target, writer, self.progress)
+            writer.finish(index)
+
+    def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
+        """Whether a file that could not be read when the pack was made can be read now: failures are not remembered."""
+        if not opened.index["failed"]:
+            return False
+        with source.read() as content:
+            if not isinstance(content, Files):
+                return False
+            content = arranged(self.spec, content, options) if arrange else content
+            return build.readable(content, set(opened.index["failed"]), opened.target)
 
 
 def spec_of(data: Data) -> str:
@@ -97,8 +194,6 @@ def spec_of(data: Data) -> str:
         return path if isinstance(data, str) or is_path(path) else os.path.join(".", path)
     if isinstance(data, Dataset):
         return data.spec
-    from reverie.data import hub, memory
-
     pictures: Any = data
     if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):
         pictures = data[0]
@@ -119,8 +214,6 @@ def _given(
     spec = spec_of(data)
     if isinstance(data, str | os.PathLike):
         return spec, None
-    from reverie.data import hub, items, memory
-
     pictures: Any = data
     labels = None
     if isinstance(data, tuple) and len(data) == 2 and memory.are_pictures(data[0]):

@@ -9,6 +9,7 @@ footer was cut short and counts as absent.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import struct
@@ -17,18 +18,21 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.decode import Pixels, TargetFormat, fitted, unpacked
+from reverie.data.decode import Picture, Pixels, decode, fitted
+from reverie.data.target import MODES, TargetFormat
 from reverie.errors import ReverieError
-from reverie.scale import Scale
+from reverie.scale import PLAIN, Scale
 
 MAGIC = b"reverie\x02"
 FOOTER = struct.Struct("<QII8s")  # bytes of pixels, bytes of index, checksum of the index, magic
+STREAMED = "streamed"  # how the contents, and so the fingerprint, of what is not known begin
 RAW_LIMIT = 8 * 2**30  # above so many bytes of pixels, encoded files are kept and decoded when asked for
 
 
@@ -131,6 +135,36 @@ class PackWriter:
         text = json.dumps(index).encode()
         self._stream.write(text)
         self._stream.write(FOOTER.pack(self.size, len(text), zlib.crc32(text), MAGIC))
+
+
+def encode(picture: Pixels) -> bytes:
+    """(C, H, W) without loss in few bytes: a PNG of 8 bits, C from 1 to 4, else its numbers compressed."""
+    from PIL import Image
+
+    if picture.dtype != np.uint8 or len(picture) not in MODES:
+        return zlib.compress(np.ascontiguousarray(picture).data, 1)
+    buffer = io.BytesIO()
+    array = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    Image.fromarray(array[:, :, 0] if len(picture) == 1 else array).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def packed(picture: Pixels, data: Picture, target: TargetFormat, whole: bool) -> bytes:
+    """What is kept of a picture where raw pixels are too many: see `unpacked`.
+
+    ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
+    """
+    encoded = encode(picture)
+    if isinstance(data, bytes) and whole and target.scale == PLAIN and target.channels in MODES:
+        return min(data, encoded, key=len)
+    return encoded
+
+
+def unpacked(data: bytes, target: TargetFormat) -> Pixels:
+    """(C, H, W) as the target stores it."""
+    if target.scale.depth != 8 or target.channels not in MODES:
+        return np.frombuffer(zlib.decompress(data), target.scale.dtype).reshape(target.shape)
+    return decode(data, replace(target, scale=PLAIN))[0]
 
 
 @contextmanager

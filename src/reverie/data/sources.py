@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
-from reverie.data import arrays
+from reverie.data import arrays, idx
 from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
 from reverie.data.identity import identify
 from reverie.data.options import ARRAY_LAYOUTS, DataOptions, parse_size
@@ -113,8 +113,8 @@ def _at(path: Path, options: DataOptions, cache: Path, trust: bool) -> Source:
         return Source((path.name, known(path)), lambda: nullcontext(files_in_folder(path.parent, listed, {})))
     if suffix == ".zip" or zipfile.is_zipfile(path):
         return Source(known(path), lambda: files_in_zip(path))
-    if arrays.is_idx(path):
-        return Source(known(*arrays.idx_files(path)), lambda: nullcontext(arrays.from_idx(path, options.layout)))
+    if idx.is_idx(path):
+        return Source(known(*idx.idx_files(path)), lambda: nullcontext(idx.from_idx(path, options.layout)))
     if ".tar" in path.suffixes or suffix in (".tgz", ".tbz", ".tbz2", ".txz") or is_tar(path):
         return Source(known(path), lambda: files_in_tar(path))
     raise ReverieError(
@@ -139,11 +139,11 @@ def _folder(path: Path, cache: Path, trust: bool) -> Source:
 
 
 def _faces(spec: str, options: DataOptions) -> Source:
-    from reverie.data import faces, paint
+    from reverie.data import faces
 
     size = options.size if options.size != "auto" else spec.partition(":")[2] or FACES_SIZE
     height, width = parse_size(size, "Faces of size ")
-    drawing = Path(faces.__file__).read_bytes() + Path(paint.__file__).read_bytes()
+    drawing = b"".join(file.read_bytes() for file in sorted(Path(faces.__file__).parent.glob("*.py")))
     code = hashlib.blake2b(drawing).hexdigest()  # drawn anew when the drawing changes
     return Source(
         ("faces", code, options.count, height, width),

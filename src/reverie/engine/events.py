@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from reverie.errors import ReverieError, printable
 from reverie.files import replacing
 
 METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
+TAIL = 2**14  # bytes: more than the last lines of most runs
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
 
 
@@ -122,6 +124,20 @@ class Record:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     return read_lines(folder / METRICS)
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the last whole line of metrics.jsonl, of which only the end is read; None where there is none."""
+    with contextlib.suppress(FileNotFoundError), (folder / METRICS).open("rb") as file:
+        start = size = file.seek(0, os.SEEK_END)
+        while start:
+            start = max(0, 2 * start - size - TAIL)  # twice as much each time, and a little
+            file.seek(start)
+            lines = file.read().decode("utf-8", "replace").splitlines()
+            steps = [step for line in lines[start > 0 :] if (step := _step(line)) < sys.maxsize]
+            if steps:
+                return steps[-1]
+    return None
 
 
 def read_quality(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -128,6 +128,14 @@ class Defaults:
     warmup: float = 0.0  # fraction of training over which the learning rate rises from zero
     ema: float = 0.0  # decay per step of the exponential moving average of the weights; 0 = none
     clip: float = 0.0  # gradient norm above which gradients are scaled down; 0 = never
+
+
+@runtime_checkable
+class HoldsPictures(Protocol):
+    """A module whose state holds pictures of the data, which a resumed training needs, and a run's weights do not."""
+
+    def without_pictures(self) -> dict[str, Tensor]:
+        """The module's ``state_dict()``, but for the pictures."""
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,12 @@ class Draw:
         self.count = count
         self.total = count if total is None else total
         self.device = torch.device(device)
-        self._calls = 0
+        self.calls = 0  # so far; a subclass that draws in another way counts them too
 
     def generator(self) -> torch.Generator:
         """A generator of its own for the next call, seeded by (key, number of calls so far)."""
-        self._calls += 1
-        return torch.Generator(self.device).manual_seed(derive(*self.key, self._calls))
+        self.calls += 1
+        return torch.Generator(self.device).manual_seed(derive(*self.key, self.calls))
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole[self.first : self.first + self.count]
@@ -84,10 +84,10 @@ class DrawEach(Draw):
         super().__init__(*key, count=len(samples), device=device)
         self.samples = np.asarray([int(s) for s in samples], np.uint64)
 
-    def _bits(self, *shape: int) -> np.ndarray:
-        """64 random bits for each number, (count, *shape)."""
-        self._calls += 1
-        key = np.uint64(derive(*self.key, self._calls))
+    def bits(self, *shape: int) -> np.ndarray:
+        """64 random bits for each number, (count, *shape), which all kinds of numbers are made of; one call."""
+        self.calls += 1
+        key = np.uint64(derive(*self.key, self.calls))
         with np.errstate(over="ignore"):  # arithmetic modulo 2^64
             streams = _mixed(_mixed(self.samples * _STEP + key) + key)
             places = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * _STEP
@@ -95,17 +95,17 @@ class DrawEach(Draw):
             return bits
 
     def normal(self, *shape: int) -> Tensor:
-        bits = self._bits(*shape)
+        bits = self.bits(*shape)
         u, v = _unit(bits >> np.uint64(40)), _unit(bits & np.uint64(0xFFFFFF))
         normal = np.sqrt(-2 * np.log1p(-u)) * np.cos(np.float32(2 * np.pi) * v)  # Box and Muller 1958
         return torch.from_numpy(normal).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
-        return torch.from_numpy(_unit(self._bits(*shape) >> np.uint64(40))).to(self.device)
+        return torch.from_numpy(_unit(self.bits(*shape) >> np.uint64(40))).to(self.device)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         # Towards the upper 32 bits of a product of 32 bits with high: no modulo, no bias that counts below 2^20.
-        found = (self._bits(*shape) >> np.uint64(32)) * np.uint64(high) >> np.uint64(32)
+        found = (self.bits(*shape) >> np.uint64(32)) * np.uint64(high) >> np.uint64(32)
         return torch.from_numpy(found.astype(np.int64)).to(self.device)
 
 

@@ -69,14 +69,14 @@ class SampleDraw(DrawEach):
 
     def again(self) -> None:
         """Begin another call for further samples of the same pictures."""
-        self._calls = 0
+        self.calls = 0
 
     def normal(self, *shape: int) -> Tensor:
-        self._calls += 1
-        if self._calls not in self._streams:
-            seeds = [derive(*self.key, self._calls, s) for s in self.samples.tolist()]
-            self._streams[self._calls] = [np.random.default_rng(s) for s in seeds]
-        rows = [stream.standard_normal(shape, np.float32) for stream in self._streams[self._calls]]
+        self.calls += 1
+        if self.calls not in self._streams:
+            seeds = [derive(*self.key, self.calls, s) for s in self.samples.tolist()]
+            self._streams[self.calls] = [np.random.default_rng(s) for s in seeds]
+        rows = [stream.standard_normal(shape, np.float32) for stream in self._streams[self.calls]]
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
 

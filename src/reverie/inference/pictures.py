@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reverie.data import DataOptions, open_dataset
 from reverie.data.decode import Pixels
 from reverie.data.identity import digest_of
+from reverie.data.memory import is_array
 from reverie.data.pairs import Pairs
 from reverie.data.pictures import to_tensor, to_uint8
 from reverie.engine.phase import ImageSpec, Model
@@ -159,7 +160,8 @@ def pictures_of(model: object, data: Data) -> Pictures:
 def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] of the side that a direction ("ab", "ba") leads from, at their own size.
 
-    Of pairs it is their side; other data is single pictures.
+    Of pairs it is their side; other data is single pictures. An array keeps its channels, picture files are read with
+    those of the side. ReverieError where they are of several sizes.
     """
     if are_floats(data):
         return in_range(data)
@@ -168,8 +170,14 @@ def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
     if is_pictures(data):
         return all_of(data)
     number = "ab".index(direction[0])
-    options = DataOptions(channels=str(image_spec.sides[number]))
-    return all_of(open_dataset(cast(Any, data), options, scales=image_spec.scales[number : number + 1]))
+    options = DataOptions() if is_array(data) else DataOptions(channels=str(image_spec.sides[number]))
+    opened = open_dataset(cast(Any, data), options, scales=image_spec.scales[number : number + 1])
+    if len(sizes := opened.found["sizes"]) > 1:
+        raise ReverieError(
+            f"{opened.spec} holds pictures of several sizes, such as {' and '.join([*sizes][:2])} (height x width); "
+            "translate those of each size by themselves, or open them with data.size."
+        )
+    return all_of(opened)
 
 
 def images_of(model: object, data: Data) -> Tensor:

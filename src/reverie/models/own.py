@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from reverie.errors import ReverieError
+from reverie.errors import ReverieError, first_line
 
 
 class Zeros(Protocol):
@@ -36,7 +36,7 @@ def fitting(network: nn.Module, name: str, call: Callable[[Any, Zeros], Any], *g
         with torch.no_grad():
             found = call(network, lambda *shape: torch.zeros(1, *shape, device=device))
     except Exception as error:  # it is anybody's code
-        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+        line = first_line(error)[:200]
         raise ReverieError(f"The {name} that was given fails on one row of zeros: {line}.") from error
     finally:
         network.train(training)

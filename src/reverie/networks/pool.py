@@ -39,6 +39,10 @@ class Pool(nn.Module):
         self.register_buffer("pictures", torch.zeros(slots, *shape, dtype=kind))
         self.register_buffer("used", torch.zeros(slots, dtype=torch.bool))
 
+    def without_pictures(self) -> dict[str, Tensor]:
+        """The state before training, which shows nothing of the data: what a run's weights hold."""
+        return {key: torch.zeros_like(value) for key, value in self.state_dict().items()}
+
     @torch.no_grad()
     def exchange(self, images: Tensor, draw: Chance) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] -> as many, each new or, with probability one half, an old one it replaces.

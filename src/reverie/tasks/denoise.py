@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
 from reverie.config import check_range
-from reverie.data.decode import to_bytes
+from reverie.data.exact import to_bytes
 from reverie.data.formats import deep_values, is_deep
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest

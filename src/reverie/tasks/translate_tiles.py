@@ -113,16 +113,16 @@ class TileDraw(DrawEach):
         super().__init__(noise, "translate", samples=numbers, device=device)
         self.tile = tile
 
-    def _bits(self, *shape: int) -> np.ndarray:
+    def bits(self, *shape: int) -> np.ndarray:
         if len(shape) != 3:  # numbers that have no place
-            return super()._bits(*shape)
-        self._calls += 1
+            return super().bits(*shape)
+        self.calls += 1
         channels, height, width = shape
         top, left = self.tile.corner(height, width)
         rows, columns = np.arange(top, top + height), np.arange(left, left + width)
         places = (rows[:, None] * 2**32 + columns).ravel().tolist()
         bits = [
-            DrawEach(*self.key, int(number), self._calls, samples=places)._bits(channels).reshape(height, width, -1)
+            DrawEach(*self.key, int(number), self.calls, samples=places).bits(channels).reshape(height, width, -1)
             for number in self.samples
         ]
         return np.stack(bits).transpose(0, 3, 1, 2)
