@@ -326,9 +326,10 @@ def test_latent_map() -> None:
     assert np.corrcoef(places[:, 0], codes[:, 3])[0, 1] > 0.999
     assert np.corrcoef(places[:, 1], codes[:, 1])[0, 1] > 0.99
     np.testing.assert_allclose(places.std(0), codes[:, [3, 1]].std(0), rtol=0.02)
-    line = np.outer([-3.0, -1.0, 0.0, 4.0], random.standard_normal(9)).astype(np.float32)  # fewer codes than dimensions
-    wanted = np.array([-3, -1, 0, 4]) * np.linalg.norm(line[3]) / 4
-    np.testing.assert_allclose(np.abs(latent_map(line)), np.c_[np.abs(wanted), 0 * wanted], atol=1e-5)
+    places = np.array([0, 1, 3, 5, 5, 6, 8])  # codes on a line, fewer than dimensions
+    line = latent_map(np.outer(places, np.arange(1, 10)).astype(np.float32))
+    wanted = (places - 4) * np.linalg.norm(np.arange(1, 10))
+    np.testing.assert_allclose(line, np.c_[wanted, 0 * wanted], atol=1e-4)
     assert not latent_map(np.ones((3, 5), np.float32)).any()
 
 

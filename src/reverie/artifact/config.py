@@ -125,7 +125,7 @@ def read_config(folder: Path, *, brought: bool = False) -> dict[str, Any]:
     return checked
 
 
-def facts_of(named: dict[str, Any]) -> ImageSpec:
+def image_spec_of(named: dict[str, Any]) -> ImageSpec:
     """What config.json says of the pictures; older runs name no sides, and no scales: these were of 8 bits."""
     sides = tuple(named.get("sides", ()))
     scales = tuple(Scale(**scale) for scale in named["scales"]) if "scales" in named else (Scale(),) * (len(sides) or 1)

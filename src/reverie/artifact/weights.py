@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from reverie import registry
 from reverie.artifact.build import build_model, outline
-from reverie.artifact.config import CONFIG, check_settings, facts_of, read_config
+from reverie.artifact.config import CONFIG, check_settings, image_spec_of, read_config
 from reverie.data.dataset import Dataset
 from reverie.deprecated import OldName
 from reverie.engine.phase import HoldsPictures, ImageSpec, Model
@@ -60,7 +60,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
     folder = _fetch(str(path)[3:]) if str(path).startswith("hf:") else Path(path)
     config = read_config(folder, brought=model is not None)
     source = _known(config, folder) if model is None else model
-    image_spec = facts_of(config["facts"])
+    image_spec = image_spec_of(config["facts"])
     settings = config["settings"]["model"]
     if isinstance(source, Model):
         _check_spec(source.image_spec, image_spec, folder)
