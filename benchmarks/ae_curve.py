@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from chart import line_chart
 from numpy.typing import NDArray
 from results import save
 
@@ -23,6 +22,8 @@ import reverie
 from reverie.capabilities import Reconstructs
 from reverie.evaluation.reconstruction import reconstruction
 from reverie.metrics.pca import pca
+from reverie.reporting import charts
+from reverie.reporting.charts import Spot
 
 COLUMNS = 16
 PICTURED = (2, 5, 16)
@@ -72,14 +73,11 @@ def main() -> None:
     }
     name = Path(arguments.data).name
     title = f"Autoencoder and PCA on {name}"
-    chart = line_chart(
-        title,
-        "size of the latent",
-        "test MSE",
-        arguments.latents,
-        {"PCA": linear, "ae": errors},
-        arguments.latents,
-    )
+    curves = {
+        f"{label} {line[-1]:.3g}": [Spot(x, y) for x, y in zip(arguments.latents, line, strict=True)]
+        for label, line in (("PCA", linear), ("ae", errors))
+    }
+    chart = charts.lines(title, "size of the latent", "test MSE", curves, zero=True)
     (arguments.docs / "ae-curve.svg").write_text(chart)
     save("ae_curve", result, seed=0, data=name)
 

@@ -1,4 +1,4 @@
-"""How well the scores of `reverie.tasks.anomaly` tell odd pictures, by AUROC, AUPR and the promised rate of alarms.
+"""How well `reverie.tasks.anomaly_scores` tell odd pictures: by AUROC, AUPR and the promised rate of alarms.
 
 python benchmarks/anomaly.py --data mnist.npz --name mnist [--model vae] [--minutes 2 | --steps 500]
     [--set model.latent=16 ...] [--classes 0 1] [--seeds 0 1 2] [--outliers SPEC] [--odd 2000]
@@ -35,7 +35,8 @@ from reverie.capabilities import Bounds
 from reverie.config import configure, parse_settings
 from reverie.data import DataOptions, Dataset
 from reverie.inference.pictures import Pictures, Subset, sample_indices
-from reverie.tasks.anomaly import SCORES, aupr, auroc, detector, scores_of
+from reverie.tasks.anomaly import aupr, auroc, detector
+from reverie.tasks.anomaly_scores import SCORES, scores_of
 
 HELD_OUT = 0.2  # of the training pictures
 MUTATED = 0.2  # of the pixels that a background model learns from

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from chart import line_chart
 from measured import alike, parsed, parser_for
 from results import save
 from torch import Tensor
@@ -33,6 +32,8 @@ from reverie.capabilities import Encodes
 from reverie.data.pictures import to_tensor
 from reverie.features.classifier import Classifier, classifier
 from reverie.inference.pictures import sample_indices
+from reverie.reporting import charts
+from reverie.reporting.charts import Spot
 from reverie.tasks.interpolate import interpolate
 from reverie.tasks.project import latents_of
 
@@ -113,7 +114,11 @@ def main() -> None:
     places = np.linspace(0, 1, given.between + 1).tolist()
     for name, ending in (("confidence", ".svg"), ("strangeness", "-strangeness.svg")):
         title = f"{name.capitalize()} along paths between digits"
-        chart = line_chart(title, "place on the path", name, places, lines[name], [0, 0.5, 1])
+        curves = {
+            f"{label} {line[-1]:.3g}": [Spot(x, y) for x, y in zip(places, line, strict=True)]
+            for label, line in lines[name].items()
+        }
+        chart = charts.lines(title, "place on the path", name, curves, zero=True)
         given.picture.with_name(given.picture.stem + ending).write_text(chart, encoding="utf-8")
     figures["paths"] = given.paths
     save("paths", figures, seed=given.seed, data=Path(given.data).name)

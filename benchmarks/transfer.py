@@ -9,14 +9,14 @@ own labelled pictures, with the least and the most of them.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-from chart import line_chart
 from measured import alike, parsed, parser_for
 from results import save
 
 import reverie
+from reverie.reporting import charts
+from reverie.reporting.charts import Spot
 from reverie.tasks.transfer import HOW, transfer
 
 
@@ -38,10 +38,11 @@ def main() -> None:
             ]
             found[how][str(count)] = {"mean": sum(each) / len(each), "least": min(each), "most": max(each)}
             print(how, count, found[how][str(count)], flush=True)
-    lines = {how: [row["mean"] for row in rows.values()] for how, rows in found.items()}
-    places = [math.log10(count) for count in given.counts]
-    marks = [place for place in (1, 2, 3, 4) if places[0] <= place <= places[-1]]
-    chart = line_chart("Accuracy by labels", "log10 of the labelled pictures", "accuracy", places, lines, marks)
+    curves = {
+        how: [Spot(int(count), row["mean"], f"{row['mean']:.3f}") for count, row in rows.items()]
+        for how, rows in found.items()
+    }
+    chart = charts.lines("Accuracy by labels", "labelled pictures", "accuracy", curves, logarithmic=True, zero=True)
     Path(f"docs/transfer-{given.name}.svg").write_text(chart, encoding="utf-8")
     figures = {"model": run.name, "settings": run.config["settings"], "steps": given.steps, "accuracy": found}
     save(f"transfer_{given.name}", figures, seed=given.seeds[0], data=Path(given.data).name)

@@ -26,9 +26,13 @@ from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.embed import embed
 from reverie.networks.mixture import Mixture
-from reverie.tasks import anomaly
-from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay, scores_of, write_csv, write_sheet
+from reverie.reporting import anomaly as sheets
+from reverie.reporting.anomaly import overlay, write_csv, write_sheet
+from reverie.tasks import anomaly_scores
+from reverie.tasks.anomaly import aupr, auroc, detector
+from reverie.tasks.anomaly_scores import scores_of
 from reverie.tasks.fit_mixture import fit_mixture
+from reverie.tasks.heat_map import heat_map
 
 
 class Grey(nn.Module, Reconstructs):
@@ -111,7 +115,7 @@ def test_scores_follow_from_capabilities() -> None:
     assert scores_of(Likely(), Likely())[:2] == ["likelihood-ratio", "reconstruction"]
     assert scores_of(nn.Identity()) == []
     assert scores_of(Critic()) == ["discriminator"]
-    assert set(scores_of(fitted(Likely(), noise(30)), Likely())) == set(anomaly.SCORES) - {"discriminator"}
+    assert set(scores_of(fitted(Likely(), noise(30)), Likely())) == set(anomaly_scores.SCORES) - {"discriminator"}
 
 
 def test_what_the_discriminator_takes_for_real_is_normal() -> None:
@@ -167,7 +171,7 @@ def test_complexity_takes_the_length_of_the_file_off_the_bound(channels: int, mo
         picture.save(files[1], "WEBP", lossless=True, exact=True, quality=100, method=4)
         sizes = [len(file.getvalue()) for file in files]
         assert lengths[0] == pytest.approx(min(sizes))
-        monkeypatch.setattr("reverie.tasks.anomaly.features.check", lambda name: False)
+        monkeypatch.setattr("PIL.features.check", lambda name: False)
         alone = detector(model, normal, "bound").scores(normal) - detector(model, normal, "complexity").scores(normal)
         assert alone[0] / math.log(2) / 8 == pytest.approx(sizes[0])
 
@@ -455,9 +459,7 @@ def test_a_sheet_is_one_escaped_page_oddest_first(tmp_path: Path, channels: int)
     assert "<script" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;{odd}&lt;/b&gt;" in page
-    order = [
-        page.index(text) for text in ("&lt;script&gt;alert", "with, comma &quot;and&quot;", "a.png", "line\nbreak")
-    ]
+    order = [page.index(text) for text in ("&lt;script&gt;alert", "with, comma &#34;and&#34;", "a.png", "line\nbreak")]
     assert order == sorted(order)
     assert "2 of 4 pictures are odd" in page
     assert page.count("<li class=odd>") == 2
@@ -473,7 +475,7 @@ def test_a_sheet_is_one_escaped_page_oddest_first(tmp_path: Path, channels: int)
 
 
 def test_a_sheet_without_heat_and_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anomaly, "MOST_SHOWN", 2)
+    monkeypatch.setattr(sheets, "MOST_SHOWN", 2)
     write_sheet(tmp_path / "odd.html", noise(4).images, NAMES, SCORES, P_VALUES, ODD)
     page = (tmp_path / "odd.html").read_text(encoding="utf-8")
     assert page.count("<img") == 2

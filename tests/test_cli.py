@@ -24,7 +24,8 @@ from safetensors import SafetensorError
 
 import reverie
 from commands import fails, succeeds, visible, words_for
-from reverie import artifact, capabilities, files, registry
+from reverie import capabilities, files, registry
+from reverie.artifact import weights
 from reverie.cli import app, main
 from reverie.config import coerce, configure, parse_settings
 from reverie.data import DataOptions
@@ -334,7 +335,7 @@ class Full:
     [
         (checkpoint, "save_file", 1, NO_SPACE),
         (checkpoint, "save_file", 1, SafetensorError("Error while serializing: I/O error: No space left on device")),
-        (artifact, "save_file", 1, NO_SPACE),
+        (weights, "save_file", 1, NO_SPACE),
         (files.os, "replace", 4, NO_SPACE),  # config.json, the listing, the first state, its weights; the second state
         (files.os, "replace", 5, NO_SPACE),  # ... its weights
         (files.os, "fsync", 8, NO_SPACE),  # each file and its folder

@@ -111,10 +111,9 @@ def test_anomaly_says_what_the_detector_says(trained: Trained, tmp_path: Path, c
 def test_anomaly_shows_the_oddest_of_many(
     trained: Trained, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reverie.tasks import anomaly
+    from reverie.reporting import anomaly
 
     monkeypatch.setattr(anomaly, "MOST_SHOWN", 3)
-    monkeypatch.setattr(anomaly.oddest, "__defaults__", (3,))
     images = folder(tmp_path / "images", flat=6, noise=9)
     words = ["anomaly", trained("vae"), images, "--normal", folder(tmp_path / "normal", flat=25), "--out"]
     succeeds(capsys, *words, tmp_path / "out")

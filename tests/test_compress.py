@@ -21,7 +21,8 @@ from reverie.data.pictures import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture
-from reverie.tasks.compress import BITS, CODED, QUALITIES, Cells, Compression, compress
+from reverie.tasks.codecs import CODED, Cells
+from reverie.tasks.compress import BITS, QUALITIES, Compression, compress
 
 SIDE = 8
 
@@ -205,7 +206,7 @@ def test_fewer_components_than_numbers_are_said(monkeypatch: pytest.MonkeyPatch)
     found = compress(Corner(9), Set(4), Set(3, seed=1))
     assert found.notes == ["PCA has 4 components and not 9: the pictures have no more directions."]
     assert figures(found, "PCA", "8 bits")[0] == 4
-    monkeypatch.setattr("reverie.tasks.compress.MOST_NUMBERS", 7 * SIDE * SIDE)
+    monkeypatch.setattr("reverie.tasks.codecs.MOST_NUMBERS", 7 * SIDE * SIDE)
     assert figures(compress(Corner(9), Set(50), Set(3, seed=1)), "PCA", "8 bits")[0] == 7
 
 

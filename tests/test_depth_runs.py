@@ -30,7 +30,8 @@ from reverie.losses.reconstruction import logistic_mixture, mixture_parameters
 from reverie.metrics.likelihood import bits_per_level
 from reverie.networks.pool import Pool
 from reverie.scale import Scale
-from reverie.tasks.anomaly import detector, scores_of
+from reverie.tasks.anomaly import detector
+from reverie.tasks.anomaly_scores import scores_of
 from reverie.tasks.compress import compress
 from runs import written
 

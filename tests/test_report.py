@@ -22,7 +22,9 @@ from torch import Tensor
 import reverie
 from reverie.capabilities import Code, Encodes
 from reverie.engine.phase import ImageSpec, Model
-from reverie.reporting.card import code, fence, number, write_card
+from reverie.reporting.card import write_card
+from reverie.reporting.formatting import number
+from reverie.reporting.rendering import code, fence
 from reverie.reporting.report import STRIP, write_report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -88,6 +90,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.text = ""
+        self.within: dict[str, str] = {}  # the text in every kind of element
         self.feed(text)
         self.close()
         assert self.open == []
@@ -106,6 +109,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.text += data + " "
+        for tag in self.open:
+            self.within[tag] = self.within.get(tag, "") + data
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attrs for name, attrs in self.tags if name == tag]
@@ -196,6 +201,25 @@ def test_a_full_run_has_every_section(tmp_path: Path) -> None:
     assert "% of the variance" in page.text
     assert len([a for a in page.all("path") if "dots" in a.get("class", "")]) == 2
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
+
+
+def test_nothing_that_a_user_named_is_markup(tmp_path: Path) -> None:
+    folder = tmp_path / "<script>run"
+    metrics = curve(EVIL, [1.0, 2.0])
+    config = make_run(folder, metrics, [{"step": 1, "warning": EVIL}], CLASSES, (10, 20), spec=EVIL)
+    config["settings"]["data"]["labels"] = EVIL
+    config["reverie"] = EVIL
+    (folder / "config.json").write_text(json.dumps(config))
+    quality = [{"step": step, "images": 8, "frechet": 1.0, EVIL: 0.5} for step in (10, 20)]
+    (folder / "quality.jsonl").write_text("".join(json.dumps(line) + "\n" for line in quality))
+    page = report(folder, classes=CLASSES)
+    names = {name for _, attrs in page.tags for name in attrs}
+    assert all(re.fullmatch(r"[a-z][a-z\d-]*", name) for name in names), names  # no quote ended an attribute early
+    # The spec, a warning and a class, what was logged, a figure of quality, settings and notes, the version.
+    for where in ("title", "h1", "li", "h3", "th", "td", "footer"):
+        assert EVIL in page.within[where], where
+    assert page.within["td"].count(EVIL) >= 4  # the spec, a setting, notes, and what could not be read
+    assert "<script>run" in page.within["pre"]
 
 
 def test_an_empty_run_has_a_report(tmp_path: Path) -> None:
@@ -296,7 +320,7 @@ def test_the_card_of_a_conditional_model_and_of_no_metrics(tmp_path: Path) -> No
 
 def test_markdown_cannot_break_out() -> None:
     assert code("a`b") == "`` a`b ``"
-    assert fence("bash", "```").startswith("````bash\n")
+    assert fence("```", "bash").startswith("````bash\n")
     assert "\n" not in code("a\nb")
 
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from reverie.models.vae import CVAE, VAE
     from reverie.models.vaegan import VAEGAN
     from reverie.registry import register_model
+    from reverie.reporting.anomaly import overlay
     from reverie.run import Run, load
-    from reverie.tasks.anomaly import aupr, auroc, detector, heat_map, overlay
+    from reverie.tasks.anomaly import aupr, auroc, detector
     from reverie.tasks.arithmetic import arithmetic
     from reverie.tasks.attributes import attribute
     from reverie.tasks.classify import calibrate, classify
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from reverie.tasks.denoise import add_noise, downsample, mask, restore
     from reverie.tasks.directions import directions, effects, principal, sensitive
     from reverie.tasks.fit_mixture import fit_mixture
+    from reverie.tasks.heat_map import heat_map
     from reverie.tasks.interpolate import interpolate
     from reverie.tasks.maps import gaps, manifold, thumbnails
     from reverie.tasks.mix import mix
@@ -77,7 +79,7 @@ _WHERE = {
     "evaluate": "evaluation",
     "register_model": "registry",
     "aupr": "tasks.anomaly", "auroc": "tasks.anomaly", "detector": "tasks.anomaly",
-    "heat_map": "tasks.anomaly", "overlay": "tasks.anomaly",
+    "heat_map": "tasks.heat_map", "overlay": "reporting.anomaly",
     "calibrate": "tasks.classify", "classify": "tasks.classify", "condition": "tasks.condition",
     "load_classifier": "tasks.transfer", "transfer": "tasks.transfer",
     "embed": "inference.embed", "interpolate": "tasks.interpolate", "mix": "tasks.mix",

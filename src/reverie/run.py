@@ -55,8 +55,6 @@ class Run(run_data.WithData):
     ``range="-1-1"`` says what is black and what is white.
     """
 
-    # Place
-
     @property
     def device(self) -> torch.device:
         """Where the model is."""
@@ -273,7 +271,8 @@ class Run(run_data.WithData):
         self, score: str = "auto", rate: float = 0.05, *, normal: Data = None, judged: Data = None, seed: int = 0
     ) -> Detector:
         """A detector of odd pictures, calibrated on `held_out` ones; for the same pictures and arguments made once."""
-        from reverie.tasks.anomaly import detector, score_of
+        from reverie.tasks.anomaly import detector
+        from reverie.tasks.anomaly_scores import score_of
 
         name = score_of(self.model, score)
         held_out = self.held_out(normal, judged)

@@ -80,31 +80,34 @@ def anomaly(
     from reverie.data.pictures import coloured, save_grid, to_tensor
     from reverie.inference.labels import names_of
     from reverie.inference.pictures import model_labels
-    from reverie.tasks import anomaly as task
+    from reverie.reporting.anomaly import oddest, overlay, write_csv, write_sheet
+    from reverie.tasks.anomaly import detector
+    from reverie.tasks.anomaly_scores import score_of
+    from reverie.tasks.heat_map import heat_map
 
     loaded = load(run, device)
     normal = normal or loaded.own_data("give normal pictures by --normal")
     names = ["odd.png", "scores.csv", "sheet.html", FIGURES]
     out = writes("anomaly", run, out, "anomaly", reads=[images, normal, background], names=names, force=force)
     beside = None if background is None else _background(loaded, background, device)
-    task.score_of(loaded.model, score, beside)
+    score_of(loaded.model, score, beside)
     pictures = loaded.open(images, split)
     normals = _of_classes(pictures, good) if good else None
     known = loaded.held_out(normal, pictures, remedy=REMEDY)
-    finder = task.detector(loaded.model, known, score, rate, beside, seed=seed)
+    finder = detector(loaded.model, known, score, rate, beside, seed=seed)
     scores = finder.scores(pictures)
     p_values, odd = finder.p_values(scores), finder.odd(scores)
     figures = finder.figures(scores, normals) | {"normal": normal, "images": images, "seed": seed}
 
-    rows = task.oddest(scores)
+    rows = oddest(scores)
     shown, heat = to_tensor(pictures.batch(rows)), None
     if isinstance(loaded.model, Reconstructs):
-        heat = task.heat_map(loaded.model, shown, names_of(loaded.model, model_labels(loaded.model, pictures, rows)))
-        marked = task.overlay(shown[:SHOWN], heat[:SHOWN])
+        heat = heat_map(loaded.model, shown, names_of(loaded.model, model_labels(loaded.model, pictures, rows)))
+        marked = overlay(shown[:SHOWN], heat[:SHOWN])
         save_grid(torch.stack([coloured(shown[:SHOWN]), marked], 1).flatten(0, 1), out / "odd.png", columns=8)
-    task.write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)
+    write_csv(out / "scores.csv", pictures.names, scores, p_values, odd)
     title = f"Odd pictures of {images}"
-    task.write_sheet(out / "sheet.html", shown, pictures.names, scores, p_values, odd, heat, title, rows)
+    write_sheet(out / "sheet.html", shown, pictures.names, scores, p_values, odd, heat, title, rows)
     print_note(f"{int(odd.sum()):,} of {len(odd):,} pictures are odd; look at {out / 'sheet.html'}")
     print_figures(figures, out / FIGURES)
 

@@ -1,185 +1,184 @@
-"""The charts of the report: SVG as text, which a browser draws without anything else.
-
-Colours and lines come from the style sheet of the page. Every text that is given here is escaped; values are finite.
-"""
+"""The one place that draws charts: SVG as text, which a browser shows without anything else. All values are finite."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from reverie.reporting.card import number
+from reverie.reporting.formatting import number
+from reverie.reporting.plot import Plot, axis, path_of
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 190, 50, 10, 12, 24  # of a chart, and its margins
 POINTS = 120  # on a curve; more are drawn as means with their range
-ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours, told apart by the colour-blind too.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 
-Point = tuple[float, float, float, float]  # step, mean, least, most
-Group = tuple[str, NDArray[np.bool_], str]  # name, which pictures, colour
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the dots of a scatter plot."""
+
+    name: str
+    member: NDArray[np.bool_]  # (N,): which of the dots
+    colour: str
+
+    @property
+    def count(self) -> int:
+        """How many dots it has."""
+        return int(self.member.sum())
 
 
-def curve(key: str, title: str, values: Sequence[tuple[int, float]], steps: tuple[int, int], unit: str = "") -> str:
-    """A line chart: axes, ticks, the curve with its range where points were put together, and a reading at each."""
-    points = _thin(values)
-    first, last = points[0][0], points[-1][0]
-    low, high = min(p[2] for p in points), max(p[3] for p in points)
+@dataclass(frozen=True)
+class Chart:
+    """A drawing and what a page says above it."""
+
+    heading: str
+    svg: Markup
+    key: str = ""  # what a program calls it
+    value: str = ""  # the figure that stands out
+    note: str = ""
+    legend: Sequence[Group] = ()  # none for a single group
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a chart of bars."""
+
+    value: float
+    reading: str  # what is said of it where a pointer rests on it
+    idle: bool = False  # drawn faintly
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a line."""
+
+    x: float
+    y: float
+    reading: str = ""
+
+
+# Charts
+
+
+def curve(key: str, title: str, values: Sequence[tuple[int, float]], steps: tuple[int, int], unit: str = "") -> Chart:
+    """Values by step: a line, with its range where points were put together, and a reading at each point."""
+    points = _thinned(values)
+    low, high = min(least for _, _, least, _ in points), max(most for _, _, _, most in points)
     logarithmic = low > 0 and high / low > 200
-    scale: Callable[[float], float] = math.log10 if logarithmic else float
-    y, ticks = _axis(scale(low), scale(high), HEIGHT - BOTTOM, TOP)
-    if logarithmic:
-        powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-        ticks = [(float(p), f"{10.0**p:g}") for p in powers][:: max(1, len(powers) // 4)]
-    x, x_ticks = _axis(*steps, LEFT, WIDTH - RIGHT, tight=True, short=True)
-    places = [(x(s), y(scale(mean)), y(scale(least)), y(scale(most))) for s, mean, least, most in points]
-    edges = [LEFT, *((a[0] + b[0]) / 2 for a, b in pairwise(places)), WIDTH - RIGHT]
-    parts = [_grid(ticks, y), f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>']
-    for step, text in x_ticks:
-        parts.append(f'<path class="axis" d="M{x(step):.1f} {HEIGHT - BOTTOM}v4"/>')
-        parts.append(_label(x(step), HEIGHT - 7, text, "middle"))
-    if any(p[2] < p[3] for p in points):
-        rim = [(px, top) for px, _, _, top in places] + [(px, bottom) for px, _, bottom, _ in reversed(places)]
-        parts.append(f'<path class="range" d="{_path(rim)}Z"/>')
+    plot = Plot(360, 190)
+    plot.y = axis(low, high, plot.bottom, plot.top, padding=0.04, logarithmic=logarithmic)
+    plot.x = axis(*steps, plot.left, plot.right, short=True)
+    plot.rows()
+    plot.base()
+    places = [(plot.x(step), plot.y(mean), plot.y(least), plot.y(most)) for step, mean, least, most in points]
+    if any(least < most for _, _, least, most in points):
+        rim = [(x, top) for x, _, _, top in places] + [(x, bottom) for x, _, bottom, _ in reversed(places)]
+        plot.add('<path class="range" d="{}Z"/>', path_of(rim))
     if len(points) > 1:
-        parts.append(f'<path class="line" d="{_path([p[:2] for p in places])}"/>')
-    only = ' class="only"' if len(points) == 1 else ""
-    for (px, py, _, _), (step, mean, _, _), (left, right) in zip(places, points, pairwise(edges), strict=True):
-        reading = f"step {step:,.0f}: {number(mean)}"
-        spot = f'<circle{only} cx="{px:.1f}" cy="{py:.1f}" r="3"/>'
-        parts.append(
-            f'<g class="spot"><rect x="{left:.1f}" y="0" width="{right - left:.1f}" height="{HEIGHT - BOTTOM}"/>'
-            f'<path d="M{px:.1f} {TOP}V{HEIGHT - BOTTOM}"/>{spot}{_label(WIDTH - RIGHT, 10, reading, "end")}</g>'
+        plot.add('<path class="line" d="{}"/>', path_of([place[:2] for place in places]))
+    edges = [plot.left, *((a[0] + b[0]) / 2 for a, b in pairwise(places)), plot.right]
+    only = Markup(' class="only"' if len(points) == 1 else "")
+    for (x, y, _, _), (step, mean, _, _), (left, right) in zip(places, points, pairwise(edges), strict=True):
+        plot.add('<g class="spot"><rect x="{:.1f}" y="0" width="{:.1f}" height="{}"/>', left, right - left, plot.bottom)
+        plot.add(
+            '<path d="M{:.1f} {}V{}"/><circle{} cx="{:.1f}" cy="{:.1f}" r="3"/>', x, plot.top, plot.bottom, only, x, y
         )
-    described = f"{title}: {number(points[0][1])} at step {first:,.0f}, {number(values[-1][1])} at step {last:,.0f}"
-    units = " · ".join(filter(None, [unit, "log scale" if logarithmic else ""]))
-    heading = (
-        f"<h3>{escape(title)} <code>{escape(key)}</code></h3><p><b>{number(values[-1][1])}</b> {escape(units)}</p>"
+        plot.text(plot.right, 10, f"step {step:,.0f}: {number(mean)}", "end")
+        plot.add("</g>")
+    first, last = (
+        f"{number(value)} at step {step:,.0f}" for step, value in (points[0][:2], (points[-1][0], values[-1][1]))
     )
-    return f'<div class="chart">{heading}{_svg(WIDTH, HEIGHT, described, parts)}</div>'
+    note = " · ".join(filter(None, [unit, "log scale" if logarithmic else ""]))
+    return Chart(title, plot.svg(f"{title}: {first}, {last}"), key, number(values[-1][1]), note)
 
 
-def bars(kl: Sequence[tuple[int, float]]) -> str:
-    """The KL divergence of every latent dimension, the largest first."""
-    width, height = 520, 500
-    dimensions = sorted(kl, key=lambda each: -each[1])
-    active, total = sum(value > ACTIVE_KL for _, value in dimensions), sum(value for _, value in dimensions)
-    y, ticks = _axis(min(0.0, dimensions[-1][1]), max(dimensions[0][1], ACTIVE_KL), height - BOTTOM, TOP, tight=True)
-    each = min(60.0, (width - LEFT - RIGHT) / len(dimensions))
-    parts = [_grid(ticks, y, width)]
-    for i, (dimension, value) in enumerate(dimensions):
-        left, top = LEFT + i * each, min(y(value), y(0))
-        parts.append(
-            f'<g class="spot bar{"" if value > ACTIVE_KL else " idle"}"><rect x="{left:.2f}" y="0" width="{each:.2f}" '
-            f'height="{height - BOTTOM}"/><rect class="fill" x="{left + 0.1 * each:.2f}" y="{top:.2f}" '
-            f'width="{0.8 * each:.2f}" height="{max(0.5, abs(y(value) - y(0))):.2f}" rx="{min(2.0, 0.2 * each):.2f}"/>'
-            f"{_label(width - RIGHT, 12, f'dimension {dimension}: {number(value)} nats', 'end')}</g>"
-        )
-    parts.append(_label(LEFT + (width - LEFT - RIGHT) / 2, height - 6, "latent dimensions, sorted", "middle"))
-    text = (
-        f"<b>{active} of {len(dimensions)}</b> dimensions are active, that is, carry more than {ACTIVE_KL:g} nats of "
-        f"KL(q(z|x) ‖ p(z)); together they carry {number(total)} nats per picture."
-    )
-    described = f"Bar chart of the KL divergence of {len(dimensions)} latent dimensions, {active} of them active"
-    return f'<div class="chart"><h3>KL per dimension</h3><p>{text}</p>{_svg(width, height, described, parts)}</div>'
+def bars(values: Sequence[Bar], across: str, described: str, least: float) -> Markup:
+    """A bar for each value, from zero; the axis reaches ``least`` where no value does."""
+    plot = Plot(520, 500)
+    heights = [bar.value for bar in values]
+    plot.y = axis(min(0.0, *heights), max(least, *heights), plot.bottom, plot.top)
+    plot.rows()
+    each = min(60.0, (plot.right - plot.left) / len(values))
+    for i, bar in enumerate(values):
+        left, size = plot.left + i * each, abs(plot.y(bar.value) - plot.y(0))
+        plot.add('<g class="spot bar{}">', " idle" if bar.idle else "")
+        plot.add('<rect x="{:.2f}" y="0" width="{:.2f}" height="{}"/>', left, each, plot.bottom)
+        plot.add('<rect class="fill" x="{:.2f}" y="{:.2f}"', left + 0.1 * each, min(plot.y(bar.value), plot.y(0)))
+        plot.add(' width="{:.2f}" height="{:.2f}" rx="{:.2f}"/>', 0.8 * each, max(0.5, size), min(2.0, 0.2 * each))
+        plot.text(plot.right, 12, bar.reading, "end")
+        plot.add("</g>")
+    plot.text((plot.left + plot.right) / 2, plot.height - 6, across)
+    return plot.svg(described)
 
 
-def scatter(places: NDArray[np.float32], groups: Sequence[Group], names: tuple[str, str]) -> str:
+def scatter(places: NDArray[np.float32], groups: Sequence[Group], names: tuple[str, str]) -> Markup:
     """The finite places of each group as dots, on axes with these names; the middle of a group bears its name."""
-    side = 520
-    shown = places[np.any([member for _, member, _ in groups], 0)].astype(np.float64)
+    plot = Plot(520, 520, top=10, below=50)
+    shown = places[np.any([group.member for group in groups], 0)].astype(np.float64)
     middle = (shown.min(0) + shown.max(0)) / 2
     half = float(np.max(shown.max(0) - shown.min(0))) / 2 * 1.05 or 1.0  # one scale for both axes
-    x, x_ticks = _axis(middle[0] - half, middle[0] + half, LEFT, side - RIGHT, tight=True)
-    y, y_ticks = _axis(middle[1] - half, middle[1] + half, side - LEFT, RIGHT, tight=True)
-    parts = [_grid(y_ticks, y, side)]
-    for tick, text in x_ticks:
-        parts.append(f'<path class="rule" d="M{x(tick):.1f} {RIGHT}V{side - LEFT}"/>')
-        parts.append(_label(x(tick), side - LEFT + 16, text, "middle"))
-    centres = []
-    for i, (name, member, colour) in enumerate(groups):
-        dots = "".join(f"M{x(a):.1f} {y(b):.1f}h0" for a, b in places[member].astype(np.float64))
-        parts.append(f'<path class="dots k{i}" stroke="{colour}" d="{dots}"><title>{escape(name)}</title></path>')
-        if 1 < len(groups) <= len(PALETTE):
-            a, b = np.median(places[member].astype(np.float64), 0)
-            centres.append(f'<text class="centre" x="{x(a):.1f}" y="{y(b):.1f}">{escape(_brief(name))}</text>')
-    parts += centres
-    parts.append(_label((LEFT + side - RIGHT) / 2, side - 8, names[0], "middle"))
-    parts.append(f'<g transform="rotate(-90 12 {side / 2})">{_label(12, side / 2, names[1], "middle")}</g>')
-    return _svg(side, side, f"Scatter plot of codes; across: {names[0]}; up: {names[1]}", parts)
+    plot.x = axis(middle[0] - half, middle[0] + half, plot.left, plot.right)
+    plot.y = axis(middle[1] - half, middle[1] + half, plot.bottom, plot.top)
+    plot.rows()
+    plot.columns()
+    for i, group in enumerate(groups):
+        dots = "".join(f"M{plot.x(a):.1f} {plot.y(b):.1f}h0" for a, b in places[group.member].tolist())
+        plot.add(
+            '<path class="dots k{}" stroke="{}" d="{}"><title>{}</title></path>', i, group.colour, dots, group.name
+        )
+    for group in groups if 1 < len(groups) <= len(PALETTE) else ():
+        a, b = np.median(places[group.member].astype(np.float64), 0).tolist()
+        name = group.name if len(group.name) <= 14 else group.name[:13] + "…"
+        plot.add('<text class="centre" x="{:.1f}" y="{:.1f}">{}</text>', plot.x(a), plot.y(b), name)
+    plot.text((plot.left + plot.right) / 2, plot.height - 8, names[0])
+    plot.add('<g transform="rotate(-90 12 {})">', plot.height / 2)
+    plot.text(12, plot.height / 2, names[1])
+    plot.add("</g>")
+    return plot.svg(f"Scatter plot of codes; across: {names[0]}; up: {names[1]}")
 
 
-def legend(groups: Sequence[Group]) -> str:
-    """Names and sizes of the groups; pointing at one fades the others. Nothing for a single group."""
-    if len(groups) < 2:
-        return ""
-    items = "".join(
-        f'<li tabindex="0" class="k{i}"><i style="background:{colour}"></i>{escape(name)} '
-        f"<small>{int(member.sum())}</small></li>"
-        for i, (name, member, colour) in enumerate(groups)
-    )
-    rules = "".join(
-        f".map:has(.legend .k{i}:is(:hover,:focus)) .dots:not(.k{i}){{opacity:.06}}" for i in range(len(groups))
-    )
-    return f'<style>{rules}</style><ul class="legend" aria-label="Classes">{items}</ul>'
+def lines(
+    title: str,
+    across: str,
+    up: str,
+    curves: Mapping[str, Sequence[Spot]],
+    *,
+    dashed: Collection[str] = (),
+    logarithmic: bool = False,
+    zero: bool = False,
+) -> str:
+    """A chart that is a file of its own: a named line through the spots of each of ``curves``, on common axes.
 
-
-def _axis(
-    low: float, high: float, start: float, stop: float, tight: bool = False, short: bool = False
-) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """A map from [low, high] to places from ``start`` to ``stop``, and round ticks with their texts."""
-    size = max(abs(low), abs(high))
-    if high - low <= 1e-6 * size or high == low:  # a constant
-        low, high = low - (0.1 * size or 1.0), high + (0.1 * size or 1.0)
-    elif not tight:
-        low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
-    span = high - low
-    rough = span / 4
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next((m * unit for m in (1, 2, 5) if m * unit >= rough), 10 * unit)
-    numbers = [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    texts = [shortened(v) if short or abs(v) >= 1e5 else _tick(v, step) for v in numbers]
-    return lambda value: start + (value - low) / span * (stop - start), list(zip(numbers, texts, strict=True))
-
-
-def _tick(value: float, step: float) -> str:
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return (f"{value:,.{decimals}f}" if decimals <= 4 else f"{value:.3g}").replace("-", "−")
-
-
-def _thin(values: Sequence[tuple[int, float]]) -> list[Point]:
-    """At most `POINTS` points: consecutive values are put together as their mean, least and most, at the last step."""
-    parts = np.array_split(np.arange(len(values)), min(POINTS, len(values)))
-    points = []
-    for part in parts:
-        each = [values[i][1] for i in part]
-        points.append((float(values[part[-1]][0]), float(np.mean(each)), min(each), max(each)))
-    return points
-
-
-def _grid(ticks: Iterable[tuple[float, str]], y: Callable[[float], float], width: int = WIDTH) -> str:
-    return "".join(
-        f'<path class="rule" d="M{LEFT} {y(v):.1f}H{width - RIGHT}"/>{_label(LEFT - 6, y(v) + 4, text, "end")}'
-        for v, text in ticks
-    )
-
-
-def _svg(width: int, height: int, described: str, parts: Iterable[str]) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(described)}">{"".join(parts)}</svg>'
-
-
-def _label(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    ``across`` and ``up`` name the axes. With ``logarithmic`` the one across is, and x must be positive; with ``zero``
+    the other begins at 0. Lines named in ``dashed`` are so.
+    """
+    plot = Plot(720, 420, left=60, beside=190, top=44, below=50)
+    xs, ys = ([getattr(spot, side) for spots in curves.values() for spot in spots] for side in "xy")
+    plot.x = axis(min(xs), max(xs), plot.left, plot.right, logarithmic=logarithmic, most=10)
+    plot.y = axis(0.0 if zero else min(ys), max(ys), plot.bottom, plot.top, padding=0 if zero else 0.04)
+    plot.text((plot.left + plot.right) / 2, 22, title)
+    plot.text(10, plot.top - 12, up, "start")
+    plot.text((plot.left + plot.right) / 2, plot.height - 10, across)
+    plot.columns()
+    plot.rows()
+    for i, (name, spots) in enumerate(curves.items()):
+        colour, dash = colour_of(i, len(curves)), Markup(' stroke-dasharray="5 4"' if name in dashed else "")
+        path = path_of([(plot.x(spot.x), plot.y(spot.y)) for spot in spots])
+        plot.add('<path class="line" stroke="{}"{} d="{}"/>', colour, dash, path)
+        for spot in spots:
+            plot.add('<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}">', plot.x(spot.x), plot.y(spot.y), colour)
+            plot.add("<title>{}</title></circle>", f"{name}: {spot.reading}" if spot.reading else name)
+        # Names stand in a column of their own: the ends of the lines lie close together.
+        place = plot.top + 8 + 20 * i
+        plot.add('<path class="line" stroke="{}"{} d="M{} {}h20"/>', colour, dash, plot.right + 14, place)
+        plot.text(plot.right + 40, place + 4, name, "start")
+    return plot.file(title)
 
 
 def colour_of(index: int, count: int) -> str:
@@ -187,13 +186,10 @@ def colour_of(index: int, count: int) -> str:
     return PALETTE[index] if count <= len(PALETTE) else f"hsl({360 * index / count:.0f} 65% {(45, 60)[index % 2]}%)"
 
 
-def shortened(value: float) -> str:
-    """12,000 as 12k."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}".replace("-", "−")
-    return f"{value:.4g}".replace("-", "−")
-
-
-def _brief(name: str) -> str:
-    return name if len(name) <= 14 else name[:13] + "…"
+def _thinned(values: Sequence[tuple[int, float]]) -> list[tuple[float, float, float, float]]:
+    """Step, mean, least and most of at most `POINTS` runs of consecutive values, at the last step of each."""
+    points = []
+    for part in np.array_split(np.arange(len(values)), min(POINTS, len(values))):
+        each = [values[i][1] for i in part]
+        points.append((float(values[part[-1]][0]), float(np.mean(each)), min(each), max(each)))
+    return points

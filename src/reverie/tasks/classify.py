@@ -5,7 +5,7 @@ does not know: where log p(x) is low, the picture is of none of the classes. log
 (Burda et al. 2016, eq. 8), which tightens with samples; p(y|x) is exact where the bound is tight. How low is too low is
 read off held-out normal pictures by conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world").
 Likelihoods can find simple pictures of something else likelier than what was learned (Nalisnick et al. 2019), and then
-refuse fewer of them than one would hope; `reverie.tasks.anomaly` has scores that do not.
+refuse fewer of them than one would hope; `reverie.tasks.anomaly_scores` has scores that do not.
 """
 
 from __future__ import annotations
