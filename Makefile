@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check -q
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +14,10 @@ $(VENV)/.dev: $(VENV)/.core
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	touch $@
+
 demo: $(VENV)/.core  ## Train a VAE on cartoon faces for about two minutes, then look at runs/demo/report.html.
 	rm -rf runs/demo
 	$(VENV)/bin/reverie train vae --data faces:32 --minutes 2 --lr 0.002 --out runs/demo \
@@ -22,12 +26,15 @@ demo: $(VENV)/.core  ## Train a VAE on cartoon faces for about two minutes, then
 	$(VENV)/bin/reverie reconstruct runs/demo faces:32 --split test --out runs/demo/reconstructions.png
 
 test: $(VENV)/.dev  ## The whole test suite.
-	$(VENV)/bin/python -m pytest -n 2
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev  ## What CI checks before the tests.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(VENV)/.docs  ## The documentation as a site, in site/.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

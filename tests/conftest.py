@@ -23,6 +23,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return cache
 
 
+@pytest.fixture(autouse=True)
+def brief_reference_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pictures are measured by learns little; a test of how well it measures says how much it needs."""
+    for name in ("classifier", "factors"):
+        monkeypatch.setattr(f"reverie.features.{name}.SEEN", 1000)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """A run of each model that is asked for, trained once by the command line; not to be changed."""

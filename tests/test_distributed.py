@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 from pathlib import Path
@@ -14,10 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cases import BATCH_STATISTICS, NAMES, SMALL, loop_for
+from processes import PROCESSES
 from reverie.engine.distributed import World
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture", "cases"])
 STEPS = 5
 # Batch normalisation: one rank sees the whole batch, two see halves and exchange sums, rounded differently.
 TOLERANCE = dict.fromkeys(("normed", *BATCH_STATISTICS), 2e-5)

@@ -359,7 +359,7 @@ def test_sample_writes_as_it_draws_and_keeps_what_is_done(
             yield part
 
     monkeypatch.setattr(sampling, "sample_batches", watched)
-    monkeypatch.setattr("reverie.cli.shared.Pace.SECONDS", 0.0)
+    monkeypatch.setattr("reverie.cli.shared.ProgressPrinter.SECONDS", 0.0)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main(["sample", "run", "--count", "99", "--out", "d", "--save-latents", "z.npz"])

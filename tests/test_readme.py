@@ -1,50 +1,49 @@
-"""The Python of the README runs, block after block, as a reader would run it."""
+"""The README: its Python runs, it is short, and what it names is there."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from pages import ROOT, SIDE, reader_s, run_page
 from reverie import registry
+from reverie.cli import app
 
-README = Path(__file__).parents[1] / "README.md"
-BUDGET = {'"minutes": 5': '"steps": 3'}  # all that is changed of what is written there
-SIDE = 16  # pixels
-PICTURES = {"pictures": 400, "new": 4, "mine": 3, "labelled/cat": 80, "labelled/dog": 80}  # folders, and how many
-
-
-def blocks() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
 
 
 def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    random = np.random.default_rng(0)
-    for name, count in PICTURES.items():
-        (tmp_path / name).mkdir(parents=True)
-        for number in range(count):
-            Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / name / f"{number}.png")
+    reader_s(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))  # what is registered here is not there afterwards
-    names: dict[str, Any] = {}
-    assert blocks()
-    for code in blocks():
-        for written, small in BUDGET.items():
-            code = code.replace(written, small)
-        exec(compile(code, str(README), "exec"), names)
-    assert names["pictures"].shape == names["mixed"].shape == (16, 3, SIDE, SIDE)
-    assert names["codes"].shape[0] == len(names["test"])
+    names = run_page(README)
+    assert names["pictures"].shape == (16, 3, SIDE, SIDE)
+    assert len(names["codes"]) == len(names["reverie"].load("runs/first").open())
     assert names["odd"].shape == (4,)
-    assert names["run"].name == "mine"
-    assert names["translated"].shape == (3, 3, SIDE, SIDE)
+    assert names["run"].path.name == "patient"
     capsys.readouterr()
 
 
-def test_what_is_changed_is_there() -> None:
-    assert all(any(written in code for code in blocks()) for written in BUDGET)
+def test_the_first_screen_is_a_picture_and_two_commands() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    first = lines[:20]
+    assert any(line.startswith("![") for line in first)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    told = [words.split()[1] for words in first if words.startswith("make ")]
+    assert told == ["demo", "test"]
+    assert set(told) <= targets
+
+
+def test_commands_and_models_that_it_names_are_there() -> None:
+    prose = re.sub(r"^```.*?^```$", "", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    uses = prose[prose.index("## What it is for") : prose.index("## From Python")]
+    named = {words.split()[0]: words.split()[1:] for words in re.findall(r"`([^`]+)`", uses)}
+    assert len(named) > 10
+    assert not [command for command in named if command not in app]
+    models = re.findall(r"`train ([^`]+)`", uses)
+    assert models
+    assert set(models) <= set(registry.names())

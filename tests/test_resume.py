@@ -7,7 +7,6 @@ ended by SIGKILL: between two steps, inside the writing of a state, or whenever 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -19,12 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 from cases import TRANSLATORS, settings_for
+from processes import PROCESSES
 from reverie import registry
 from reverie.engine.checkpoint import Checkpoints
 from reverie.errors import ReverieError
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture", "cases"])
 
 STEPS = 24
 

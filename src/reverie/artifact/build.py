@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from reverie import registry
 from reverie.config import configure
@@ -39,7 +40,7 @@ def outline(model: str | type[Model], settings: dict[str, Any], image_spec: Imag
     Nothing is allocated, unless a constructor from outside cannot do without.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             return _construct(model, settings, image_spec).state_dict()
     except ReverieError as error:
         # A constructor from outside may look at a tensor's numbers, of which there are none.
@@ -48,6 +49,20 @@ def outline(model: str | type[Model], settings: dict[str, Any], image_spec: Imag
             raise
     with seeded(0):
         return _construct(model, settings, image_spec).state_dict()
+
+
+class _Unfilled(TorchFunctionMode):
+    """A meta tensor is not filled with normal numbers, for which torch would import its compiler: a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").endswith("normal_"):  # of Tensor, and of torch.nn.init
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
 
 
 def _construct(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec) -> Model:

@@ -19,7 +19,8 @@ class Mixture(nn.Module):
         super().__init__()
         self.register_buffer("weights", torch.full((components,), 1 / components))
         self.register_buffer("means", torch.zeros(components, size))
-        self.register_buffer("scale_tril", torch.eye(size).repeat(components, 1, 1))
+        unit = torch.zeros(size, size).fill_diagonal_(1)  # not torch.eye, which on the meta device imports the compiler
+        self.register_buffer("scale_tril", unit.repeat(components, 1, 1))
 
     def load(self, weights: Tensor, means: Tensor, scale_tril: Tensor) -> None:
         """Take over a fitted mixture; with fewer components than there is room for, the rest get weight zero."""
