@@ -28,7 +28,7 @@ from torch import Tensor
 import reverie
 from reverie.data import Dataset
 from reverie.data.faces import FACTORS
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.features.factors import FactorReader, factor_reader
 from reverie.tasks.arithmetic import edited, nearby, total
 from reverie.tasks.directions import effects

@@ -25,7 +25,7 @@ from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
 import reverie
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.inference.pictures import sample_indices
 from reverie.metrics.images import psnr, ssim
 from reverie.tasks.denoise import add_noise, restore

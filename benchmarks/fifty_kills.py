@@ -18,7 +18,7 @@ import torch
 from results import save
 from safetensors.torch import load_file
 
-from reverie.engine.checkpoint import Checkpoints
+from reverie.engine.checkpoint import CheckpointFolder
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["reverie.training", "reverie.reporting.report", "sklearn.mixture"])
@@ -37,7 +37,7 @@ def work(model: str, out: str, resume: bool, steps: int) -> None:
 
 
 def identical(a: Path, b: Path) -> bool:
-    left, right = (Checkpoints(p / "state").newest() for p in (a, b))
+    left, right = (CheckpointFolder(p / "state").newest() for p in (a, b))
     assert left is not None
     assert right is not None
     pairs = [(left[0], right[0]), *[(load_file(a / n), load_file(b / n)) for n in ("model.safetensors",)]]

@@ -30,7 +30,7 @@ from reverie import open_dataset, sample
 from reverie.artifact import build_model
 from reverie.capabilities import Styles
 from reverie.data import DataOptions
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.inference.labels import classes_of
 

@@ -25,7 +25,7 @@ from reverie.capabilities import Translates
 from reverie.config import configure
 from reverie.data import DataOptions, Pairs
 from reverie.data.faces import FACTORS
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.features.factors import factor_reader
 from reverie.inference.pictures import sample_indices
 from reverie.tasks.translate import translate

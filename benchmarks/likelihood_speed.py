@@ -19,7 +19,7 @@ from results import save
 
 from reverie.artifact import build_model
 from reverie.capabilities import Bounds
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.evaluation.likelihood import CHUNK, likelihood
 
 

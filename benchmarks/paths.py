@@ -29,7 +29,7 @@ from torch import Tensor
 
 import reverie
 from reverie.capabilities import Encodes
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.features.classifier import Classifier, classifier
 from reverie.inference.pictures import sample_indices
 from reverie.reporting import charts

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import reverie
 from reverie.capabilities import Samples
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.inference.latent_space import latent_space
 from reverie.inference.pictures import sample_indices
 from reverie.metrics.images import psnr

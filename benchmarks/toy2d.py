@@ -27,9 +27,9 @@ from PIL import Image, ImageDraw
 from results import save
 from torch import Tensor, nn
 
-from reverie.engine.budget import Plan
 from reverie.engine.loop import Diverged, Loop
-from reverie.engine.phase import Defaults, ImageSpec
+from reverie.engine.model import Defaults, ImageSpec
+from reverie.engine.plan import Plan
 from reverie.engine.randomness import Draw, derive
 from reverie.files import replacing
 from reverie.models.gan import UNITS, leaky

@@ -21,7 +21,7 @@ from PIL import Image
 import reverie
 from reverie.capabilities import Translates
 from reverie.data import Pairs
-from reverie.data.pictures import GAP
+from reverie.data.image_io import GAP
 from reverie.tasks.translation_grid import translation_grid
 
 COLUMNS = 8

@@ -11,10 +11,10 @@ import outside  # noqa: F401  (registers a model of its own)
 from reverie import registry
 from reverie.artifact import build_model
 from reverie.capabilities import Translates
-from reverie.engine.budget import Plan, ResolvedPlan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
+from reverie.engine.plan import Plan, ResolvedPlan
 from toys import TOYS, Pictures
 
 NAMES = [*registry.names(), *TOYS]

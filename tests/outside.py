@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 import reverie
-from reverie.engine.phase import Batch, ImageSpec, Logs
+from reverie.engine.model import Batch, ImageSpec, Logs
 from reverie.models.vae import VAE, VAEConfig
 
 

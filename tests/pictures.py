@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reverie.data import DataOptions, Dataset, open_dataset
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 
 Opener = Callable[..., Dataset]
 

@@ -11,8 +11,8 @@ import torch
 from cases import SPEC, settings_for, tiny
 from reverie.artifact import describe, write_config, write_weights
 from reverie.data import DataOptions
-from reverie.engine.budget import Plan
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
+from reverie.engine.plan import Plan
 
 
 def filled(name: str, image_spec: ImageSpec = SPEC) -> Model:

@@ -20,8 +20,8 @@ from cases import SPEC, tiny
 from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Discriminates, Encodes, Reconstructs
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.embed import embed

@@ -24,7 +24,7 @@ from cases import SPEC, spec_for
 from reverie import artifact, registry
 from reverie.artifact import load, read_config
 from reverie.capabilities import Conditions, Encodes, Samples, Translates
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
 from reverie.errors import ReverieError
 from runs import written
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.models.autoencoder import Autoencoder, AutoencoderConfig, corrupt

@@ -21,8 +21,8 @@ from cases import tiny
 from commands import visible
 from pictures import Held
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Samples
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation.likelihood import SampleDraw

@@ -9,7 +9,7 @@ import reverie
 from cases import tiny
 from reverie import registry
 from reverie.capabilities import Conditions, Discriminates, Samples
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError
 from reverie.inference.latent_space import latent_space
 from reverie.tasks.project import project

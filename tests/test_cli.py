@@ -30,7 +30,7 @@ from reverie.cli import app, main
 from reverie.config import coerce, configure, parse_settings
 from reverie.data import DataOptions
 from reverie.engine import checkpoint
-from reverie.engine.budget import Plan
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 
 

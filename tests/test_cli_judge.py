@@ -19,7 +19,7 @@ from commands import fails, run, succeeds, visible, words_for
 from reverie import registry
 from reverie.capabilities import Bounds, Conditions, Encodes, Samples, Translates
 from reverie.data import DataOptions
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError, either
 from reverie.features import classifier as classifiers
 from reverie.inference.pictures import Subset, without

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pictures import Held
 from reverie.capabilities import Code, Conditions, Encodes, Reconstructs
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture

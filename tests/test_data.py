@@ -20,7 +20,7 @@ from reverie.data import DataOptions, Dataset
 from reverie.data.decode import decode, look, refit
 from reverie.data.formats import Unreadable
 from reverie.data.pack import encode
-from reverie.data.target import TargetFormat
+from reverie.data.target_format import TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import Scale
 

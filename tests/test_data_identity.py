@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pictures import Opener, everything, fill, opener, png
-from reverie.data import build, identity, open_dataset
+from reverie.data import build, open_dataset
+from reverie.data import fingerprint as identity
 
 OLD = 1_500_000_000 * 10**9  # ns: long ago
 

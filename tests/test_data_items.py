@@ -13,7 +13,7 @@ from PIL import Image
 
 from pictures import everything, picture, png
 from reverie.data import DataOptions, Dataset, Pairs, items, open_dataset, to_tensor
-from reverie.data.feed import Feed
+from reverie.data.loader import BatchLoader
 from reverie.errors import ReverieError
 from reverie.features.reference import fingerprint
 
@@ -297,7 +297,7 @@ def test_labels_that_a_stream_lists_are_those_of_its_items(cache: Path) -> None:
 
 def test_a_stream_can_be_fed_and_loaded(cache: Path) -> None:
     dataset = open_dataset(noisy(), DataOptions(stream=True, size="9"), cache=cache)
-    feed = Feed(dataset, 0, torch.device("cpu"), workers=2)
+    feed = BatchLoader(dataset, 0, torch.device("cpu"), workers=2)
     assert all(feed.take(8 * i, 8)[0].shape == (8, 3, 9, 9) for i in range(4))
     feed.close()
     loader = torch.utils.data.DataLoader(dataset, batch_size=20, num_workers=1)  # type: ignore[arg-type]

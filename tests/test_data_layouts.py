@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pictures import Opener, everything, fill, opener, png
 from reverie.data.layouts import ALSO_TEST, LAYOUTS, arrange
 from reverie.errors import ReverieError
-from reverie.marks import mark_file, mark_folder
+from reverie.provenance import mark_file, mark_folder
 
 
 @pytest.fixture

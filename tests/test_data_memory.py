@@ -17,7 +17,7 @@ from PIL import Image
 import reverie
 from commands import fails
 from pictures import everything, picture
-from reverie import own_data, run_folder
+from reverie import run_folder, training_data
 from reverie.artifact import write_config
 from reverie.data import DataOptions, Dataset, Pairs, open_dataset, to_tensor
 from reverie.data.sources import find
@@ -483,13 +483,13 @@ def test_a_word_for_data_in_memory_means_no_place(tmp_path: Path, cache: Path) -
     assert open_dataset(bytes_of(9, 8, 8), cache=cache).spec == MEMORY
     assert open_dataset(torch.zeros(9, 8, 8), cache=cache).spec == "memory:tensor"
     assert open_dataset([Image.new("L", (8, 8))], cache=cache).spec == "memory:pictures"
-    assert own_data.place_of(MEMORY) is None
-    assert not own_data.is_path(MEMORY)
-    assert not own_data.holds(tmp_path, MEMORY)
-    assert not own_data.inside(tmp_path, MEMORY)
-    assert not own_data.same_place(MEMORY, MEMORY)
-    assert not own_data.same_place(MEMORY, "digits")
-    assert own_data.find_own({"spec": MEMORY, "place": None}) is None
+    assert training_data.place_of(MEMORY) is None
+    assert not training_data.is_path(MEMORY)
+    assert not training_data.holds(tmp_path, MEMORY)
+    assert not training_data.inside(tmp_path, MEMORY)
+    assert not training_data.same_place(MEMORY, MEMORY)
+    assert not training_data.same_place(MEMORY, "digits")
+    assert training_data.find_own({"spec": MEMORY, "place": None}) is None
     assert next(run_folder.default_folders("vae", MEMORY)) == Path("runs/vae-array")
     for ask in (lambda: find(MEMORY, DataOptions(), cache), lambda: open_dataset(MEMORY, cache=cache)):
         with pytest.raises(ReverieError, match="can't be opened by its name; give the data itself"):

@@ -13,7 +13,7 @@ import torch
 import reverie
 from cases import tiny
 from reverie.deprecated import FUNCTIONS, METHODS
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.models.gan import GAN
 from reverie.registry import MODELS, load_class

@@ -17,12 +17,12 @@ from PIL import Image
 from pictures import Opener, everything, opener, picture
 from reverie.data import DataOptions, to_tensor
 from reverie.data.decode import decode, look
-from reverie.data.feed import scaled
+from reverie.data.image_io import save_grid, save_picture, suffix_of
+from reverie.data.loader import scaled
 from reverie.data.pack import encode, unpacked
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import save_grid, save_picture, suffix_of
 from reverie.data.png import png16
-from reverie.data.target import TargetFormat
+from reverie.data.target_format import TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import FULL, Scale, choose_scale, kind_of, parse_range, used
 

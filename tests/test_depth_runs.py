@@ -20,9 +20,9 @@ from pictures import Held
 from reverie import artifact
 from reverie.cli import main
 from reverie.data import DataOptions, open_dataset, to_tensor
-from reverie.data.feed import Feed
-from reverie.data.pictures import to_pixels
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import to_pixels
+from reverie.data.loader import BatchLoader
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate
@@ -249,7 +249,7 @@ def test_deep_batches_are_augmented_as_shallow_ones_are(tmp_path: Path) -> None:
     batches = []
     for name in ("8", "16"):
         dataset = open_dataset(str(tmp_path / f"{name}.npz"), DataOptions(flip=True, shift=2), cache=tmp_path)
-        feed = Feed(dataset, 0, torch.device("cpu"))
+        feed = BatchLoader(dataset, 0, torch.device("cpu"))
         first, _ = feed.take(0, 8)
         feed._resident = torch.from_numpy(dataset.batch(np.arange(len(dataset))))
         second, _ = feed.take(0, 8)

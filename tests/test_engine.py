@@ -12,10 +12,10 @@ import scipy.stats
 import torch
 
 from cases import BATCH_STATISTICS, NAMES, SPEC, loop_for, settings_for, spec_for, tiny
-from reverie.engine.average import Average
-from reverie.engine.checkpoint import Checkpoints
+from reverie.engine.checkpoint import CheckpointFolder
+from reverie.engine.ema import EMA
 from reverie.engine.loop import Diverged, Loop, Means
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import DataOrder, Draw, DrawEach, derive
 from reverie.errors import ReverieError
 from toys import Alternating, Pictures, ThreeWay
@@ -100,7 +100,7 @@ def test_resumed_equals_uninterrupted(name: str, cut: int, tmp_path: Path) -> No
     first = loop_for(name)
     for _ in range(cut):
         first.advance()
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointFolder(tmp_path)
     checkpoints.save(first.step, *first.state())
     del first
     second = loop_for(name)
@@ -266,7 +266,7 @@ def test_the_average_follows_with_the_ramped_decay_and_copies_buffers() -> None:
 def test_the_average_of_a_long_run_is_that_of_every_step() -> None:
     """Updated every few steps later on, it stays where an update at each step would have led."""
     model = tiny("ae")
-    average = Average(model, 0.99)
+    average = EMA(model, 0.99)
     expected = {k: v.detach().clone() for k, v in model.named_parameters()}
     for step in range(1, 1601):
         if step == 1000:  # a jump, after which the average has to follow

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from reverie.capabilities import Bounds, Code, Conditions, Encodes, Reconstructs, Samples
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate, metrics_of

@@ -10,7 +10,7 @@ import torch
 
 from cases import SPEC, plan, tiny
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Anneal, Batch, ImageSpec
+from reverie.engine.model import Anneal, Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.adversarial import OBJECTIVES

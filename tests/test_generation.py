@@ -17,7 +17,7 @@ import reverie
 from cases import SMALL
 from reverie.capabilities import Conditions, Samples
 from reverie.data import DataOptions, Dataset
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.evaluation import evaluate

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from reverie.capabilities import Conditions, Samples, Styles
-from reverie.data.pictures import save_animation, to_tensor
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import save_animation, to_tensor
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.sample import sample

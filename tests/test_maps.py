@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Conditions, Encodes, Samples
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.inference.embed import Embedding

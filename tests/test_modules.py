@@ -120,9 +120,9 @@ def test_what_is_private_is_found() -> None:
     anew = ast.parse("class Mine(DrawEach):\n    def __init__(self):\n        self._slots = 0\n").body[0]
     assert isinstance(anew, ast.ClassDef)
     assert list(inherited(PACKAGE / "other.py", anew)) == []
-    private = ast.parse("class Feed2(Feed):\n    def _fetch(self):\n        pass\n").body[0]
+    private = ast.parse("class Loader2(BatchLoader):\n    def _fetch(self):\n        pass\n").body[0]
     assert isinstance(private, ast.ClassDef)
-    assert list(inherited(PACKAGE / "other.py", private)) == ["Feed2._fetch"]
+    assert list(inherited(PACKAGE / "other.py", private)) == ["Loader2._fetch"]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -21,9 +21,9 @@ from PIL import Image
 import reverie
 from commands import fails, run, succeeds, visible
 from pictures import fill
-from reverie import files, marks
+from reverie import files, provenance
 from reverie.cli import app, main
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError
 from reverie.files import replacing
 from reverie.inference import sample as sampling
@@ -215,7 +215,7 @@ def test_results_of_another_run_or_command_do_not_mix(vae: Path, here: Path, cap
 def test_a_file_of_ours_may_be_replaced_and_force_replaces_any(vae: Path, capsys: Capture) -> None:
     for seed in (1, 2):
         succeeds(capsys, "sample", vae, "--count", 2, "--seed", seed, "--out", "x.png")
-    assert marks.WORK.get() is None  # the next call, say of `train`, notes nothing as this one's
+    assert provenance.WORK.get() is None  # the next call, say of `train`, notes nothing as this one's
     Path("x.png").write_bytes(b"mine")
     assert "not written by reverie" in fails(capsys, "sample", vae, "--count", 2, "--out", "x.png")
     assert Path("x.png").read_bytes() == b"mine"
@@ -224,7 +224,7 @@ def test_a_file_of_ours_may_be_replaced_and_force_replaces_any(vae: Path, capsys
 
 
 def test_results_in_a_run_are_told_from_the_run(vae: Path, capsys: Capture) -> None:
-    marks.mark_folder(vae, "run")
+    provenance.mark_folder(vae, "run")
     for _ in range(2):
         succeeds(capsys, "sample", vae, "--count", 2, "--out", vae / "x.png")
     (vae / "mine.png").write_bytes(b"mine")
@@ -237,10 +237,10 @@ def test_results_in_a_run_are_told_from_the_run(vae: Path, capsys: Capture) -> N
 def test_a_file_is_noted_before_it_appears(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with replacing(Path("a.txt")) as temporary:
         temporary.write_text("old")
-    assert marks.is_ours(Path("a.txt"))
+    assert provenance.is_ours(Path("a.txt"))
 
     def killed(*_: object) -> None:
-        assert marks.written_in(here).files["a.txt"][0] == len("newer")
+        assert provenance.written_in(here).files["a.txt"][0] == len("newer")
         raise KeyboardInterrupt
 
     def write() -> None:
@@ -252,9 +252,9 @@ def test_a_file_is_noted_before_it_appears(here: Path, monkeypatch: pytest.Monke
         with pytest.raises(KeyboardInterrupt):
             write()
     assert Path("a.txt").read_text() == "old"
-    assert marks.is_ours(Path("a.txt"))  # as it was before
+    assert provenance.is_ours(Path("a.txt"))  # as it was before
     Path("a.txt").write_text("odd")
-    assert not marks.is_ours(Path("a.txt"))
+    assert not provenance.is_ours(Path("a.txt"))
     assert visible(here) == ["a.txt"]
 
 
@@ -263,10 +263,10 @@ def test_names_may_be_long_and_odd(name: str, here: Path) -> None:
     with replacing(here / name) as temporary:
         assert len(temporary.name) < 40
         temporary.write_text("content")
-    assert marks.is_ours(here / name)
+    assert provenance.is_ours(here / name)
     with replacing(here / "cache", noted=False) as temporary:
         temporary.write_text("content")
-    assert not marks.is_ours(here / "cache")
+    assert not provenance.is_ours(here / "cache")
     left = here / ".0123456789ab.partial"
     left.touch()
     files.sweep(here)

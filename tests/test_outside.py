@@ -25,8 +25,8 @@ from outside import Outside
 from reverie import registry
 from reverie.artifact import build_model, describe, load, read_config, write_config, write_weights
 from reverie.data import DataOptions
-from reverie.engine.budget import Plan
-from reverie.engine.phase import ImageSpec, Model, OptimizerSpec, Phase
+from reverie.engine.model import ImageSpec, Model, OptimizerSpec, Phase
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 from reverie.models.vae import VAE, VAEConfig
 from reverie.reporting.card import write_card
@@ -133,7 +133,7 @@ def lacking(**attributes: Any) -> type:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (nn.Linear, "Linear is no model: it must inherit from reverie.engine.phase.Model"),
+        (nn.Linear, "Linear is no model: it must inherit from reverie.engine.model.Model"),
         (own, "own is no model"),
         (type("Bare", (Model,), {}), "Bare is no whole model: it lacks the methods optimizers, phases"),
         (type("Half", (reverie.capabilities.Samples, Model), {}), "lacks the methods decode, draw_latent, optimizers"),

@@ -15,7 +15,7 @@ from cases import SPEC, plan, settings_for, spec_for
 from reverie import registry
 from reverie.config import configure
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, ImageSpec, Logs, Model
+from reverie.engine.model import Batch, ImageSpec, Logs, Model
 from reverie.errors import ReverieError
 from reverie.models import cyclegan, pix2pix, vaegan
 from reverie.models.cyclegan import CycleGAN

@@ -18,9 +18,10 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from commands import fails, succeeds
 from pictures import Opener, everything, fill, opener, picture
-from reverie.data import DataOptions, Dataset, Pairs, contact_sheet, faces, open_dataset, operators, pack
+from reverie.data import DataOptions, Dataset, Pairs, contact_sheet, faces, open_dataset, pack
+from reverie.data import pair_operators as operators
 from reverie.data.decode import look
-from reverie.data.feed import Feed
+from reverie.data.loader import BatchLoader
 from reverie.data.options import OPERATORS, SOURCES
 from reverie.data.splits import SPLITS
 from reverie.errors import ReverieError
@@ -904,7 +905,7 @@ def test_the_second_opening_reads_no_pictures(
 
 def test_flips_and_shifts_move_both_sides_alike(opened: Opener) -> None:
     dataset = opened("faces:16", pair="grey", count=60, flip=True, shift=3)
-    feed = Feed(dataset, 0, torch.device("cpu"))
+    feed = BatchLoader(dataset, 0, torch.device("cpu"))
     images, labels = feed.take(0, 60)
     assert images.shape == (60, 4, 16, 16)
     assert labels is not None
@@ -918,7 +919,7 @@ def test_flips_and_shifts_move_both_sides_alike(opened: Opener) -> None:
 
 def test_a_feed_of_unpaired_pictures_meets_every_one(opened: Opener) -> None:
     dataset = opened("faces:8", pair="unpaired", count=50)
-    feed = Feed(dataset, 0, torch.device("cpu"), workers=2)
+    feed = BatchLoader(dataset, 0, torch.device("cpu"), workers=2)
     batches = [feed.take(i * 8, 8)[0] for i in range(-(-len(dataset) // 8))]
     feed.close()
     seen = ((torch.cat(batches) + 1) * 127.5).round().byte().numpy()

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from cases import loop_for, plan, tiny
 from reverie.artifact import build_model
-from reverie.engine.budget import Plan
 from reverie.engine.distributed import World
 from reverie.engine.loop import Loop
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
+from reverie.engine.plan import Plan
 from reverie.models.progan import ProGAN
 from reverie.networks.equalized import EqualConv, EqualLinear, Resample, minibatch_std, pixel_norm, stages
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
-from reverie.training.pace import seconds_per_step
+from reverie.training.budget import seconds_per_step
 from toys import Pictures
 
 SPEC = ImageSpec(1, 16, 12)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import outside  # noqa: F401  (registers a model of its own)
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.registry import MODELS, load_class, names, preset
 

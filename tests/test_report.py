@@ -21,7 +21,7 @@ from torch import Tensor
 
 import reverie
 from reverie.capabilities import Code, Encodes
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
 from reverie.reporting.card import write_card
 from reverie.reporting.formatting import number
 from reverie.reporting.rendering import code, fence

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from cases import TRANSLATORS, settings_for
 from processes import PROCESSES
 from reverie import registry
-from reverie.engine.checkpoint import Checkpoints
+from reverie.engine.checkpoint import CheckpointFolder
 from reverie.errors import ReverieError
 
 STEPS = 24
@@ -77,7 +77,7 @@ def started(out: Path) -> bool:
 
 
 def outcome(out: Path) -> tuple[dict[str, torch.Tensor], bytes, dict[str, torch.Tensor]]:
-    found = Checkpoints(out / "state").newest()
+    found = CheckpointFolder(out / "state").newest()
     assert found is not None
     assert found[1]["step"] == STEPS
     return found[0], (out / "metrics.jsonl").read_bytes(), load_file(out / "model.safetensors")
@@ -196,7 +196,7 @@ def test_a_damaged_newest_state_gives_way_to_the_one_before(
 def test_all_states_damaged_is_said(tmp_path: Path) -> None:
     (tmp_path / "000000004.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ReverieError, match="is damaged"):
-        Checkpoints(tmp_path).newest()
+        CheckpointFolder(tmp_path).newest()
 
 
 def test_a_finished_run_can_be_resumed_for_longer(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ import reverie
 from commands import succeeds, words_for
 from pictures import Held
 from reverie.data import DataOptions, Dataset
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError
 from reverie.evaluation import METRICS, moved
 from reverie.inference.pictures import Subset, images_of, pictures_of, pixel_digests_of
 from reverie.models.vae import CVAE, VAEConfig
-from reverie.own_data import LISTING, learned_digests
 from reverie.run import Run
+from reverie.training_data import LISTING, learned_digests
 from runs import written
 
 Trained = Callable[[str], Path]

@@ -10,7 +10,7 @@ import pytest
 
 from commands import fails, run, succeeds, words_for
 from pictures import fill
-from reverie import marks, run_folder
+from reverie import provenance, run_folder
 from reverie.engine.distributed import World
 from reverie.run_folder import held
 
@@ -48,7 +48,7 @@ def test_a_second_training_in_a_folder_is_refused(tmp_path: Path, capsys: pytest
     succeeds(capsys, *words_for(out))
     with held(out):
         assert "Another process" in fails(capsys, *words_for(out, "--resume"))
-    assert marks.written_in(out).whole == "run"
+    assert provenance.written_in(out).whole == "run"
 
 
 def test_whether_there_is_a_run_is_asked_under_the_lock(
@@ -199,7 +199,7 @@ def test_a_training_that_was_killed_before_its_config_begins_anew(
     for words in ((), ("--resume",)):
         folder = tmp_path / f"killed{len(words)}"
         (folder / "state").mkdir(parents=True)
-        marks.mark_folder(folder, "run")
+        provenance.mark_folder(folder, "run")
         for name in ("metrics.jsonl", "events.jsonl", "state/.0.partial"):
             (folder / name).write_text("")
         run(*words_for(folder, *words))

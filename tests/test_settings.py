@@ -16,8 +16,8 @@ from commands import succeeds
 from reverie import registry
 from reverie.config import Setting, check_range, configure, settings_of
 from reverie.data import DataOptions
-from reverie.engine.budget import Plan
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 from reverie.models.cyclegan import CycleGANConfig
 from reverie.models.dcgan import CGANConfig, DCGANConfig

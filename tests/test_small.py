@@ -13,7 +13,7 @@ from cases import loop_for, tiny
 from commands import fails, run, words_for
 from reverie import registry
 from reverie.engine.events import METRICS, Record, last_step, read_metrics
-from reverie.engine.phase import ImageSpec
+from reverie.engine.model import ImageSpec
 
 NEED_TWO = ("infovae",)
 

@@ -15,7 +15,7 @@ from cases import plan
 from reverie.artifact import build_model
 from reverie.capabilities import Conditions, Styles
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, ImageSpec, Model
+from reverie.engine.model import Batch, ImageSpec, Model
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.penalties import path_lengths, squared_gradient

@@ -16,8 +16,8 @@ import reverie
 from cases import SMALL
 from reverie.artifact import build_model
 from reverie.data import Dataset
-from reverie.engine.checkpoint import Checkpoints as States
-from reverie.engine.phase import Model
+from reverie.engine.checkpoint import CheckpointFolder as States
+from reverie.engine.model import Model
 from reverie.errors import Interrupted, ReverieError
 from reverie.training.callbacks import Checkpoints
 

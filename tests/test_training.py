@@ -14,7 +14,7 @@ from PIL import Image
 
 import reverie
 from cases import SMALL
-from reverie.engine.checkpoint import Checkpoints
+from reverie.engine.checkpoint import CheckpointFolder
 from reverie.engine.loop import Diverged, Loop
 from reverie.run_folder import default_folders, newest_default
 from reverie.training import train
@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path: Path) -> None:
 
 def test_the_saved_weights_are_the_averaged_ones(tmp_path: Path) -> None:
     run = train("ae", "digits", tmp_path / "run", settings=settings(ema=0.9), quiet=True)
-    state = Checkpoints(run.path / "state").newest()
+    state = CheckpointFolder(run.path / "state").newest()
     assert state is not None
     weights = dict(run.model.named_parameters())
     assert weights
@@ -76,7 +76,7 @@ def test_divergence_stops_and_keeps_the_last_good_state(tmp_path: Path, monkeypa
     monkeypatch.setattr(Loop, "advance", spoil)
     with pytest.raises(Diverged, match=r"phase 'reconstruction' became .* at step 10; the last good state is kept"):
         train("ae", "digits", tmp_path / "run", settings=settings(checkpoint_every=4), quiet=True)
-    state = Checkpoints(tmp_path / "run" / "state").newest()
+    state = CheckpointFolder(tmp_path / "run" / "state").newest()
     assert state is not None
     assert state[1]["step"] == 8
     assert all(v.isfinite().all() for v in state[0].values())

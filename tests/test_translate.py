@@ -26,10 +26,10 @@ from reverie.artifact import write_config, write_weights
 from reverie.capabilities import Translates
 from reverie.cli import main
 from reverie.data.decode import decode
-from reverie.data.exact import Exact, read_exact, to_channels, write_exact
 from reverie.data.formats import Unreadable
-from reverie.data.target import TargetFormat
-from reverie.engine.phase import ImageSpec, Model
+from reverie.data.full_resolution import Exact, read_exact, to_channels, write_exact
+from reverie.data.target_format import TargetFormat
+from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm
@@ -153,7 +153,7 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 import numpy, reverie, torch
-from reverie.data.exact import read_exact
+from reverie.data.full_resolution import read_exact
 for folder in map(Path, sys.argv[1:]):
     model = reverie.load(folder / "run").model
     for path in (folder / "in").iterdir():
@@ -801,7 +801,7 @@ def test_a_picture_that_is_larger_than_the_memory(monkeypatch: pytest.MonkeyPatc
         raise MemoryError
 
     data = saved(Image.fromarray(WORDS))
-    for where in ("reverie.data.exact.deep_values", "reverie.tasks.translate_files.write_exact"):
+    for where in ("reverie.data.full_resolution.deep_values", "reverie.tasks.translate_files.write_exact"):
         with monkeypatch.context() as patched:
             patched.setattr(where, burst)
             with pytest.raises(Unreadable, match=r"^larger than the memory$"):

@@ -21,8 +21,8 @@ import reverie
 from reverie.capabilities import Translates
 from reverie.data import DataOptions, Pairs
 from reverie.data.faces import FACTORS, PART_COLOURS
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec, Model
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec, Model
 from reverie.errors import ReverieError
 from reverie.evaluation.translation import BATCH, compared, nearest_label, palette, translation_metrics
 from reverie.features import factors

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cases import plan, spec_for, tiny
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import Draw, DrawEach
 from reverie.errors import ReverieError
 from reverie.networks.norm import InstanceNorm, PixelNorm

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import Draw, DrawEach
 from reverie.errors import ReverieError
 from reverie.losses.divergence import importance_bound

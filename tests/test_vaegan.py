@@ -7,7 +7,7 @@ import torch
 
 from cases import SPEC, plan, tiny
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Batch, ImageSpec
+from reverie.engine.model import Batch, ImageSpec
 from reverie.engine.randomness import Draw
 from reverie.models.vaegan import balance
 from reverie.networks.patchgan import PatchDiscriminator

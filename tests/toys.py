@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.engine.phase import Batch, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.model import Batch, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import DataOrder
 
 SIDE = 8

@@ -18,9 +18,9 @@ from reverie.errors import ReverieError
 if TYPE_CHECKING:
     from reverie.config import setting
     from reverie.data import DataOptions, Dataset, open_dataset
-    from reverie.data.pictures import save_animation, save_grid, to_tensor, to_uint8
-    from reverie.engine.budget import Plan
-    from reverie.engine.phase import Batch, Defaults, ImageSpec, Model, OptimizerSpec, Phase
+    from reverie.data.image_io import save_animation, save_grid, to_tensor, to_uint8
+    from reverie.engine.model import Batch, Defaults, ImageSpec, Model, OptimizerSpec, Phase
+    from reverie.engine.plan import Plan
     from reverie.evaluation import evaluate
     from reverie.inference.embed import embed
     from reverie.inference.sample import sample
@@ -68,10 +68,10 @@ _WHERE = {
     "Run": "run", "load": "run",
     "setting": "config",
     "DataOptions": "data", "Dataset": "data", "open_dataset": "data",
-    "save_animation": "data.pictures", "save_grid": "data.pictures",
-    "to_tensor": "data.pictures", "to_uint8": "data.pictures",
-    "Batch": "engine.phase", "Defaults": "engine.phase", "ImageSpec": "engine.phase", "Model": "engine.phase",
-    "OptimizerSpec": "engine.phase", "Phase": "engine.phase",
+    "save_animation": "data.image_io", "save_grid": "data.image_io",
+    "to_tensor": "data.image_io", "to_uint8": "data.image_io",
+    "Batch": "engine.model", "Defaults": "engine.model", "ImageSpec": "engine.model", "Model": "engine.model",
+    "OptimizerSpec": "engine.model", "Phase": "engine.model",
     "Autoencoder": "models.autoencoder", "CVAE": "models.vae", "VAE": "models.vae", "VAEGAN": "models.vaegan",
     "CGAN": "models.dcgan", "DCGAN": "models.dcgan", "GAN": "models.gan", "ProGAN": "models.progan",
     "R3GAN": "models.r3gan", "StyleGAN": "models.stylegan",
@@ -96,7 +96,7 @@ _WHERE = {
     "fit_mixture": "tasks.fit_mixture",
     "gaps": "tasks.maps", "manifold": "tasks.maps", "thumbnails": "tasks.maps",
     "latents_of": "tasks.project", "project": "tasks.project",
-    "Plan": "engine.budget", "Trainer": "training", "train": "training",
+    "Plan": "engine.plan", "Trainer": "training", "train": "training",
 }  # fmt: skip
 
 __all__ = [

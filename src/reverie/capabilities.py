@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from reverie.engine.phase import ImageSpec, required_spec
+from reverie.engine.model import ImageSpec, required_spec
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.networks.mixture import Mixture

@@ -99,7 +99,7 @@ def _declared(kind: type) -> dict[str, dict[str, Any]]:
     return found
 
 
-def check(settings: object, section: str) -> None:
+def check_settings_of(settings: object, section: str) -> None:
     """ReverieError unless each setting lies in the range, or is one of the choices, that it declares.
 
     ``section`` names them in the error, and is "model", "train" or "data".
@@ -216,7 +216,7 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
             raise ReverieError(f"Unknown setting '{section}.{key}'{nearest(key, names)}")
         checked[key] = coerce(value, hints[key], f"{section}.{key}")
     settings = kind(**checked)
-    check(settings, section)
+    check_settings_of(settings, section)
     return settings
 
 

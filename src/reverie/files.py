@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from reverie import marks
+from reverie import provenance
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Unwritten(ReverieError):
 def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[Path]:
     """Write to the temporary path this yields; on success it is synced and renamed to ``path``, else it is removed.
 
-    Before the rename it is noted that reverie wrote the file (see `marks`), unless ``noted`` is False, as for caches.
-    Without ``sync``, for files by the thousand, it is left to the system when they reach the disk. Raises `Unwritten`
-    where the folder can't be written or the disk is full; ``path`` is then as it was.
+    Before the rename it is noted that reverie wrote the file (see `provenance`), unless ``noted`` is False, as for
+    caches. Without ``sync``, for files by the thousand, it is left to the system when they reach the disk. Raises
+    `Unwritten` where the folder can't be written or the disk is full; ``path`` is then as it was.
     """
     # Short, whatever the file is called: a name that is long in itself is still a good name.
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{_TEMPORARY}")
@@ -51,7 +51,7 @@ def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[
                 os.fsync(written.fileno())
         temporary.chmod(mode)  # some writers make their files private
         if noted:
-            marks.mark_file(path, temporary)
+            provenance.mark_file(path, temporary)
         os.replace(temporary, path)
         if sync:
             _sync_folder(path.parent)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reverie.errors import ReverieError, nearest
 
 if TYPE_CHECKING:
-    from reverie.engine.phase import Model
+    from reverie.engine.model import Model
 
 GROUP = "reverie.models"  # of entry points: the name of a model = "module:Class"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -104,7 +104,7 @@ MODELS: dict[str, Entry] = {
 def register_model(
     name: str, *, summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None
 ) -> Callable[[Kind], Kind]:
-    """A decorator that gives a class, a `reverie.engine.phase.Model` of anybody's module, a name like those of reverie.
+    """A decorator that gives a class, a `reverie.engine.model.Model` of anybody's module, a name like those of reverie.
 
     ``summary`` is one line, by default the first of the class's docstring; ``paper`` is by default the class's;
     ``preset`` are values of its Config that the name stands for. A class may have several names. Raises ReverieError
@@ -119,7 +119,7 @@ def register_model(
         )
 
     def register(kind: Kind) -> Kind:
-        check(kind, preset)
+        check_model_class(kind, preset)
         before = MODELS.get(name)
         if before is not None and (before.kind is None or before.where != _where(kind)):
             raise ReverieError(
@@ -131,14 +131,14 @@ def register_model(
     return register
 
 
-def check(kind: type[Model], preset: Mapping[str, Any] | None = None) -> None:
+def check_model_class(kind: type[Model], preset: Mapping[str, Any] | None = None) -> None:
     """Raise ReverieError unless a class can be built, trained and loaded as a model; ``preset`` are settings of it."""
     from reverie.config import configure
-    from reverie.engine.phase import TAXONOMY, Model
+    from reverie.engine.model import TAXONOMY, Model
 
     if not (isinstance(kind, type) and issubclass(kind, Model)):
         name = getattr(kind, "__name__", type(kind).__name__)
-        raise ReverieError(f"{name} is no model: it must inherit from reverie.engine.phase.Model.")
+        raise ReverieError(f"{name} is no model: it must inherit from reverie.engine.model.Model.")
     name, config = kind.__name__, getattr(kind, "Config", None)
     if missing := [each for each in dir(kind) if getattr(getattr(kind, each, None), "__isabstractmethod__", False)]:
         raise ReverieError(f"{name} is no whole model: it lacks the methods {', '.join(missing)}.")

@@ -15,7 +15,7 @@ from reverie import run_data
 from reverie.artifact import load as load_artifact
 from reverie.capabilities import Encodes, Reconstructs
 from reverie.data.splits import Split
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels
 from reverie.inference.pictures import Data, device_of, images_and_labels, pixel_digests_of, sample_indices
@@ -303,7 +303,7 @@ class Run(run_data.WithData):
         """
         from reverie.tasks import classify as task
 
-        task.check(self.model)
+        task.check_classifies(self.model)
         pictures = self.open(**options) if x is None else run_data.as_set(self, x, options)
         threshold = None
         if reject is not None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from reverie import own_data
+from reverie import training_data
 from reverie.artifact import Loaded
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
@@ -56,14 +56,14 @@ class WithData(Loaded):
 
     def own_data(self, remedy: str = "give the data") -> str:
         """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
-        return own_data.own(self.path, self.config["data"], remedy)
+        return training_data.own(self.path, self.config["data"], remedy)
 
     def is_own(self, data: Data) -> bool:
         """Whether data is the run's own, or lies where that does, however it is written."""
         if data is not None and data is self.data:
             return True
-        found, spec = own_data.find_own(self.config["data"]), spec_of(data)
-        return found is not None and bool(spec) and own_data.same_place(spec, found)
+        found, spec = training_data.find_own(self.config["data"]), spec_of(data)
+        return found is not None and bool(spec) and training_data.same_place(spec, found)
 
     def held_out(
         self,
@@ -80,20 +80,20 @@ class WithData(Loaded):
         """
         given = own(self, "give normal pictures") if normal is None else normal
         known: Any = given if is_pictures(given) else whole(self, given)  # a `Dataset`, unless it was given
-        names, digests, looks = set[str](), own_data.learned_digests(self.path), set[bytes]()
+        names, digests, looks = set[str](), training_data.learned_digests(self.path), set[bytes]()
         in_memory = not isinstance(given, str | Path)
         mine = _at_hand(self)
         if self.is_own(given):
             names.update((whole(self, mine) if in_memory else known).split("train").names)
         elif mine is None:  # it was in memory, and is gone
-            looks.update(own_data.learned_looks(self.path))
+            looks.update(training_data.learned_looks(self.path))
         elif in_memory or self.data is not None:
             training = whole(self, mine).split("train")
             looks.update([] if training.streamed else pixel_digests_of(training))
         if judged is not None:
             others = judged if is_pictures(judged) else whole(self, judged)
             place, other = spec_of(known), spec_of(others)
-            if place and other and own_data.same_place(place, other):
+            if place and other and training_data.same_place(place, other):
                 names.update(others.names)
             elif in_memory or not other:
                 looks.update(pixel_digests_of(others))
@@ -118,7 +118,7 @@ def spec_of(data: Data) -> str:
 
 def own(run: WithData, remedy: str = "give the data") -> str | Dataset:
     """The run's own data: what is at hand of it, or where it lies; where that is gone, one sentence with the remedy."""
-    return own_data.own(run.path, run.config["data"], remedy) if run.data is None else run.data
+    return training_data.own(run.path, run.config["data"], remedy) if run.data is None else run.data
 
 
 def brought(run: WithData, data: Data) -> Dataset:
@@ -179,7 +179,7 @@ def _read(run: WithData, data: Data, given: dict[str, Any]) -> Dataset:
 
 def _at_hand(run: WithData) -> str | Dataset | None:
     """As `own`; None where the run's own data is gone."""
-    return own_data.find_own(run.config["data"]) if run.data is None else run.data
+    return training_data.find_own(run.config["data"]) if run.data is None else run.data
 
 
 def learned(run: WithData) -> Dataset | None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reverie import artifact, marks, registry
+from reverie import artifact, provenance, registry
 from reverie.data.sources import MEMORY
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.files import reason
 
@@ -135,8 +135,8 @@ def _lock(handle: int, folder: Path) -> None:
 
 def _tidy(folder: Path, made: list[Path]) -> None:
     """Remove what `held` left in a folder without a run, and the folders it made, where nothing else is in them."""
-    if made[:1] == [folder] and {child.name for child in folder.iterdir()} <= {LOCK, marks.MARK}:
-        (folder / marks.MARK).unlink(missing_ok=True)
+    if made[:1] == [folder] and {child.name for child in folder.iterdir()} <= {LOCK, provenance.MARK}:
+        (folder / provenance.MARK).unlink(missing_ok=True)
     (folder / LOCK).unlink()
     for above in made:
         above.rmdir()
@@ -219,7 +219,7 @@ def check_new(folder: Path, force: bool) -> None:
         if not child.name.startswith(".") and child.name not in (*WRITTEN, "lost+found"):
             raise ReverieError(f"{folder} holds other files, such as {child}, and no run; choose an --out of its own.")
     # A folder that is marked as a run's and holds none: a training was killed before its first config.json.
-    for name in () if force or marks.written_in(folder).whole else WRITTEN:
+    for name in () if force or provenance.written_in(folder).whole else WRITTEN:
         if os.path.lexists(folder / name) and not _partial(folder / name):
             raise ReverieError(
                 f"{folder / name} is no part of a run and would be written over; choose another --out, or add --force."

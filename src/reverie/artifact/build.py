@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from reverie import registry
 from reverie.config import configure
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import derive, seeded
 from reverie.errors import ReverieError, first_line
 
@@ -70,7 +70,7 @@ def _construct(model: str | type[Model], settings: dict[str, Any], image_spec: I
         kind, preset = registry.load_class(model), registry.preset(model)
     else:
         kind, preset = model, {}
-        registry.check(kind)
+        registry.check_model_class(kind)
     config: Any = configure(kind.Config, preset | settings, "model")
     try:
         return kind(config, image_spec)

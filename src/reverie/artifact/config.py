@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 from reverie import registry
 from reverie.config import configure
 from reverie.data.options import MOST_CHANNELS, DataOptions
-from reverie.engine.budget import Plan
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError, first_line
 from reverie.files import is_file, replacing, unreadable
 from reverie.scale import DTYPES, KINDS, Scale, is_span

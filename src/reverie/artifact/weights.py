@@ -15,7 +15,7 @@ from reverie.artifact.build import build_model, outline
 from reverie.artifact.config import CONFIG, check_settings, image_spec_of, read_config
 from reverie.data.dataset import Dataset
 from reverie.deprecated import OldName
-from reverie.engine.phase import HoldsPictures, ImageSpec, Model
+from reverie.engine.model import HoldsPictures, ImageSpec, Model
 from reverie.errors import ReverieError, first_line
 from reverie.files import encodable, is_file, replacing, savable, unreadable
 

@@ -63,7 +63,7 @@ def sample(
     """Draw new pictures from a run."""
     import numpy as np
 
-    from reverie.data.pictures import save_grid, save_picture, suffix_of, to_pixels
+    from reverie.data.image_io import save_grid, save_picture, suffix_of, to_pixels
     from reverie.files import Unwritten
     from reverie.inference.codes import read_latents, write_latents
     from reverie.inference.labels import classes_of
@@ -153,7 +153,7 @@ def interpolate(
     force: Force = False,
 ) -> None:
     """Walk through the latent space of a run, from one drawn or given picture to the next."""
-    from reverie.data.pictures import save_animation, save_grid
+    from reverie.data.image_io import save_animation, save_grid
     from reverie.tasks.interpolate import evenness
 
     check_range("--scale", scale, low=1)
@@ -195,7 +195,7 @@ def mix(
     """Mix the styles of drawn pictures: each row's picture with the column's styles in some layers."""
     import re
 
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.tasks.mix import mix as table
 
     png(out)
@@ -235,7 +235,7 @@ def condition(
     force: Force = False,
 ) -> None:
     """Draw pictures of one class from a model that knows no classes, by a classifier; print how far to trust them."""
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.inference.labels import label_number
     from reverie.tasks import condition as task
 
@@ -246,7 +246,7 @@ def condition(
     loaded = load(run, device)
     given = loaded.own_data(LEARNED) if classifier == "auto" else classifier
     out = writes("condition", run, out, "conditioned.png", reads=[given], force=force)
-    task.check(loaded.model)
+    task.check_conditionable(loaded.model)
     judge, classes = _classifier(loaded, classifier, device)
     number = label_number(label, classes)
     found = task.condition(

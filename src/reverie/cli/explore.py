@@ -63,7 +63,7 @@ def project(
     force: Force = False,
 ) -> None:
     """Find the latents of pictures, for models without an encoder too; IMAGES is a data spec."""
-    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.data.image_io import save_grid, to_tensor
     from reverie.metrics.images import psnr, ssim
     from reverie.tasks.project import project as find
     from reverie.tasks.reconstruct import comparison_rows
@@ -116,7 +116,7 @@ def traverse(
     import torch
 
     from reverie.capabilities import Reconstructs
-    from reverie.data.pictures import save_animation, save_grid
+    from reverie.data.image_io import save_animation, save_grid
 
     check_range("--rows", rows, low=1)
     check_range("--columns", columns, low=1)
@@ -160,7 +160,7 @@ def map(
 
     Leaves manifold.png, pictures.png (thumbnails where their codes lie) and figures.json, and prints the last.
     """
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.files import replacing
     from reverie.inference.embed import embed
     from reverie.inference.pictures import Subset, sample_indices
@@ -217,7 +217,7 @@ def directions(
     force: Force = False,
 ) -> None:
     """Find directions in the latent space and show what a step along each changes."""
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.inference.latent_space import latent_space
     from reverie.tasks import directions as task
 
@@ -277,7 +277,7 @@ def arithmetic(
     force: Force = False,
 ) -> None:
     """Add and subtract the mean latents of sets of pictures; print what changed of what can be measured."""
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.tasks import arithmetic as task
 
     png(out)

@@ -77,7 +77,7 @@ def anomaly(
     import torch
 
     from reverie.capabilities import Reconstructs
-    from reverie.data.pictures import coloured, save_grid, to_tensor
+    from reverie.data.image_io import coloured, save_grid, to_tensor
     from reverie.inference.labels import names_of
     from reverie.inference.pictures import model_labels
     from reverie.reporting.anomaly import oddest, overlay, write_csv, write_sheet
@@ -136,7 +136,7 @@ def classify(
 
     Prints, as JSON, how often that is right where the pictures have labels.
     """
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.tasks import classify as task
 
     check_range("--samples", samples, low=1)
@@ -146,7 +146,7 @@ def classify(
     loaded = load(run, device)
     normals = normal if reject is None else normal or loaded.own_data("give normal pictures by --normal")
     out = writes("classify", run, out, "classes.csv", sheet, reads=[images, normals], force=force)
-    task.check(loaded.model)
+    task.check_classifies(loaded.model)
     pictures = loaded.open(images, split)
     threshold = None
     if reject is not None:
@@ -204,7 +204,7 @@ def transfer(
     spec = labels or loaded.own_data("give --labels")
     names = [task.CONFIG, task.WEIGHTS, FIGURES]
     out = writes("transfer", run, out, "classifier", reads=[spec], names=names, force=force)
-    task.check(loaded.model)
+    task.check_transfers(loaded.model)
     whole = loaded.open(spec, "all")
     training, test = whole.split("train"), whole.split("test")
     found = task.curve(loaded.model, training, test, counts=count, how=how, steps=steps, seed=seed)

@@ -26,7 +26,7 @@ from reverie.cli.shared import (
     writes,
 )
 from reverie.config import check_range, settings_of
-from reverie.engine.budget import Plan
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 
 command = room("Learn")
@@ -228,7 +228,7 @@ def data(
     from reverie.config import configure, parse_settings
     from reverie.data import DataOptions, contact_sheet, open_dataset
     from reverie.files import replacing
-    from reverie.own_data import inside
+    from reverie.training_data import inside
 
     png(sheet, "--sheet")
     where = None if sheet is None and inside(Path(SHEET), spec) else sheet or Path(SHEET)

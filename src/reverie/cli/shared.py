@@ -130,15 +130,15 @@ def writes(
     ``out`` is what was asked for, else it is the ``default``; a file, or with ``names`` a folder for these. ``beside``
     are further files. ``reads`` are the specs, runs and files that the command reads, beside ``run``.
     """
-    from reverie.own_data import inside
-    from reverie.results import claim
+    from reverie.output_guard import claim_outputs
+    from reverie.training_data import inside
 
     specs = [str(one) for one in reads if one is not None]
     where = Path(default) if out is None else out
     for spec in specs if out is None else ():
         if inside(where, spec):
             raise ReverieError(f"{where} would lie in {spec}, which is read; choose another place by --out.")
-    claim(
+    claim_outputs(
         command,
         run,
         itertools.chain([where] if names is None else (where / name for name in names), filter(None, beside)),
@@ -157,7 +157,7 @@ def places(features: str) -> list[str]:
 def _files_of(spec: str) -> list[Path]:
     """The files, or the folder, that a spec means; none where it means no place on disk."""
     from reverie.data.idx import idx_files, is_idx
-    from reverie.own_data import place_of
+    from reverie.training_data import place_of
 
     place = place_of(spec)
     if place is None:

@@ -49,7 +49,7 @@ def reconstruct(
     force: Force = False,
 ) -> None:
     """Show pictures beside what a run makes of them; IMAGES is a data spec."""
-    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.data.image_io import save_grid, to_tensor
     from reverie.tasks.reconstruct import comparison_rows
     from reverie.tasks.reconstruct import reconstruct as rebuild
 
@@ -121,7 +121,7 @@ def denoise(
     force: Force = False,
 ) -> None:
     """Restore pictures by what a run knows: remove noise, fill a hole, add pixels; IMAGES is a data spec."""
-    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.data.image_io import save_grid, to_tensor
     from reverie.metrics.images import psnr, ssim
     from reverie.tasks import denoise as task
     from reverie.tasks.reconstruct import grid_rows
@@ -168,7 +168,7 @@ def cluster(
     Leaves clusters.png (a group a row, the decoded centre first, then the pictures nearest to it), clusters.csv (name,
     group, distance from its centre) and figures.json, and prints the last.
     """
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
     from reverie.files import write_table
     from reverie.inference.embed import embed as encode
     from reverie.tasks.cluster import cluster as group
@@ -210,7 +210,7 @@ def compress(
 
     import numpy as np
 
-    from reverie.data.pictures import save_grid, to_tensor
+    from reverie.data.image_io import save_grid, to_tensor
     from reverie.files import replacing
     from reverie.inference.labels import names_of
     from reverie.inference.pictures import model_labels
@@ -254,7 +254,7 @@ def neighbours(
     force: Force = False,
 ) -> None:
     """Show drawn or given pictures beside the training pictures nearest to them."""
-    from reverie.data.pictures import save_grid
+    from reverie.data.image_io import save_grid
 
     check_range("--count", count, low=1)
     png(out)
@@ -301,9 +301,9 @@ def translate(
     force: Force = False,
 ) -> None:
     """Turn pictures into those of the other side; IMAGES are files, folders, or - for stdin."""
-    from reverie.own_data import inside
-    from reverie.results import claim
+    from reverie.output_guard import claim_outputs
     from reverie.tasks.translate_files import translate_files
+    from reverie.training_data import inside
 
     for word in (*images, "" if out is None else str(out)):
         if word.startswith("-") and word != "-":
@@ -317,7 +317,7 @@ def translate(
 
     def claimed(sources: list[Path], targets: list[Path], folder: Path | None) -> None:
         # A translation has the name of its picture, so those of other pictures may stay.
-        claim(
+        claim_outputs(
             f"translate {direction}", run, targets, folder=folder, reads=[Path(run), *sources], force=force, keep=True
         )
 

@@ -2,10 +2,10 @@
 
 from reverie.data.augment import augment
 from reverie.data.dataset import Dataset
+from reverie.data.image_io import contact_sheet, save_grid, to_tensor, to_uint8
 from reverie.data.open import Data, open_dataset
 from reverie.data.options import DataOptions
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import contact_sheet, save_grid, to_tensor, to_uint8
 
 __all__ = [
     "Data",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reverie.data.decode import Half, Pixels
+from reverie.data.fingerprint import digest_of, hash_of
 from reverie.data.formats import plain
-from reverie.data.identity import digest_of, hash_of
 from reverie.data.options import ARRAY_LAYOUTS, MOST_CHANNELS, DataOptions
 from reverie.data.splits import spread
-from reverie.data.target import BYTES, MODES, PictureInfo, TargetFormat, choose_target
+from reverie.data.target_format import BYTES, MODES, PictureInfo, TargetFormat, choose_target
 from reverie.errors import ReverieError, nearest
 from reverie.scale import Kind, Scale, Span, integers_in_memory, kind_of, span_in_memory
 

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from reverie.data import pack
+from reverie.data.arrange import natural
 from reverie.data.arrays import Arrays
 from reverie.data.decode import Picture, decode, fitted, look
-from reverie.data.files import Entry, Files
+from reverie.data.files import FileEntry, Files
+from reverie.data.fingerprint import digest_of
 from reverie.data.formats import Unreadable
-from reverie.data.identity import digest_of
 from reverie.data.options import DataOptions
-from reverie.data.reading import natural
 from reverie.data.splits import spread
-from reverie.data.target import CHANNEL_WORDS, PictureInfo, TargetFormat, choose_target, spans_of
+from reverie.data.target_format import CHANNEL_WORDS, PictureInfo, TargetFormat, choose_target, spans_of
 from reverie.errors import ReverieError
 from reverie.scale import PLAIN, Scale
 
@@ -38,7 +38,7 @@ PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, 
 class Kept(NamedTuple):
     """A picture that was read and written."""
 
-    entry: Entry
+    entry: FileEntry
     digest: bytes  # of its file, or of the part that it is
     pixels: bytes  # digest of what it became
     seen: PictureInfo
@@ -171,7 +171,7 @@ def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
     return notes
 
 
-def _read(entry: Entry) -> Picture | Unreadable:
+def _read(entry: FileEntry) -> Picture | Unreadable:
     try:
         return entry.read()
     except (
@@ -180,14 +180,16 @@ def _read(entry: Entry) -> Picture | Unreadable:
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
-def _parallel(work: Callable[[Picture, Entry], T], entries: Sequence[Entry]) -> Iterator[tuple[Entry, T | Unreadable]]:
+def _parallel(
+    work: Callable[[Picture, FileEntry], T], entries: Sequence[FileEntry]
+) -> Iterator[tuple[FileEntry, T | Unreadable]]:
     """``work`` on the bytes of each entry, and the entry, in order.
 
     Reading stays on this thread, as a tar has one position only.
     """
 
-    def attempt(portion: list[tuple[Entry, Picture | Unreadable]]) -> list[tuple[Entry, T | Unreadable]]:
-        results: list[tuple[Entry, T | Unreadable]] = []
+    def attempt(portion: list[tuple[FileEntry, Picture | Unreadable]]) -> list[tuple[FileEntry, T | Unreadable]]:
+        results: list[tuple[FileEntry, T | Unreadable]] = []
         for entry, data in portion:
             try:
                 results.append((entry, data if isinstance(data, Unreadable) else work(data, entry)))
@@ -197,7 +199,7 @@ def _parallel(work: Callable[[Picture, Entry], T], entries: Sequence[Entry]) -> 
 
     workers = min(16, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[tuple[Entry, T | Unreadable]]]] = deque()
+        waiting: deque[Future[list[tuple[FileEntry, T | Unreadable]]]] = deque()
         for portion in _portions(entries):
             waiting.append(pool.submit(attempt, portion))
             if len(waiting) > 2 * workers:
@@ -206,11 +208,11 @@ def _parallel(work: Callable[[Picture, Entry], T], entries: Sequence[Entry]) -> 
             yield from waiting.popleft().result()
 
 
-def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Picture | Unreadable]]]:
+def _portions(entries: Sequence[FileEntry]) -> Iterator[list[tuple[FileEntry, Picture | Unreadable]]]:
     """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
-    portion: list[tuple[Entry, Picture | Unreadable]] = []
+    portion: list[tuple[FileEntry, Picture | Unreadable]] = []
     size = 0
-    before: Entry | None = None
+    before: FileEntry | None = None
     for entry in entries:
         if before is None or entry.read is not before.read:  # the pages of a file are read once
             data, before = _read(entry), entry
@@ -223,8 +225,8 @@ def _portions(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, Picture | 
 
 
 def _look(
-    entries: Sequence[Entry], progress: Progress | None
-) -> tuple[list[tuple[Entry, PictureInfo]], list[tuple[str, str]]]:
+    entries: Sequence[FileEntry], progress: Progress | None
+) -> tuple[list[tuple[FileEntry, PictureInfo]], list[tuple[str, str]]]:
     found, failed = [], []
     for done, (entry, seen) in enumerate(_parallel(lambda data, entry: look(data, entry.half), entries), 1):
         if progress is not None:
@@ -236,7 +238,7 @@ def _look(
     return found, failed
 
 
-def _pages(entry: Entry, seen: PictureInfo) -> list[Entry]:
+def _pages(entry: FileEntry, seen: PictureInfo) -> list[FileEntry]:
     """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
     if seen.pages == (entry.page,):
         return [entry]
@@ -246,11 +248,11 @@ def _pages(entry: Entry, seen: PictureInfo) -> list[Entry]:
 
 
 def _decode(
-    entries: Sequence[Entry], target: TargetFormat, raw: bool, writer: pack.PackWriter, progress: Progress | None
+    entries: Sequence[FileEntry], target: TargetFormat, raw: bool, writer: pack.PackWriter, progress: Progress | None
 ) -> tuple[list[Kept], list[tuple[str, str]]]:
     """Writes each picture; returns what is known of them, and what failed."""
 
-    def work(data: Picture, entry: Entry) -> tuple[Kept, bytes]:
+    def work(data: Picture, entry: FileEntry) -> tuple[Kept, bytes]:
         if not isinstance(data, bytes):  # a picture in memory, known by what it holds
             digest = bytes.fromhex(entry.digest)
         else:
@@ -325,7 +327,7 @@ def _of(values: Mapping[str, float], name: str) -> float:
     return values[name] if name in values else values[name.rpartition("#")[0]]
 
 
-def _vanished(entries: Sequence[Entry], kept: Sequence[Entry]) -> list[str]:
+def _vanished(entries: Sequence[FileEntry], kept: Sequence[FileEntry]) -> list[str]:
     """Notes on classes none of whose pictures can be read."""
     gone = {entry.label for entry in entries} - {entry.label for entry in kept}
     return [f"no picture of the class {name} can be read" for name in natural([name for name in gone if name])]

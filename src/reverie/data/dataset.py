@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reverie.data import arrays, pack
 from reverie.data.decode import Pixels
-from reverie.data.identity import hash_of
+from reverie.data.fingerprint import hash_of
 from reverie.data.options import DataOptions
 from reverie.data.sources import is_faces
 from reverie.data.splits import SPLITS, Division, Split
@@ -23,7 +23,7 @@ from reverie.errors import ReverieError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reverie.engine.phase import ImageSpec
+    from reverie.engine.model import ImageSpec
 
 
 class Dataset(ABC):
@@ -60,7 +60,7 @@ class Dataset(ABC):
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         """Several at once, which is how a DataLoader asks for a batch."""
-        from reverie.data.pictures import to_tensor
+        from reverie.data.image_io import to_tensor
 
         count = len(self)
         rows = np.array([whole(number) for number in numbers], np.int64)
@@ -145,7 +145,7 @@ class Packed(Dataset):
 
     @cached_property
     def image_spec(self) -> ImageSpec:
-        from reverie.engine.phase import ImageSpec
+        from reverie.engine.model import ImageSpec
 
         return ImageSpec(*self.pack.target.shape, tuple(self.pack.index["classes"]), scales=(self.pack.target.scale,))
 

@@ -21,7 +21,7 @@ from reverie.data.formats import (
     read_deep,
     read_foreign,
 )
-from reverie.data.target import BYTES, MODES, PictureInfo, TargetFormat
+from reverie.data.target_format import BYTES, MODES, PictureInfo, TargetFormat
 from reverie.scale import PLAIN, SMALL_BYTES, Kind, Scale, Span, kind_of
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from reverie.data.decode import Half, Picture
-from reverie.data.identity import hash_of
+from reverie.data.fingerprint import hash_of
 from reverie.errors import ReverieError
-from reverie.marks import MARK, Written, written_in
+from reverie.provenance import MARK, Written, written_in
 
 PICTURES = frozenset(
     (
@@ -36,7 +36,7 @@ RUN = ("config.json", "model.safetensors")  # the files of a run; one of before 
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """One file that should be a picture. ``split`` is 0, 1, 2 for train, validation, test, or -1 where nothing says."""
 
     name: str
@@ -52,7 +52,7 @@ class Entry:
 class Files:
     """What a folder or an archive holds."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[FileEntry] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by extension
     classes: list[str] = field(default_factory=list)  # in this order where given, else sorted
@@ -77,7 +77,7 @@ class Files:
                 (name, f"{size / 2**20:.0f} MiB are more than the limit of {MEMBER_LIMIT // 2**20} MiB")
             )
         else:
-            self.entries.append(Entry(name, read, digest=digest))
+            self.entries.append(FileEntry(name, read, digest=digest))
 
     def key(self) -> str:
         """Changes with what the files hold, their classes and splits, where the digests of all are known."""

@@ -10,9 +10,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from reverie.data.files import Entry, Files
-from reverie.data.identity import identify
-from reverie.data.layouts import SPLITS
+from reverie.data.files import FileEntry, Files
+from reverie.data.fingerprint import identify
+from reverie.data.layouts import SPLIT_ALIASES
 from reverie.errors import ReverieError
 
 Loaded = dict[str, tuple[Any, str, str | None]]  # split -> (its rows, the picture column, the label column)
@@ -105,8 +105,8 @@ def files(loaded: Loaded) -> Files:
         for row, number in enumerate(labels):
             known = number is not None and number != -1  # -1 is how the hub says that there is no label
             text = (names[number] if names else str(number)) if known else None
-            split_number = SPLITS.get(split, -1) if named else -1
-            found.entries.append(Entry(f"{split}/{row}", partial(_read, pictures, row, column), split_number, text))
+            split_number = SPLIT_ALIASES.get(split, -1) if named else -1
+            found.entries.append(FileEntry(f"{split}/{row}", partial(_read, pictures, row, column), split_number, text))
     unknown = sum(entry.label is None for entry in found.entries)
     if 0 < unknown < len(found.entries):
         found.notes.append(f"without a label are {unknown} of {len(found.entries)} pictures, so labels are not used")

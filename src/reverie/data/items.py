@@ -26,7 +26,7 @@ from reverie.data.decode import Pixels, of_picture, refit, resized
 from reverie.data.formats import plain
 from reverie.data.options import DataOptions
 from reverie.data.splits import spread
-from reverie.data.target import MODES, TargetFormat
+from reverie.data.target_format import MODES, TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of, used
 
@@ -49,7 +49,7 @@ class Item(NamedTuple):
     label: int | str | None
 
 
-def check(data: object) -> None:
+def check_items(data: object) -> None:
     """Raise ReverieError where data has no items by number, or what they are is not understood."""
     kind = type(data).__name__
     utils = sys.modules.get("torch.utils.data")

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 
 from reverie.errors import ReverieError
 
-SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+SPLIT_ALIASES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 YEAR = re.compile(r"[ _-]?[0-9]{4}$")  # of train2017
 SPLIT_NAMES = ("train", "validation", "test")
 ALSO_TEST = 3  # the split of pictures that are for tests, beside those held out of training; see `dataset.divide`
-SIDED = re.compile(rf"(?:({'|'.join(SPLITS)})[ _-]?([ab])|([ab])[ _-]({'|'.join(SPLITS)}))", re.IGNORECASE)
+SIDED = re.compile(
+    rf"(?:({'|'.join(SPLIT_ALIASES)})[ _-]?([ab])|([ab])[ _-]({'|'.join(SPLIT_ALIASES)}))", re.IGNORECASE
+)
 GROUND_TRUTH = frozenset(("ground_truth", "ground-truth", "groundtruth"))
 MASKS = frozenset(("mask", "masks", "annotations"))
 IMAGES = frozenset(
@@ -51,7 +53,7 @@ class Layout:
 
 def split_of(folder: str) -> int:
     """0, 1, 2 of a folder called train, val(idation) or test, with a year or without; -1 of others."""
-    return SPLITS.get(YEAR.sub("", folder).lower(), -1)
+    return SPLIT_ALIASES.get(YEAR.sub("", folder).lower(), -1)
 
 
 def _flat(paths: list[Path]) -> Reading:
@@ -103,7 +105,7 @@ def _sides(paths: list[Path]) -> Reading | None:
     sides = [found for path in paths if len(path) > 1 and (found := side_and_split(path[0])) is not None]
     if not paths or len(sides) < len(paths):
         return None
-    splits = [SPLITS[split] for _, split in sides]
+    splits = [SPLIT_ALIASES[split] for _, split in sides]
     labels: list[str | None] = [side for side, _ in sides]
     said = f"classes A and B; {_named(splits)} from folders; data.pair=folders or data.pair=unpaired pairs them"
     return Reading(splits, labels, {}, said) if len(set(labels)) == 2 else None
@@ -252,17 +254,17 @@ def places(names: Sequence[str]) -> list[Place]:
     """
     paths = _unwrapped([name.split("/") for name in names])
     sided = {path[0]: side_and_split(path[0]) for path in paths}
-    if all(path[0].lower() in SPLITS for path in paths):
+    if all(path[0].lower() in SPLIT_ALIASES for path in paths):
         paths = [[path[1], path[0].lower(), *path[2:]] if len(path) > 2 else ["", *path] for path in paths]
     elif all(sided.values()):
         paths = [[*(sided[path[0]] or ()), *path[1:]] for path in paths]
     else:
         paths = [path if len(path) > 1 else ["", *path] for path in paths]
-    divided = all(len(path) > 2 and path[1].lower() in SPLITS for path in paths)
+    divided = all(len(path) > 2 and path[1].lower() in SPLIT_ALIASES for path in paths)
     return [
         Place(
             path[0],
-            SPLITS[path[1].lower()] if divided else -1,
+            SPLIT_ALIASES[path[1].lower()] if divided else -1,
             unicodedata.normalize("NFC", os.path.splitext("/".join(path[1:]))[0]),
         )
         for path in paths

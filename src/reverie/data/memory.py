@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reverie.data.arrays import Array, Arrays, from_parts, labels_of
-from reverie.data.files import Entry, Files
+from reverie.data.files import FileEntry, Files
+from reverie.data.fingerprint import digest_of
 from reverie.data.formats import damage
-from reverie.data.identity import digest_of
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def from_pictures(what: str, images: Sequence[Any], labels: Any, least: int = 2)
         except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
             files.unreadable.append((str(i), damage(why)))
         else:
-            files.entries.append(Entry(str(i), partial(_same, image), label=name, digest=digest))
+            files.entries.append(FileEntry(str(i), partial(_same, image), label=name, digest=digest))
     return files
 
 
@@ -139,7 +139,7 @@ def _digest(image: Image.Image) -> str:
     return digest_of(head + upright.tobytes()).hex()
 
 
-def _digest_of_bytes(entry: Entry) -> str:
+def _digest_of_bytes(entry: FileEntry) -> str:
     try:
         content = entry.read()
     except OSError:  # it will be named as unreadable

@@ -13,12 +13,12 @@ from typing import Any, Protocol, Union
 import numpy as np
 
 from reverie.data import arrays, build, hub, items, memory, pack, pairs
+from reverie.data.arrange import arranged, outside
 from reverie.data.arrays import Arrays
 from reverie.data.dataset import Dataset, Packed
 from reverie.data.files import Files
-from reverie.data.identity import hash_of
+from reverie.data.fingerprint import hash_of
 from reverie.data.options import DataOptions
-from reverie.data.reading import arranged, outside
 from reverie.data.sources import MEMORY, Source, find, is_path
 from reverie.data.splits import Division, divide
 from reverie.errors import ReverieError
@@ -63,8 +63,8 @@ def open_dataset(
     - a `Dataset` of reverie, which is handed through.
 
     The first use of files decodes them into a pack in the cache (`pack.cache_folder`), with ``progress(done, total)``;
-    later ones map it. The pack is known by the bytes of the files (`reverie.data.identity`) and the options; with
-    ``check`` every file is read and decoded again, and what differed is told in the notes of ``found``.
+    later ones map it. The pack is known by the bytes of the files (`reverie.data.fingerprint`) and the options; with
+    ``check_items`` every file is read and decoded again, and what differed is told in the notes of ``found``.
     With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
     ``scales`` are those of a run that pictures shall be read alike for, over data.depth and data.range.
     Raises ReverieError where there is nothing to read, or what is there could mean two things.
@@ -224,7 +224,7 @@ def _given(
         return spec, _source(_counted(memory.from_pictures(spec, pictures, labels, least), least))
     if hub.is_given(data):
         return spec, _source(_counted(memory.digested(hub.files(hub.given(spec, data))), least))
-    items.check(data)
+    items.check_items(data)
     return spec, _source(*items.from_items(spec, data, options, cache, progress, least))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reverie.config import check, check_range, setting
+from reverie.config import check_range, check_settings_of, setting
 from reverie.data.layouts import LAYOUTS
 from reverie.errors import ReverieError, nearest
 from reverie.scale import DEPTHS, parse_range
@@ -64,7 +64,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         if self.layout.lower() in ARRAY_LAYOUTS:  # people write NHWC
             object.__setattr__(self, "layout", self.layout.lower())
-        check(self, "data")
+        check_settings_of(self, "data")
         if self.stream and self.pair not in ("", "unpaired"):
             raise ReverieError(
                 f"data.stream reads a picture anew for each side of a pair, and they would not match; leave out "

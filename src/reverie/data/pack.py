@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reverie.data.decode import Picture, Pixels, decode, fitted
-from reverie.data.target import MODES, TargetFormat
+from reverie.data.target_format import MODES, TargetFormat
 from reverie.errors import ReverieError
 from reverie.scale import PLAIN, Scale
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data import operators
+from reverie.data import pair_operators as operators
 from reverie.data.dataset import Dataset, Packed
 from reverie.data.decode import Pixels
-from reverie.data.identity import hash_of
+from reverie.data.fingerprint import hash_of
 from reverie.data.layouts import places
 from reverie.data.options import OPERATORS, DataOptions
 from reverie.data.sides import ALONE, side
@@ -28,7 +28,7 @@ from reverie.scale import Scale
 
 if TYPE_CHECKING:
     from reverie.data.open import Opener
-    from reverie.engine.phase import ImageSpec
+    from reverie.engine.model import ImageSpec
 
 Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # from a data set and indices (n,) to a batch (n, C, H, W)
 
@@ -62,7 +62,7 @@ class Pairs(Dataset):
     @cached_property
     def image_spec(self) -> ImageSpec:
         """Of both sides together; ``sides`` are the channels of each."""
-        from reverie.engine.phase import ImageSpec
+        from reverie.engine.model import ImageSpec
 
         a, b = self._a.image_spec, self._b.image_spec
         channels = (a.channels, b.channels)

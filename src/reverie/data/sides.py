@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from reverie.data.arrange import arranged, natural
 from reverie.data.arrays import Arrays
 from reverie.data.decode import Half
-from reverie.data.files import Entry, Files
+from reverie.data.files import FileEntry, Files
 from reverie.data.layouts import places
 from reverie.data.options import DataOptions
-from reverie.data.reading import arranged, natural
 from reverie.data.sources import Source
 from reverie.data.splits import spread
 from reverie.errors import ReverieError, nearest
@@ -113,7 +113,7 @@ def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files
         )
     _refuse_unasked(options)
     first, second = order = _in_order(spec, natural(folders), options)
-    own: dict[str, Entry] = {}
+    own: dict[str, FileEntry] = {}
     unreadable = list(files.unreadable)
     for key, entry in folders[(first, second)[number]]:
         if own.setdefault(key, entry) is not entry:
@@ -146,19 +146,19 @@ def _refuse_unasked(options: DataOptions) -> None:
             raise ReverieError(f"data.{name}={value} says nothing of two folders of pairs; leave it out.")
 
 
-def _folders(files: Files) -> dict[str, list[tuple[str, Entry]]]:
+def _folders(files: Files) -> dict[str, list[tuple[str, FileEntry]]]:
     """Keys and entries of each folder that may be a side, "" for those in none; see `places`."""
-    found: dict[str, list[tuple[str, Entry]]] = {}
+    found: dict[str, list[tuple[str, FileEntry]]] = {}
     for entry, place in zip(files.entries, places([entry.name for entry in files.entries]), strict=True):
         found.setdefault(place.side, []).append((place.key, replace(entry, split=place.split, label=None)))
     return found
 
 
-def _are_two(folders: dict[str, list[tuple[str, Entry]]]) -> bool:
+def _are_two(folders: dict[str, list[tuple[str, FileEntry]]]) -> bool:
     return len(folders) == 2 and "" not in folders
 
 
-def _told(spec: str, folders: dict[str, list[tuple[str, Entry]]]) -> str:
+def _told(spec: str, folders: dict[str, list[tuple[str, FileEntry]]]) -> str:
     names = sorted(folders.keys() - {""})
     if len(names) > 2:
         return f"{spec} has {len(names)}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"

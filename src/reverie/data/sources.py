@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reverie.data import arrays, idx
 from reverie.data.files import PICTURES, TABLES, Files, files_in_folder, files_in_tar, files_in_zip, is_tar, walk
-from reverie.data.identity import identify
+from reverie.data.fingerprint import identify
 from reverie.data.options import ARRAY_LAYOUTS, DataOptions, parse_size
 from reverie.errors import ReverieError, nearest
 

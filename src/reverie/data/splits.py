@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data.identity import digest_of
+from reverie.data.fingerprint import digest_of
 from reverie.data.layouts import ALSO_TEST
 from reverie.data.options import DataOptions
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reverie.data.layouts import SPLITS
+from reverie.data.layouts import SPLIT_ALIASES
 from reverie.errors import ReverieError
 
 CLASS_COLUMNS = ("class", "label", "category", "target")
@@ -61,7 +61,7 @@ def read_splits(what: str, content: bytes, names: Sequence[str]) -> dict[int, in
     column = next((i for i, name in enumerate(head) if name.lower() == "split"), 0)
     found = {}
     for at, row in rows:
-        split = SPLITS.get(row[column].lower())
+        split = SPLIT_ALIASES.get(row[column].lower())
         if split is None:
             raise ReverieError(f"{what} says that {names[at]} is in '{row[column]}'; say train, validation or test.")
         found[at] = split

@@ -30,7 +30,7 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
     return total
 
 
-class Checkpoints:
+class CheckpointFolder:
     """The folder ``state/`` of a run."""
 
     def __init__(self, folder: Path) -> None:

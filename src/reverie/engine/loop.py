@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from reverie.engine.average import Average
-from reverie.engine.budget import ResolvedPlan
 from reverie.engine.distributed import World, synchronise_batch_statistics
-from reverie.engine.phase import Batch, Model, OptimizerSpec, Phase
+from reverie.engine.ema import EMA
+from reverie.engine.model import Batch, Model, OptimizerSpec, Phase
+from reverie.engine.plan import ResolvedPlan
 from reverie.engine.randomness import Draw, derive
 from reverie.errors import ReverieError
 
@@ -26,7 +26,7 @@ Means = dict[str, float | list[float]]
 
 
 class BatchSource(Protocol):
-    """Where batches come from: see `reverie.data.feed.Feed`."""
+    """Where batches come from: see `reverie.data.loader.BatchLoader`."""
 
     def take(self, start: int, total: int) -> tuple[Tensor, Tensor | None]:
         """This rank's part of the samples ``start .. start + total``."""
@@ -68,7 +68,7 @@ class Loop:
             self.owned[name] = [p for p in theirs if p.requires_grad] or list(theirs)
             self.optimizers[name], self._base_lr[name] = self._build(spec, self.owned[name]), plan.lr or spec.lr
         self._check_contract()
-        self.average = Average(self.model, plan.ema) if plan.ema else None
+        self.average = EMA(self.model, plan.ema) if plan.ema else None
         self._sums: dict[str, Tensor] = {}  # of the logs since they were last read
         self._counts: dict[str, int] = {}
         self._unchecked: list[tuple[int, str, Tensor]] = []  # losses not yet known to be finite

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Conditions, Reconstructs, Samples
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.features.classifier import Classifier, classifier

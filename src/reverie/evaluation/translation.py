@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import DIRECTION_SIDES, OPPOSITE_DIRECTION, Translates
+from reverie.data.image_io import to_tensor, to_uint8
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import to_tensor, to_uint8
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.evaluation.generation import LEAST, SetFeatures, SetMetrics, set_metrics
 from reverie.inference.pictures import Pictures, device_of, sample_indices

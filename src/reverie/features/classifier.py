@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError
 from reverie.features.reference import BATCH, SEED, reference_network
 from reverie.inference.pictures import Pictures, device_of, sample_indices

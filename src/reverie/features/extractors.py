@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reverie.capabilities import Conditions, Encodes
-from reverie.data.pictures import to_tensor, to_uint8
+from reverie.data.image_io import to_tensor, to_uint8
 from reverie.errors import ReverieError, nearest
 from reverie.features.classifier import VERSION, Classifier, accuracy, classifier
 from reverie.features.reference import SEED

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from reverie.data.dataset import Dataset
 from reverie.data.faces import FACTORS
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec
 from reverie.errors import ReverieError
 from reverie.features.reference import reference_network
 from reverie.inference.pictures import device_of

@@ -23,7 +23,7 @@ from reverie.data.dataset import Dataset
 from reverie.data.pack import cache_folder
 from reverie.engine.randomness import DataOrder, derive, seeded
 from reverie.files import encodable, replacing, savable
-from reverie.inference.fit import fit
+from reverie.inference.fit_network import fit
 from reverie.inference.pictures import Pictures
 
 SEED = 0

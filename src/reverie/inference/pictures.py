@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from reverie.data import DataOptions, open_dataset
 from reverie.data.decode import Pixels
-from reverie.data.identity import digest_of
+from reverie.data.fingerprint import digest_of
+from reverie.data.image_io import to_tensor, to_uint8
 from reverie.data.memory import is_array
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import to_tensor, to_uint8
-from reverie.engine.phase import ImageSpec, Model
+from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, called_by_numbers, classes_of, label_number, names_of

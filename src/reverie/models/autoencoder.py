@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Reconstructs
-from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.config import check_settings_of, setting
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.reconstruction import squared_error
-from reverie.models.own import fitting
+from reverie.models.custom import fitting
 from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 
@@ -47,7 +47,7 @@ class AutoencoderConfig:
     lr: float = setting(1e-3, "learning rate", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check(self, "model")
+        check_settings_of(self, "model")
 
 
 class Autoencoder(Model, Reconstructs):

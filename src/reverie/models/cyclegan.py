@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
 from reverie.config import setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES
-from reverie.models.own import fitting
+from reverie.models.custom import fitting
 from reverie.models.pix2pix import TranslatorConfig, fitting_translator
 from reverie.networks.patchgan import PatchDiscriminator
 from reverie.networks.pool import Pool

@@ -22,7 +22,7 @@ from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
 from reverie.config import setting
-from reverie.engine.phase import Defaults, ImageSpec
+from reverie.engine.model import Defaults, ImageSpec
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 

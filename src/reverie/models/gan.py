@@ -27,14 +27,14 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Conditions, Discriminates, Samples
-from reverie.config import check, setting
+from reverie.config import check_settings_of, setting
 from reverie.engine.distributed import total
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError, nearest
 from reverie.losses.adversarial import OBJECTIVES
 from reverie.losses.penalties import squared_gradient, unit_gradient
-from reverie.models.own import Zeros, fitting
+from reverie.models.custom import Zeros, fitting
 from reverie.networks.augmentation import POLICIES, Adaptive, Augmentation
 from reverie.networks.mlp import dense
 
@@ -74,7 +74,7 @@ class GANConfig:
     beta2: float = setting(0.99, "Adam's beta2", low=0, high=0.9999)
 
     def __post_init__(self) -> None:
-        check(self, "model")
+        check_settings_of(self, "model")
         for name in filter(None, self.augment.split(",")):
             if name not in POLICIES:
                 raise ReverieError(f"model.augment cannot contain '{name}'{nearest(name, POLICIES)}")

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Translates, needed_sides
-from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.config import check_settings_of, setting
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
-from reverie.models.own import fitting
+from reverie.models.custom import fitting
 from reverie.networks.norm import NORMS
 from reverie.networks.patchgan import PatchDiscriminator
 from reverie.networks.translators import NETWORKS, translator
@@ -57,7 +57,7 @@ class TranslatorConfig:
     beta1: float = setting(0.5, "Adam's beta1", low=0, high=0.9999)
 
     def __post_init__(self) -> None:
-        check(self, "model")
+        check_settings_of(self, "model")
 
     def optimizers(self, generators: tuple[str, ...], discriminators: tuple[str, ...]) -> dict[str, OptimizerSpec]:
         """Adam for both networks."""

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from reverie.config import setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs
+from reverie.models.custom import Zeros
 from reverie.models.gan import GAN, GANConfig
-from reverie.models.own import Zeros
 from reverie.networks.progan import ProGANDiscriminator, ProGANGenerator, down, up
 
 GROWING = 0.6  # fraction of the training in which the networks grow, where ``grow`` is 0

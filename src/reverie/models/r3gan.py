@@ -32,7 +32,7 @@ from torch import nn
 
 from reverie.capabilities import Conditions, needed_classes
 from reverie.config import setting
-from reverie.engine.phase import Anneal, Defaults, ImageSpec, OptimizerSpec, half_cosine
+from reverie.engine.model import Anneal, Defaults, ImageSpec, OptimizerSpec, half_cosine
 from reverie.models.gan import GAN, GANConfig
 from reverie.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from reverie.capabilities import Conditions, Styles, needed_classes
 from reverie.config import setting
 from reverie.engine.distributed import total
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, OptimizerSpec, Phase
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.penalties import path_lengths
+from reverie.models.custom import Zeros
 from reverie.models.gan import GAN, GANConfig
-from reverie.models.own import Zeros
 from reverie.networks.stylegan import AdaINSynthesis, Mapping, StyleDiscriminator, StyleGenerator
 from reverie.networks.stylegan2 import SkipSynthesis
 

@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions, needed_classes
-from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.config import check_settings_of, setting
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.divergence import (
@@ -47,7 +47,7 @@ from reverie.losses.reconstruction import (
     mixture_mean,
     optimal_log_sigma,
 )
-from reverie.models.own import fitting
+from reverie.models.custom import fitting
 from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 
@@ -84,7 +84,7 @@ class VAEConfig:
     lr: float = setting(1e-3, "learning rate", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check(self, "model")
+        check_settings_of(self, "model")
 
 
 class VAE(Model, Bounds):

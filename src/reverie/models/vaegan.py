@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from reverie.capabilities import Code, Discriminates, Reconstructs
-from reverie.config import check, setting
-from reverie.engine.phase import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
+from reverie.config import check_settings_of, setting
+from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, OptimizerSpec, Phase
 from reverie.engine.randomness import Draw
 from reverie.losses.adversarial import OBJECTIVES, SIMPLE
 from reverie.losses.divergence import gaussian_kl
 from reverie.losses.reconstruction import laplace
-from reverie.models.own import fitting
+from reverie.models.custom import fitting
 from reverie.networks import coders
 from reverie.networks.mixture import Mixture
 from reverie.networks.patchgan import PatchDiscriminator
@@ -66,7 +66,7 @@ class VAEGANConfig:
     lr_d: float = setting(2e-4, "Adam's learning rate, of the discriminator", low=1e-12, high=1e3)
 
     def __post_init__(self) -> None:
-        check(self, "model")
+        check_settings_of(self, "model")
 
 
 class LaplaceScale(nn.Module):

@@ -111,7 +111,7 @@ class Resample(nn.Module):
         return F.conv2d(self.stage.even(x), kernel, stride=self.stride, padding=self.padding, groups=channels)
 
 
-class Verdict(nn.Module):
+class DiscriminatorHead(nn.Module):
     """The end of a discriminator: (N, channels, *size) on the smallest grid -> (N, out), looking at the batch too."""
 
     def __init__(self, channels: int, size: tuple[int, int], out: int = 1) -> None:

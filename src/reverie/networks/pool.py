@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Chance(Protocol):
+class Uniform(Protocol):
     """Random numbers of a part of a batch, and where it lies there: see `reverie.engine.randomness.Draw`."""
 
     first: int  # the part's first place in the batch
@@ -44,7 +44,7 @@ class Pool(nn.Module):
         return {key: torch.zeros_like(value) for key, value in self.state_dict().items()}
 
     @torch.no_grad()
-    def exchange(self, images: Tensor, draw: Chance) -> Tensor:
+    def exchange(self, images: Tensor, draw: Uniform) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] -> as many, each new or, with probability one half, an old one it replaces.
 
         Until its slots are full, a place shows what is new and stores it.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.networks.conv import Stage, Unflatten
-from reverie.networks.equalized import EqualConv, EqualLinear, Verdict, activate, pixel_norm, stages
+from reverie.networks.equalized import DiscriminatorHead, EqualConv, EqualLinear, activate, pixel_norm, stages
 
 
 def up(x: Tensor, stage: Stage) -> Tensor:
@@ -27,7 +27,7 @@ def down(x: Tensor, stage: Stage) -> Tensor:
     return F.avg_pool2d(x, stage.stride, stage.stride, ceil_mode=True)
 
 
-class Finer(nn.Module):
+class UpLevel(nn.Module):
     """A level of the generator: (N, deep, *inner) -> (N, wide, *outer)."""
 
     def __init__(self, stage: Stage) -> None:
@@ -40,7 +40,7 @@ class Finer(nn.Module):
         return pixel_norm(activate(self.second(x)))
 
 
-class Coarser(nn.Module):
+class DownLevel(nn.Module):
     """A level of the discriminator: (N, wide, *outer) -> (N, deep, *inner)."""
 
     def __init__(self, stage: Stage) -> None:
@@ -64,7 +64,7 @@ class ProGANGenerator(nn.Module):
         self.dense = EqualLinear(latent, last.deep * rows * columns, gain=0.25)
         self.unflatten = Unflatten(last.deep, last.inner)
         self.conv = EqualConv(last.deep, last.deep, 3)
-        self.levels = nn.ModuleList(Finer(stage) for stage in self.stages)
+        self.levels = nn.ModuleList(UpLevel(stage) for stage in self.stages)
         channels = [last.deep, *(stage.wide for stage in self.stages)]
         self.to_picture = nn.ModuleList(EqualConv(wide, shape[0], 1) for wide in channels)
 
@@ -88,8 +88,8 @@ class ProGANDiscriminator(nn.Module):
         last = self.stages[0]
         channels = [last.deep, *(stage.wide for stage in self.stages)]
         self.from_picture = nn.ModuleList(EqualConv(shape[0], wide, 1) for wide in channels)
-        self.levels = nn.ModuleList(Coarser(stage) for stage in self.stages)
-        self.verdict = Verdict(last.deep, last.inner)
+        self.levels = nn.ModuleList(DownLevel(stage) for stage in self.stages)
+        self.verdict = DiscriminatorHead(last.deep, last.inner)
 
     def forward(self, images: Tensor, level: int, alpha: float) -> Tensor:
         x = activate(self.from_picture[level](images))

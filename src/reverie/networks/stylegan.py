@@ -18,7 +18,16 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from reverie.networks.equalized import EPSILON, EqualConv, EqualLinear, Resample, Verdict, activate, pixel_norm, stages
+from reverie.networks.equalized import (
+    EPSILON,
+    DiscriminatorHead,
+    EqualConv,
+    EqualLinear,
+    Resample,
+    activate,
+    pixel_norm,
+    stages,
+)
 
 SLOW = 0.01  # how much slower the mapping network learns
 
@@ -164,7 +173,7 @@ class StyleDiscriminator(nn.Module):
         last = steps[-1]
         self.from_picture = EqualConv(shape[0], steps[0].wide, 1)
         self.body = nn.Sequential(*(Downward(s.wide, s.deep, Resample(s, up=False), residual) for s in steps))
-        self.verdict = Verdict(last.deep, last.inner, last.deep if classes else 1)
+        self.verdict = DiscriminatorHead(last.deep, last.inner, last.deep if classes else 1)
         self.embedding = nn.Embedding(classes, last.deep) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reverie.networks.dcgan import init_normal
 from reverie.networks.norm import norm
 from reverie.networks.padding import mirrored
-from reverie.networks.unet import DEEPEST, Chance, UNet
+from reverie.networks.unet import DEEPEST, UNet, Uniform
 
 NETWORKS = ("unet", "resnet")
 LEAST = 8  # pixels a side of the residual net: below, there is nothing to reflect
@@ -30,7 +30,7 @@ def translator(
     kind: str,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1); calls take a `Chance` for dropout too.
+    """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1); calls take a `Uniform` for dropout too.
 
     ``depth`` is how often the unet halves, at most down to one pixel of pictures of ``size``; 0 is all the way.
     """
@@ -58,7 +58,7 @@ class ResNet(nn.Module):
         self.body = nn.Sequential(*layers, last, nn.Tanh())
         init_normal(self)
 
-    def forward(self, x: Tensor, draw: Chance | None = None) -> Tensor:
+    def forward(self, x: Tensor, draw: Uniform | None = None) -> Tensor:
         height, width = x.shape[2:]
         y: Tensor = self.body(mirrored(x, self.grain, LEAST))
         return y[:, :, :height, :width]

@@ -23,7 +23,7 @@ WIDEST = 8  # channels stop doubling at this multiple of the width
 DROPPED = 3  # innermost stages of the way back that have dropout
 
 
-class Chance(Protocol):
+class Uniform(Protocol):
     """Where dropout's random numbers come from: see `reverie.engine.randomness.Draw`."""
 
     def uniform(self, *shape: int) -> Tensor:
@@ -55,7 +55,7 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(nn.ReLU(), conv, norm(kind, out) if level else nn.Tanh()))
         init_normal(self)
 
-    def forward(self, x: Tensor, draw: Chance | None = None) -> Tensor:
+    def forward(self, x: Tensor, draw: Uniform | None = None) -> Tensor:
         height, width = x.shape[2:]
         skips = [mirrored(x, self.grain)]
         for step in self.down:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from reverie.data.pictures import coloured, to_uint8
+from reverie.data.image_io import coloured, to_uint8
 from reverie.data.png import png
 from reverie.errors import ReverieError
 from reverie.files import write_table

@@ -8,7 +8,7 @@ from typing import Any
 
 from reverie import registry
 from reverie.capabilities import Conditions, Samples, Translates
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.reporting.logged import COUNTED, best_and_last, final_figures, grids
 from reverie.reporting.rendering import markdown, write
 from reverie.reporting.usage import commands, script

@@ -8,7 +8,7 @@ import numpy as np
 
 from reverie.capabilities import Encodes
 from reverie.data import Dataset
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.inference.embed import embed
 from reverie.inference.latent_map import latent_map
 from reverie.inference.pictures import sample_indices

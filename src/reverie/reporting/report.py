@@ -16,9 +16,9 @@ from reverie import registry
 from reverie.artifact import read_config
 from reverie.capabilities import Bounds, Translates
 from reverie.data import Dataset
-from reverie.data.pictures import GAP
+from reverie.data.image_io import GAP
 from reverie.engine.events import read_metrics, read_quality
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.reporting.embedded import Embedded, embedded
 from reverie.reporting.formatting import duration, number, setting, shortened
 from reverie.reporting.latent import code_map, kl_bars

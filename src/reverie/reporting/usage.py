@@ -8,7 +8,7 @@ from typing import Any
 from reverie import registry
 from reverie.capabilities import Encodes, Reconstructs, Samples, Translates
 from reverie.data.sources import MEMORY
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 
 
 def commands(run: str, config: dict[str, Any], kind: type[Model]) -> str:

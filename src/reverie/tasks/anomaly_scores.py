@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Discriminates, Encodes, Reconstructs
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError, nearest
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.inference.labels import classes_of
 from reverie.inference.pictures import Pictures, Read, device_of, read
 from reverie.inference.unsupported import unsupported
 from reverie.networks.mixture import Mixture
+from reverie.tasks.complexity import code_lengths
 from reverie.tasks.heat_map import smooth
-from reverie.tasks.lossless import code_lengths
 
 BATCH = 256
 FLOOR = 1e-6  # variance added to every direction of the codes, in units of their mean variance

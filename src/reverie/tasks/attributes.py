@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverie.data.pictures import coloured, to_tensor
+from reverie.data.image_io import coloured, to_tensor
 from reverie.errors import ReverieError, nearest
 from reverie.inference.pictures import Data, Pictures, pictures_of
 

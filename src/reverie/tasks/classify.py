@@ -23,7 +23,7 @@ from torch import Tensor
 
 from reverie.capabilities import Bounds, Conditions
 from reverie.config import check_range
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.errors import ReverieError, either
 from reverie.evaluation.likelihood import CHUNK, alike_bounds
 from reverie.files import write_table
@@ -211,7 +211,7 @@ def calibrate(
     return Rejection(float(evidence[rank - 1]), rate, len(normal), samples, tuple(found.log_prior.tolist()), seed)
 
 
-def check(model: object) -> Bounds:
+def check_classifies(model: object) -> Bounds:
     """The model, if it can classify; ReverieError names those that can."""
     if not isinstance(model, Bounds) or not isinstance(model, Conditions):
         raise ReverieError(
@@ -222,7 +222,7 @@ def check(model: object) -> Bounds:
 
 
 def _able(model: object, samples: int) -> Bounds:
-    able_model = check(model)
+    able_model = check_classifies(model)
     check_range("The number of samples", samples, low=1)
     return able_model
 

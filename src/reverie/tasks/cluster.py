@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reverie.capabilities import Reconstructs
 from reverie.config import check_range
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.codes import Codes, decode, rows_of

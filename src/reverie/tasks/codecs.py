@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reverie.capabilities import Reconstructs
 from reverie.data.decode import Pixels
-from reverie.data.pictures import to_tensor, to_uint8
+from reverie.data.image_io import to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.inference.codes import decode, latents
 from reverie.inference.labels import classes_of

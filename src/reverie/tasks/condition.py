@@ -73,7 +73,7 @@ def condition(
     Raises ReverieError for a model that cannot draw, one that takes labels itself, one whose latents are made of no
     normal numbers (``langevin``), and logits that are none.
     """
-    able_model = check(model)
+    able_model = check_conditionable(model)
     if how not in ("resample", "langevin"):
         raise ReverieError(f"Pictures cannot be conditioned by '{how}'{nearest(how, ('resample', 'langevin'))}")
     for what, number in (("pictures", count), ("draws", draws), ("steps", steps)):
@@ -94,7 +94,7 @@ def condition(
     return Conditioned(pictures, probability, effective, share, acceptance)
 
 
-def check(model: object) -> Samples:
+def check_conditionable(model: object) -> Samples:
     """The model, if it can be conditioned; ReverieError says why it cannot."""
     if not isinstance(model, Samples):
         raise unsupported(model, "draw new pictures", "prior and decoder", Samples, never=(Conditions,))

@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from reverie.capabilities import Reconstructs
 from reverie.config import check_range
-from reverie.data.exact import to_bytes
 from reverie.data.formats import deep_values, is_deep
+from reverie.data.full_resolution import to_bytes
 from reverie.engine.randomness import DrawEach
 from reverie.errors import ReverieError, nearest
 from reverie.inference.labels import Labels
 from reverie.inference.pictures import Data, check_shape, images_of
 from reverie.tasks.project import Observe, Progress, project
-from reverie.tasks.reconstruct import check, rebuilt
+from reverie.tasks.reconstruct import check_reconstructs, rebuilt
 
 How = Literal["auto", "reconstruct", "project"]
 
@@ -135,7 +135,7 @@ def restore(
     if how == "reconstruct":
         if damage.observe is not None:
             raise ReverieError("An encoder needs whole pictures; holes and coarse pictures are restored by 'project'.")
-        return rebuilt(check(model), damage.damaged, labels).clamp(-1, 1)
+        return rebuilt(check_reconstructs(model), damage.damaged, labels).clamp(-1, 1)
     if damage.observe is None:
         check_shape(model, damage.damaged.shape[1:])
     observe = damage.observe or (lambda pictures: pictures)  # noise leads beyond the range of whole pictures

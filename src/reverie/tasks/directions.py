@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.capabilities import Encodes
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.errors import ReverieError, nearest
 from reverie.inference.embed import embed
 from reverie.inference.labels import Labels, classes_of, labels_in_turn, names_of

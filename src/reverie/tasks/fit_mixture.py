@@ -16,7 +16,7 @@ from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.inference.embed import Embedding, embed
 from reverie.inference.pictures import Data, model_of, pictures_of, sample_indices
-from reverie.tasks.reconstruct import check
+from reverie.tasks.reconstruct import check_reconstructs
 
 MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
 ROUNDS = 40  # of EM from k-means; the likelihood of held-out codes has long stopped to rise
@@ -32,7 +32,7 @@ def fit_mixture(model: object, data: Data, components: int = 10, seed: int = 0) 
     is returned. Dimensions that never vary get a very narrow density. At most `MOST_CODES` codes are used, drawn by
     ``seed``.
     """
-    coder = check(model_of(model))
+    coder = check_reconstructs(model_of(model))
     codes = _codes(model, coder, data, seed)
     if len(codes) == 0:
         raise ReverieError("A mixture needs at least one code.")

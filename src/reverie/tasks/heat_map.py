@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from reverie.inference.labels import Labels
 from reverie.inference.pictures import Data, images_and_labels
-from reverie.tasks.reconstruct import check, rebuilt
+from reverie.tasks.reconstruct import check_reconstructs, rebuilt
 
 
 def heat_map(model: object, images: Data, labels: Labels | None = None) -> Tensor:
@@ -20,7 +20,7 @@ def heat_map(model: object, images: Data, labels: Labels | None = None) -> Tenso
     side, one pixel at least. 1 is white in place of black; the scale is the same for all pictures. Raises ReverieError
     for a model that cannot reconstruct.
     """
-    coder = check(model)
+    coder = check_reconstructs(model)
     images, labels = images_and_labels(coder, images, labels)
     outputs = rebuilt(coder, images, labels)
     error = (outputs.clamp(-1, 1) - images.float().cpu()).square().mean(1)

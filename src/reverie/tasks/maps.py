@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reverie.capabilities import Samples
 from reverie.config import check_range
-from reverie.data.pictures import coloured, to_tensor, to_uint8
+from reverie.data.image_io import coloured, to_tensor, to_uint8
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError, nearest
 from reverie.inference.codes import Codes, decode, latents, rows_of

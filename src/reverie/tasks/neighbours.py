@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverie.config import check_range
-from reverie.data.pictures import to_tensor
+from reverie.data.image_io import to_tensor
 from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, sample_indices, without
 
 BATCH = 256

@@ -18,11 +18,11 @@ def reconstruct(model: object, images: Data, labels: Labels | None = None, batch
 
     A conditional model needs the class of each picture, by name or number; by default the data's own.
     """
-    coder = check(model)
+    coder = check_reconstructs(model)
     return rebuilt(coder, *images_and_labels(coder, images, labels), batch)
 
 
-def check(model: object) -> Reconstructs:
+def check_reconstructs(model: object) -> Reconstructs:
     """The model, if it can reconstruct; ReverieError names those that can."""
     if not isinstance(model, Reconstructs):
         raise unsupported(model, "reconstruct", "encoder with a decoder", Reconstructs)

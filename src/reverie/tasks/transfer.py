@@ -28,12 +28,12 @@ from torch.nn import functional as F
 
 from reverie.capabilities import Conditions, Encodes
 from reverie.config import check_range
-from reverie.data.pictures import to_tensor
-from reverie.engine.phase import ImageSpec, Model
+from reverie.data.image_io import to_tensor
+from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import DataOrder, derive
 from reverie.errors import ReverieError, either, nearest
 from reverie.files import encodable, replacing, savable, unreadable
-from reverie.inference.fit import fit
+from reverie.inference.fit_network import fit
 from reverie.inference.labels import classes_of, label_number
 from reverie.inference.pictures import Data, Pictures, device_of, pictures_of
 from reverie.registry import able
@@ -110,7 +110,7 @@ def transfer(
     Classes of the two sets are matched by name. Raises ReverieError for a model without an encoder, one whose encoder
     is told the class, sets without labels, and fewer labels than classes.
     """
-    check(model)
+    check_transfers(model)
     training, test = pictures_of(model, training), pictures_of(model, test)
     body = _encoder(model, training.image_spec.shape)
     if how not in HOW:
@@ -135,7 +135,7 @@ def transfer(
     return Transfer(found.requires_grad_(False), how, len(rows), len(test), _accuracy(found, test, wanted))
 
 
-def check(model: object) -> None:
+def check_transfers(model: object) -> None:
     """Raise ReverieError where no classifier can be made of ``model``, naming the models that can."""
     if isinstance(model, Encodes) and isinstance(model, nn.Module) and not classes_of(model):
         return
@@ -159,7 +159,7 @@ def curve(
     seed: int = 0,
 ) -> list[Transfer]:
     """`transfer` with each number of labels, in the order given: what a further label is worth."""
-    check(model)
+    check_transfers(model)
     training, test = pictures_of(model, training), pictures_of(model, test)  # once
     return [transfer(model, training, test, labels=count, how=how, steps=steps, seed=seed) for count in counts]
 
@@ -212,7 +212,7 @@ def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> E
 
 def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
     """A copy of a model with those children alone that encoding pictures (C, H, W) calls; its weights free to move."""
-    check(model)
+    check_transfers(model)
     body: Any = copy.deepcopy(model)
     body.eval()
     used: set[nn.Module] = set()

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from reverie.capabilities import Translates
 from reverie.config import check_range
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.inference.pictures import Data, device_of, side_of
 from reverie.inference.unsupported import unsupported
 from reverie.networks.norm import InstanceNorm
-from reverie.tasks.translate_moments import SharedMoments, moments_of
+from reverie.tasks.translate_norm_statistics import SharedMoments, moments_of
 from reverie.tasks.translate_tiles import Tile, TileDraw, tiles_of
 
 OVERLAP = 384  # pixels, the default: four times as far as the small pix2pix sees, so that its tiles equal the whole
@@ -59,7 +59,7 @@ def translate(
     than the side; where tiles hold no more than the overlap; where noise is asked of a model without dropout; where the
     pictures, or a tile of one, are more than the memory takes.
     """
-    translator, before, after = check(model, direction, noise)
+    translator, before, after = check_translates(model, direction, noise)
     overlap = OVERLAP if overlap is None else overlap
     images = side_of(cast(Model, translator).image_spec, images, direction)
     if images.ndim != 4 or images.shape[1] != before or 0 in images.shape[2:]:
@@ -84,7 +84,7 @@ def translate(
     return out
 
 
-def check(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
+def check_translates(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
     """The model as what it promises, and the channels it takes and gives; ReverieError where it cannot do this."""
     if not (isinstance(model, Translates) and isinstance(model, Model)):
         raise unsupported(model, "translate", "network from one side to the other", Translates)

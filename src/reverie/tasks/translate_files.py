@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from reverie.data.exact import fitting, holds, read_exact, to_channels, write_exact
 from reverie.data.files import PICTURES, walk
 from reverie.data.formats import Unreadable
-from reverie.engine.phase import Model
+from reverie.data.full_resolution import fitting, holds, read_exact, to_channels, write_exact
+from reverie.engine.model import Model
 from reverie.errors import ReverieError
 from reverie.files import Unwritten, check_folder, replacing
-from reverie.tasks.translate import check, translate, where_memory_ends
+from reverie.tasks.translate import check_translates, translate, where_memory_ends
 
 STANDARD = Path("-")  # standard input or output, where a file is named
 
@@ -63,12 +63,12 @@ def translate_file(
 ) -> tuple[bytes, list[str]]:
     """The bytes of a picture file as those of its translation, a file of that ending, and notes on what was not kept.
 
-    Size, depth, alpha and colour profile are kept where the ending can: see `reverie.data.exact`; other arguments as
-    for `translate`. Beside the network's tile, memory holds a few float32 copies of the picture and of its translation.
-    Raises Unreadable where the bytes are no picture, or one of other channels than the model takes, of more than
-    `reverie.data.exact.MOST_PIXELS` pixels or larger than the memory.
+    Size, depth, alpha and colour profile are kept where the ending can: see `reverie.data.full_resolution`; other
+    arguments are as for `translate`. Beside the network's tile, memory holds a few float32 copies of the picture and of
+    its translation. Raises Unreadable where the bytes are no picture, or one of other channels than the model takes, of
+    more than `reverie.data.full_resolution.MOST_PIXELS` pixels or larger than the memory.
     """
-    _, before, _ = check(model, direction, noise)
+    _, before, _ = check_translates(model, direction, noise)
     assert isinstance(model, Model)
     scales = model.image_spec.scales
     given, made_of = (scales[0], scales[-1]) if direction == "ab" else (scales[-1], scales[0])
@@ -99,7 +99,7 @@ def translate_files(
     before anything is written, where two results would have one name, or one would replace a picture of ``images``;
     where ``claimed``, called with the pictures, their results and the folder for these, does; and as `translate` does.
     """
-    _, _, after = check(model, direction, noise)
+    _, _, after = check_translates(model, direction, noise)
     single = out == STANDARD or (out.suffix.lower() in PICTURES and not out.is_dir())
     sources = [source for word in images for source in _sources(word, None if single else out)]
     targets = [out] if single else [_below(out, source, after) for source in sources]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from reverie.capabilities import DIRECTION_SIDES, OPPOSITE_DIRECTION, Translates
+from reverie.data.image_io import coloured, to_tensor
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import coloured, to_tensor
 from reverie.inference.pictures import sample_indices
 from reverie.tasks.reconstruct import grid_rows
 from reverie.tasks.translate import translate

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from reverie.capabilities import Translates
 from reverie.data import Dataset
 from reverie.data.pairs import Pairs
-from reverie.engine.budget import Plan
 from reverie.engine.distributed import World
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 
 
-def check(model: Model, data: Dataset, pictures: Dataset, plan: Plan, world: World) -> None:
+def check_trainable(model: Model, data: Dataset, pictures: Dataset, plan: Plan, world: World) -> None:
     """Raise ReverieError where a model can't learn ``pictures``, the training ones of ``data``, by a plan."""
     name = type(model).__name__
     if model.image_spec != data.image_spec:

@@ -11,24 +11,24 @@ from typing import Any
 
 import torch
 
-from reverie import artifact, own_data, registry, run_folder
+from reverie import artifact, registry, run_folder, training_data
 from reverie.config import configure
 from reverie.data import DataOptions, Dataset, open_dataset
 from reverie.data.open import Data, spec_of
 from reverie.data.sources import MEMORY
-from reverie.engine.budget import Plan
 from reverie.engine.device import pick_device
 from reverie.engine.distributed import World
 from reverie.engine.events import check_board
 from reverie.engine.loop import Diverged
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
+from reverie.engine.plan import Plan
 from reverie.errors import Interrupted, ReverieError
 from reverie.files import check_folder
 from reverie.run import Run, load
+from reverie.training.budget import BUDGET
 from reverie.training.callbacks import Checkpoints, Folder, Mixture, Previews, Quality, Recording, Report
-from reverie.training.callbacks.quality import check as check_quality
+from reverie.training.callbacks.quality import check_quality as check_quality
 from reverie.training.check import whole
-from reverie.training.pace import BUDGET
 from reverie.training.trainer import Trainer
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -78,11 +78,11 @@ def train(
         if data is None:
             if before is None:
                 raise ReverieError(f"There is no run in {out} yet; to begin one, give the pictures by --data.")
-            data = own_data.own(out, before["data"], "say by --data where it is now")
+            data = training_data.own(out, before["data"], "say by --data where it is now")
         dataset = _opened(data, chosen["data"], before)
         if before and before["data"]["fingerprint"] != dataset.fingerprint:
             assert folder is not None
-            what = own_data.changes(folder, dataset)
+            what = training_data.changes(folder, dataset)
             raise ReverieError(
                 f"The pictures of {dataset.spec} have changed since {folder} was trained on them{what and ': '}{what}; "
                 "give --data the pictures as they were, or train a new run."
@@ -184,9 +184,9 @@ def _folder(
         asked = found or next(run_folder.default_folders(model, data))
         check_folder(asked)
         fresh = not (asked / artifact.CONFIG).exists()
-        if out is None and own_data.inside(asked, data):
+        if out is None and training_data.inside(asked, data):
             raise ReverieError(f"{asked} would lie in the folder of the data, {data}; choose another place by --out.")
-        if fresh and own_data.holds(asked, data):
+        if fresh and training_data.holds(asked, data):
             raise ReverieError(
                 f"The data, {data}, lies in {asked}, where the run would be written; choose another --out."
             )

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from reverie.data import Dataset, open_dataset
-from reverie.data.feed import Feed
-from reverie.engine.budget import Plan
+from reverie.data.loader import BatchLoader
 from reverie.engine.device import own_randomness, pick_device, quick_products
 from reverie.engine.distributed import World
 from reverie.engine.interrupt import interruptible
 from reverie.engine.loop import Loop
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
+from reverie.engine.plan import Plan
 from reverie.errors import Interrupted, ReverieError
-from reverie.training import pace
-from reverie.training.check import check, checked, storable, whole
+from reverie.training import budget as pace
+from reverie.training.check import check_trainable, checked, storable, whole
 
 CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
 
@@ -71,9 +71,9 @@ class Trainer:
         self.data = whole(data if isinstance(data, Dataset) else open_dataset(data))
         self.pictures = self.data.split("train")
         plan = (plan or Plan()).with_defaults(model.defaults)
-        check(model, self.data, self.pictures, plan, self.world)
+        check_trainable(model, self.data, self.pictures, plan, self.world)
         self.world.join(self.device)
-        self.feed = Feed(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
+        self.feed = BatchLoader(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
         self.asked = pace.asked(plan)  # the budget as it was given
         with own_randomness(self.device), quick_products(self.device):
             self.plan = pace.resolved(plan, model, self.feed, self.device, self.world)

@@ -27,7 +27,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, recording: Recording | None = None) -> None:
         self.folder, self.recording = Path(folder), recording
-        self.states = checkpoint.Checkpoints(self.folder / "state")
+        self.states = checkpoint.CheckpointFolder(self.folder / "state")
         self.saved = 0  # the step of the newest state
 
     def on_start(self, trainer: Trainer) -> None:

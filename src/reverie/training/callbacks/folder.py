@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reverie import artifact, own_data
-from reverie.marks import mark_folder
+from reverie import artifact, training_data
+from reverie.provenance import mark_folder
 
 if TYPE_CHECKING:
     from reverie.training.trainer import Trainer
@@ -24,11 +24,11 @@ class Folder:
 
     def on_start(self, trainer: Trainer) -> None:
         # The mark first: a training that is killed before its config.json leaves a folder that is known to be ours.
-        if not own_data.holds(self.folder, trainer.data.spec):  # an older run may hold its data, which stays data
+        if not training_data.holds(self.folder, trainer.data.spec):  # an older run may hold its data, which stays data
             mark_folder(self.folder, "run")
         artifact.write_config(self.folder, self.config_of(trainer))
-        if not (self.folder / own_data.LISTING).exists():
-            own_data.write_listing(self.folder, trainer.data)
+        if not (self.folder / training_data.LISTING).exists():
+            training_data.write_listing(self.folder, trainer.data)
 
     def on_checkpoint(self, trainer: Trainer, state: object) -> None:
         artifact.write_weights(self.folder, trainer.weights)
@@ -41,7 +41,7 @@ class Folder:
         data = trainer.data
         source = {
             "spec": data.spec,
-            "place": own_data.place_of(data.spec),
+            "place": training_data.place_of(data.spec),
             "fingerprint": data.fingerprint,
             "pictures": len(trainer.pictures),
         }

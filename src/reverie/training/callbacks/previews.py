@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reverie.capabilities import Bounds, Conditions, Reconstructs, Samples, Translates
+from reverie.data.image_io import save_grid, to_tensor
 from reverie.data.pairs import Pairs
-from reverie.data.pictures import save_grid, to_tensor
 from reverie.inference.pictures import sample_indices
 from reverie.inference.sample import Prior, sample
 from reverie.tasks.reconstruct import comparison_rows, reconstruct

@@ -12,8 +12,8 @@ from reverie import artifact
 from reverie.capabilities import Samples, Translates
 from reverie.data import Dataset
 from reverie.data.pairs import Pairs
-from reverie.engine.budget import Plan
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
+from reverie.engine.plan import Plan
 from reverie.errors import ReverieError
 from reverie.evaluation.generation import quality, set_metrics
 from reverie.evaluation.translation import translation_metrics
@@ -49,7 +49,7 @@ class Quality:
             artifact.write_weights(self.folder / BEST, trainer.weights)
 
 
-def check(name: str, model: Model) -> None:
+def check_quality(name: str, model: Model) -> None:
     """Raise ReverieError where a model draws nothing whose quality could be measured."""
     if not isinstance(model, (Samples, Translates)):
         raise ReverieError(f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out.")

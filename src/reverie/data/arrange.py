@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reverie.data.files import Entry, Files
-from reverie.data.identity import digest_of
+from reverie.data.files import FileEntry, Files
+from reverie.data.fingerprint import digest_of
 from reverie.data.layouts import Reading, arrange
 from reverie.data.options import ARRAY_LAYOUTS, DataOptions
 from reverie.data.tables import DATASET_JSON, Table, read_labels, read_splits
@@ -60,7 +60,7 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
         reading = replace(reading, left=reading.left | left, said=f"{reading.said}{_told(left)}")
     said = reading.said if files.said else f"{reading.said} (data.layout changes that)"
     kept = [
-        Entry(entry.name, entry.read, split, label, digest=entry.digest)
+        FileEntry(entry.name, entry.read, split, label, digest=entry.digest)
         for i, (entry, split, label) in enumerate(zip(entries, reading.splits, reading.labels, strict=True))
         if i not in reading.left
     ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reverie.data import Dataset
 from reverie.data.augment import augment
-from reverie.data.pictures import scaled, to_tensor
+from reverie.data.image_io import scaled, to_tensor
 from reverie.engine.randomness import DataOrder, Draw
 
 RESIDENT_BYTES = 4 << 30  # data up to this size moves to the accelerator whole
@@ -18,7 +18,7 @@ RESIDENT_BYTES = 4 << 30  # data up to this size moves to the accelerator whole
 Pictures = tuple[Tensor, Tensor | None]
 
 
-class Feed:
+class BatchLoader:
     """Training pictures in their shuffled order, one rank's part of each batch.
 
     ``take`` is a function of its arguments alone: workers only compute early what would be computed anyway.

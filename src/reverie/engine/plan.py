@@ -9,11 +9,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reverie.config import check, setting
+from reverie.config import check_settings_of, setting
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
-    from reverie.engine.phase import Defaults
+    from reverie.engine.model import Defaults
 
 SCHEDULES = ("constant", "cosine", "linear", "late-linear")
 LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
@@ -64,7 +64,7 @@ class Plan:
     tensorboard: bool = setting(False, "also write the metrics for TensorBoard")
 
     def __post_init__(self) -> None:
-        check(self, "train")
+        check_settings_of(self, "train")
 
     def with_defaults(self, defaults: Defaults) -> Plan:
         """This plan with every open choice of the model's filled in; checks what settings must be to each other."""

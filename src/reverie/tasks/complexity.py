@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
 
-from reverie.data.pictures import to_uint8
+from reverie.data.image_io import to_uint8
 from reverie.data.png import png
 from reverie.scale import quantised
 

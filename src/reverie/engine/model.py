@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from reverie.config import check
+from reverie.config import check_settings_of
 from reverie.deprecated import OldName, accept_old_names
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
@@ -164,7 +164,7 @@ class Model(nn.Module):
     def __init__(self, config: Any = None, image_spec: ImageSpec | None = None) -> None:
         super().__init__()
         self.config = self.Config() if config is None else config
-        check(self.config, "model")
+        check_settings_of(self.config, "model")
         self.image_spec = required_spec(image_spec)
 
     @abstractmethod

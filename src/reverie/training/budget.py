@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import torch
 
-from reverie.data.feed import Feed
-from reverie.engine.budget import Plan
+from reverie.data.loader import BatchLoader
 from reverie.engine.distributed import World
 from reverie.engine.loop import BatchSource, Loop
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
+from reverie.engine.plan import Plan
 
 BUDGET = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 10.0
@@ -28,7 +28,7 @@ def asked(plan: Plan) -> Mapping[str, float]:
     return given or {"minutes": DEFAULT_MINUTES}
 
 
-def resolved(plan: Plan, model: Model, feed: Feed, device: torch.device, world: World) -> Plan:
+def resolved(plan: Plan, model: Model, feed: BatchLoader, device: torch.device, world: World) -> Plan:
     """The plan with its budget as a number of steps, and nothing else. ``model`` stays as it is."""
     budget = asked(plan)
     if "steps" in budget:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from reverie import marks
+from reverie import provenance
 from reverie.errors import ReverieError
 from reverie.files import Unwritten, check_folder
 
 
-def claim(
+def claim_outputs(
     by: str,
     of: str,
     files: Iterable[Path],
@@ -32,7 +32,7 @@ def claim(
     Raises ReverieError, before anything is written, for a file that can't be written; one of ``reads`` (files, or
     folders and what reverie did not write in them), with ``force`` too; and one that reverie did not write.
     """
-    writable, noted = cache(check_folder), cache(marks.written_in)
+    writable, noted = cache(check_folder), cache(provenance.written_in)
     for file in files:
         writable(file.parent)
         try:
@@ -51,16 +51,16 @@ def claim(
                 f"{file} is there and was not written by reverie, or was changed since; write to another place, or "
                 "over it with --force."
             )
-    stale = [] if folder is None else _giving_way(by, identity(of), folder, force, keep)
+    stale = [] if folder is None else _giving_way(by, run_digest(of), folder, force, keep)
     for file in stale:  # results may be read too: then they do not give way
         if any(_same(file, source) or source.resolve() in file.resolve().parents for source in reads):
             raise ReverieError(
                 f"{file} is among what is read, and would give way to new results; write to another place."
             )
-    marks.WORK.set(marks.Work(by, identity(of), folder, stale))
+    provenance.WORK.set(provenance.Work(by, run_digest(of), folder, stale))
 
 
-def identity(run: str) -> str:
+def run_digest(run: str) -> str:
     """What stands for a run in a mark: short, and it names no folder."""
     place = run if run.startswith("hf:") else os.path.realpath(run)
     return hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
@@ -104,13 +104,13 @@ def _giving_way(by: str, of: str, folder: Path, force: bool, keep: bool) -> list
     return others if keep else [path for path, _ in found]
 
 
-def _results(folder: Path) -> Iterator[tuple[Path, marks.Maker]]:
+def _results(folder: Path) -> Iterator[tuple[Path, provenance.Maker]]:
     """The files below a folder that are as reverie left them, and results of this folder."""
-    if not (folder / marks.MARK).exists():
+    if not (folder / provenance.MARK).exists():
         return
     for directory, below, _ in os.walk(folder):
         here = Path(directory)
-        noted = marks.written_in(here)
+        noted = provenance.written_in(here)
         if noted.whole and here != folder:
             below.clear()
             continue

@@ -32,7 +32,7 @@ from reverie.data.formats import (
     read_foreign,
 )
 from reverie.data.png import png16
-from reverie.data.target import MODES
+from reverie.data.target_format import MODES
 from reverie.errors import ReverieError
 from reverie.scale import Scale, in_files, kind_of, quantised
 

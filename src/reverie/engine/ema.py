@@ -7,14 +7,14 @@ import copy
 import torch
 from torch import Tensor
 
-from reverie.engine.phase import Model
+from reverie.engine.model import Model
 
 # Reading and writing all weights costs a noticeable part of a small model's step. After the first steps, in which the
 # weights change fast, the average is therefore updated every few steps, by the decay to that power.
 FIRST, EVERY = 1000, 4
 
 
-class Average:
+class EMA:
     """A copy of the model whose parameters follow the trained ones.
 
     The decay per step ramps up, min(decay, (1 + t) / (10 + t)), so that the random start is forgotten; buffers are not
