@@ -18,8 +18,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 
 from commands import fails, succeeds
 from pictures import Opener, everything, fill, opener, picture
-from reverie.data import DataOptions, Dataset, Pairs, contact_sheet, faces, open_dataset, pack
-from reverie.data import pair_operators as operators
+from reverie.data import DataOptions, Dataset, Pairs, contact_sheet, faces, open_dataset, pack, pair_operators
 from reverie.data.decode import look
 from reverie.data.loader import BatchLoader
 from reverie.data.options import OPERATORS, SOURCES
@@ -496,14 +495,14 @@ def test_unpaired_needs_two_kinds(
 # Operators
 
 MAKERS = {
-    f"{side}-{name}": maker for side in "ab" for name, maker in getattr(operators, f"SIDE_{side.upper()}").items()
+    f"{side}-{name}": maker for side in "ab" for name, maker in getattr(pair_operators, f"SIDE_{side.upper()}").items()
 }
 SMALLER = {"edges": 1, "grey": 1, "colour": 1}  # channels of side A, where not the picture's
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 16])
 
 
 def test_every_operator_that_can_be_asked_for_is_there() -> None:
-    assert {*operators.SIDE_A, "labels"} == set(OPERATORS)
+    assert {*pair_operators.SIDE_A, "labels"} == set(OPERATORS)
 
 
 @given(
@@ -543,7 +542,7 @@ def whitened(pictures: np.ndarray) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 def test_grey_is_luminance(channels: int, seed: int) -> None:
     pictures = picture(seed, 2, channels, 7, 5)
-    made = operators.grey(pictures, np.arange(2))
+    made = pair_operators.grey(pictures, np.arange(2))
     colours = whitened(pictures)
     weights = np.array([0.299, 0.587, 0.114]) if channels in (3, 4) else np.full(colours.shape[1], 1 / colours.shape[1])
     assert np.abs(made[:, 0] - np.einsum("c,nchw->nhw", weights, colours)).max() <= (
@@ -555,7 +554,7 @@ def test_grey_is_luminance(channels: int, seed: int) -> None:
 
 def test_grey_is_that_of_pillow_to_the_bit() -> None:
     colours = picture(0, 1000, 1000, 3)
-    made = operators.grey(colours.transpose(2, 0, 1)[None], np.arange(1))
+    made = pair_operators.grey(colours.transpose(2, 0, 1)[None], np.arange(1))
     assert np.array_equal(made[0, 0], np.asarray(Image.fromarray(colours).convert("L")))
 
 
@@ -563,8 +562,8 @@ def test_grey_is_that_of_pillow_to_the_bit() -> None:
 @settings(max_examples=40, deadline=None)
 def test_edges_are_the_gradient_of_sobel(height: int, width: int, seed: int, channels: int) -> None:
     pictures = picture(seed, 2, channels, height, width)
-    made = operators.edges(pictures, np.arange(2))
-    light = operators.grey(pictures, np.arange(2))[:, 0].astype(np.float64)
+    made = pair_operators.edges(pictures, np.arange(2))
+    light = pair_operators.grey(pictures, np.arange(2))[:, 0].astype(np.float64)
     gradient = [np.hypot(*(ndimage.sobel(one, axis, mode="nearest") for axis in (0, 1))) for one in light]
     assert np.abs(made[:, 0] - (255 - np.array(gradient) / 2).clip(0)).max() <= 0.51
 
@@ -572,7 +571,7 @@ def test_edges_are_the_gradient_of_sobel(height: int, width: int, seed: int, cha
 def test_edges_are_dark_lines_on_white() -> None:
     step = np.zeros((1, 3, 9, 8), np.uint8)
     step[:, :, :, 5:] = 128
-    made = operators.edges(step, np.arange(1))[0, 0]
+    made = pair_operators.edges(step, np.arange(1))[0, 0]
     assert (made[:, 4:6] == 0).all()
     assert (np.delete(made, [4, 5], 1) == 255).all()
 
@@ -584,14 +583,14 @@ def test_blur_is_gaussian(height: int, width: int, channels: int) -> None:
     sigma = min(height, width) / 32
     reach = int(np.ceil(3 * sigma))
     wanted = ndimage.gaussian_filter(pictures.astype(np.float64), (0, 0, sigma, sigma), mode="nearest", radius=reach)
-    assert np.abs(operators.blur(pictures, np.arange(1)) - wanted).max() <= 0.51
+    assert np.abs(pair_operators.blur(pictures, np.arange(1)) - wanted).max() <= 0.51
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), channels=CHANNELS, number=st.integers(0, 10**9))
 @settings(max_examples=80, deadline=None)
 def test_the_mask_is_a_square_of_a_quarter_of_the_area(height: int, width: int, channels: int, number: int) -> None:
     white = np.full((1, channels, height, width), 255, np.uint8)
-    made = operators.mask(white, np.array([number]))[0]
+    made = pair_operators.mask(white, np.array([number]))[0]
     hole = made[0] == 128
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     side = len(rows)
@@ -608,12 +607,12 @@ def test_the_mask_is_a_square_of_a_quarter_of_the_area(height: int, width: int, 
 
 def test_the_mask_goes_everywhere() -> None:
     black = np.zeros((400, 1, 8, 12), np.uint8)
-    holes = operators.mask(black, np.arange(400))[:, 0] == 128
+    holes = pair_operators.mask(black, np.arange(400))[:, 0] == 128
     tops, lefts = holes.any(2).argmax(1), holes.any(1).argmax(1)
     places = {(int(top), int(left)) for top, left in zip(tops, lefts, strict=True)}
     side = int(np.sqrt(holes[0].sum()))
     assert places == {(top, left) for top in range(8 - side + 1) for left in range(12 - side + 1)}
-    cleared = operators.mask(np.zeros((1, 4, 8, 8), np.uint8), np.arange(1))
+    cleared = pair_operators.mask(np.zeros((1, 4, 8, 8), np.uint8), np.arange(1))
     assert (cleared[0, 3] == 255).sum() == 16
 
 
@@ -621,7 +620,7 @@ def test_the_mask_goes_everywhere() -> None:
 @settings(max_examples=40, deadline=None)
 def test_downscale_is_the_mean_of_blocks(height: int, width: int, channels: int) -> None:
     pictures = picture(width, 1, channels, height, width)
-    made = operators.downscale(pictures, np.arange(1))
+    made = pair_operators.downscale(pictures, np.arange(1))
     for top in range(0, height, 4):
         for left in range(0, width, 4):
             block = (..., slice(top, top + 4), slice(left, left + 4))
@@ -630,7 +629,7 @@ def test_downscale_is_the_mean_of_blocks(height: int, width: int, channels: int)
 
 def test_night_is_darker_bluer_and_dark_in_the_corners() -> None:
     grey = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 4, 9, 15))
-    made = operators.night(grey, np.arange(256))
+    made = pair_operators.night(grey, np.arange(256))
     assert np.array_equal(made[:, 3], grey[:, 3])  # alpha stays
     day, dark = grey[:, 0, 4, 7].astype(int), made[:, :3, 4, 7].astype(int)
     assert (np.diff(dark, axis=0) >= 0).all()
@@ -641,7 +640,7 @@ def test_night_is_darker_bluer_and_dark_in_the_corners() -> None:
     assert made[255, 2, 0, 0] < 0.6 * 217
     assert np.array_equal(made, made[:, :, ::-1])
     assert np.array_equal(made, made[..., ::-1])
-    single = operators.night(grey[:, :1, :1, :1], np.arange(256))[:, 0, 0, 0]
+    single = pair_operators.night(grey[:, :1, :1, :1], np.arange(256))[:, 0, 0, 0]
     assert (single[0], single[255]) == (0, 140)
 
 
@@ -649,7 +648,7 @@ def test_night_is_darker_bluer_and_dark_in_the_corners() -> None:
 @settings(max_examples=20, deadline=None)
 def test_invert_turns_colours_and_leaves_alpha(channels: int, seed: int) -> None:
     pictures = picture(seed, 3, channels, 4, 5)
-    made = operators.invert(pictures, np.arange(3))
+    made = pair_operators.invert(pictures, np.arange(3))
     colours = channels - (channels in (2, 4))
     assert np.array_equal(made[:, :colours], 255 - pictures[:, :colours])
     assert np.array_equal(made[:, colours:], pictures[:, colours:])
@@ -657,7 +656,7 @@ def test_invert_turns_colours_and_leaves_alpha(channels: int, seed: int) -> None
 
 def test_tint_is_bright_ink_on_black() -> None:
     levels = np.tile(np.arange(256, dtype=np.uint8), (300, 1, 1, 1))
-    made = operators.tint(levels, np.arange(300))
+    made = pair_operators.tint(levels, np.arange(300))
     assert (made[..., 0] == 0).all()
     hues = made[:, :, 0, 255].astype(int)
     assert (hues.max(1) == 255).all()
@@ -672,13 +671,13 @@ def test_pairs_made_of_single_pictures(opened: Opener, tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "x/1.png", "x/2.png", "y/3.png", "y/4.png")
     plain = opened(folder)
     pixels = everything(plain)
-    for name in operators.SIDE_A:
+    for name in pair_operators.SIDE_A:
         dataset = opened(folder, pair=name)
         assert isinstance(dataset, Pairs)
         a, b = sides(dataset)
-        wanted = getattr(operators, "grey" if name == "colour" else name)(pixels, np.arange(4))
+        wanted = getattr(pair_operators, "grey" if name == "colour" else name)(pixels, np.arange(4))
         assert np.array_equal(everything(a), wanted)
-        wanted_b = operators.tint(pixels, np.arange(4)) if name == "colour" else pixels
+        wanted_b = pair_operators.tint(pixels, np.arange(4)) if name == "colour" else pixels
         assert np.array_equal(everything(dataset), np.concatenate([wanted, wanted_b], 1))
         assert dataset.image_spec.sides == (wanted.shape[1], 3)
         assert a.image_spec.shape == wanted.shape[1:]
@@ -910,7 +909,7 @@ def test_flips_and_shifts_move_both_sides_alike(opened: Opener) -> None:
     assert images.shape == (60, 4, 16, 16)
     assert labels is not None
     pixels = ((images + 1) * 127.5).round().byte().numpy()
-    assert np.array_equal(operators.grey(pixels[:, 1:], np.arange(60)), pixels[:, :1])
+    assert np.array_equal(pair_operators.grey(pixels[:, 1:], np.arange(60)), pixels[:, :1])
     moved = ~(pixels[:, None] == everything(dataset)[None]).all((2, 3, 4)).any(1)
     assert moved.sum() > 40
     assert dataset.labels is not None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reverie.data import pair_operators as operators
+from reverie.data import pair_operators
 from reverie.data.dataset import Dataset, Packed
 from reverie.data.decode import Pixels
 from reverie.data.fingerprint import hash_of
@@ -211,14 +211,14 @@ def _made(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
     picture = opener.open(source, single, opener.scales[-1] if opener.scales else None)
     if picture.image_spec.depth > 8:
         picture = opener.open(source, replace(single, depth="8"))
-    make_a = _label_maps if name == "labels" else partial(_operated, operators.SIDE_A[name])
+    make_a = _label_maps if name == "labels" else partial(_operated, pair_operators.SIDE_A[name])
     b: Dataset = picture
-    if name in operators.SIDE_B:
-        b = Made(picture, f"{name} of B", partial(_operated, operators.SIDE_B[name]))
+    if name in pair_operators.SIDE_B:
+        b = Made(picture, f"{name} of B", partial(_operated, pair_operators.SIDE_B[name]))
     return Made(picture, name, make_a), b, picture.unreadable
 
 
-def _operated(operator: operators.Operator, source: Packed, indices: NDArray[np.int64]) -> Pixels:
+def _operated(operator: pair_operators.Operator, source: Packed, indices: NDArray[np.int64]) -> Pixels:
     return operator(source.batch(indices), source.rows[indices])
 
 

@@ -19,7 +19,7 @@ from reverie.engine.loop import Loop
 from reverie.engine.model import Model
 from reverie.engine.plan import Plan
 from reverie.errors import Interrupted, ReverieError
-from reverie.training import budget as pace
+from reverie.training import budget
 from reverie.training.check import check_trainable, checked, storable, whole
 
 CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
@@ -29,7 +29,7 @@ class Trainer:
     """Trains a model on pictures, step by step, and calls back. `reverie.train` adds a run folder to it.
 
     >>> data = reverie.open_dataset("digits")
-    >>> trainer = reverie.Trainer(VAE(meta=data.meta), data, reverie.Plan(steps=1000), callbacks=[Mine()])
+    >>> trainer = reverie.Trainer(VAE(image_spec=data.image_spec), data, reverie.Plan(steps=1000), callbacks=[Mine()])
     >>> model = trainer.run()
 
     A callback is an object with any of these methods; ``trainer`` is this object, whose ``step``, ``loop``, ``plan``,
@@ -74,9 +74,9 @@ class Trainer:
         check_trainable(model, self.data, self.pictures, plan, self.world)
         self.world.join(self.device)
         self.feed = BatchLoader(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
-        self.asked = pace.asked(plan)  # the budget as it was given
+        self.asked = budget.asked(plan)  # the budget as it was given
         with own_randomness(self.device), quick_products(self.device):
-            self.plan = pace.resolved(plan, model, self.feed, self.device, self.world)
+            self.plan = budget.resolved(plan, model, self.feed, self.device, self.world)
         self.steps = self.plan.steps or 1
         self._flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self.loop = Loop(model, self.feed, self.plan.resolved, self.device, self.world)
