@@ -91,6 +91,7 @@ def test_every_page_is_in_the_site_s_navigation() -> None:
     assert listed == pages | {"index.md", "contributing.md"}
 
 
-@pytest.mark.parametrize("name", registry.names())
-def test_the_table_of_models_has_each_of_them(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+def test_the_table_of_models_has_each_of_them() -> None:
+    told = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "models.md").read_text(encoding="utf-8")))
+    ours = {name for name in registry.names() if registry.load_class(name).__module__.startswith("reverie.")}
+    assert ours <= told

@@ -9,6 +9,7 @@ where training keeps to Pillow's limit of 89 million: who has one file translate
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -259,7 +260,7 @@ def _save(array: NDArray[Any], kind: Kind, profile: bytes | None, buffer: io.Byt
     try:
         image.save(buffer, kind.name, **kind.options, **({} if profile is None else {"icc_profile": profile}))
     # The format has no such sides, or Pillow was built without it.
-    except (OSError, ValueError, OverflowError, KeyError) as why:
+    except (OSError, ValueError, OverflowError, KeyError, struct.error) as why:
         raise ReverieError(
             f"{image.width} x {image.height} pixels can't be written as {kind.name} ({' '.join(str(why).split())}); "
             "choose a .png."

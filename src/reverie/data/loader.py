@@ -60,10 +60,17 @@ class BatchLoader:
         first = count * self.rank
         indices = self.order.take(start + first, count)
         if self._resident is not None:
-            images = scaled(self._resident[torch.from_numpy(indices).to(self.device)])
+            images = scaled(_rows(self._resident, torch.from_numpy(indices).to(self.device)))
         else:
             images = to_tensor(self.dataset.batch(indices)).to(self.device, non_blocking=True)
         # Keyed by the sample's number since training began: a picture is augmented anew in each epoch.
         draw = Draw(self.seed, "augment", start, first=first, count=count, total=total, device=self.device)
         images = augment(images, self.dataset.options, draw)
         return images, None if self.labels is None else self.labels[torch.from_numpy(indices)].to(self.device)
+
+
+def _rows(pictures: Tensor, rows: Tensor) -> Tensor:
+    """``pictures[rows]``; older torch indexes 16 bits only where they have a sign."""
+    if pictures.dtype == torch.uint16:
+        return pictures.view(torch.int16)[rows].view(torch.uint16)
+    return pictures[rows]
