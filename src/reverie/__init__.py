@@ -3,7 +3,7 @@
 >>> import reverie
 >>> run = reverie.train("vae", "digits", "runs/first", settings={"train": {"steps": 200}})
 >>> pictures = run.sample(16)                         # (16, C, H, W) in [-1, 1]
->>> figures = run.evaluate()                          # on the pictures it has not learned from
+>>> figures = run.evaluate()                          # on held-out pictures
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: torch takes a second."""
+    """Import a public name at its first use: importing torch takes a second."""
     if name in FUNCTIONS:
         warn(f"reverie.{name}", f"reverie.{FUNCTIONS[name]}")
         name = FUNCTIONS[name]

@@ -1,6 +1,6 @@
-"""What a model promises, as small abstract classes checked with isinstance.
+"""The capabilities of models, as small abstract classes checked with isinstance.
 
-Tasks, evaluation, the command line and the documentation offer for a model exactly what it inherits from here.
+Tasks, evaluation, the command line and the documentation support for a model exactly what it inherits from here.
 Throughout, pictures are float32 tensors of shape (N, C, H, W) in [-1, 1], labels are int64 of shape (N,), and a latent
 is (N, latent_size) unless a model says otherwise.
 """
@@ -20,22 +20,22 @@ from reverie.networks.mixture import Mixture
 
 @dataclass(frozen=True)
 class Code:
-    """What an encoder says of each picture: a point, or a diagonal Gaussian with ``logvar``. (N, latent_size)."""
+    """An encoder's output for each picture: a point, or a diagonal Gaussian with ``logvar``; (N, latent_size)."""
 
     mean: Tensor
     logvar: Tensor | None = None
 
 
 class Samples(ABC):
-    """Draws new pictures: P(x), as a latent prior and a decoder."""
+    """Samples new pictures: P(x), as a latent prior and a decoder."""
 
     @abstractmethod
     def draw_latent(self, draw: Draw, labels: Tensor | None = None) -> Tensor:
-        """One latent for each of the ``draw.count`` samples, from the prior the model samples with."""
+        """A latent for each of the ``draw.count`` samples, from the model's prior."""
 
     @abstractmethod
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures (N, C, H, W) in [-1, 1]; deterministic, and independent of what else is in the batch."""
+        """Pictures (N, C, H, W) in [-1, 1]; deterministic, and independent of the rest of the batch."""
 
 
 class Encodes(ABC):
@@ -43,14 +43,14 @@ class Encodes(ABC):
 
     @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Code:
-        """The code of each picture; deterministic, and independent of what else is in the batch."""
+        """The code of each picture; deterministic, and independent of the rest of the batch."""
 
 
 class Reconstructs(Encodes, Samples):
-    """An encoder whose codes its own decoder turns back into pictures: autoencoders of every kind.
+    """An encoder with a decoder for its codes: autoencoders of every kind.
 
     ``mixture`` is a Gaussian mixture over codes, fitted after training (ex-post density estimation, Ghosh et al. 2020)
-    and kept in buffers, so that it is saved with the weights; before it is fitted it is N(0, I).
+    and held in buffers, so that it is saved with the weights; before it is fitted it is N(0, I).
     """
 
     mixture: Mixture
@@ -63,26 +63,26 @@ class Reconstructs(Encodes, Samples):
 class Bounds(Reconstructs):
     """An explicit approximate density: lower bounds on log p(x)."""
 
-    binarises: bool = False  # the bounds are of pictures made black and white
+    binarises: bool = False  # whether the bounds are of binarised pictures
 
     @abstractmethod
     def log_weights(self, images: Tensor, samples: int, draw: Draw, labels: Tensor | None = None) -> Tensor:
         """log [p(x, z_s) / q(z_s | x)] for ``samples`` draws of z_s ~ q(z|x), in nats: (N, samples).
 
         Their mean over samples estimates the ELBO; log mean exp of them is the importance-weighted bound
-        (Burda et al. 2016, eq. 8), which tightens to log p(x) as samples grow. For the Bernoulli likelihood the
-        pictures are binarised once each with ``draw``.
+        (Burda et al. 2016, eq. 8), which tightens to log p(x) with more samples. For the Bernoulli likelihood each
+        picture is binarised once, with ``draw``.
         """
 
 
 class Discriminates(ABC):
-    """Has learned to tell real pictures from drawn ones."""
+    """Has a discriminator trained to distinguish real pictures from generated ones."""
 
     @abstractmethod
     def realness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The discriminator's logit of each picture, (N,): higher looks more real. Deterministic, each picture alone.
+        """The discriminator's logit of each picture, (N,): higher is more real. Deterministic, each picture alone.
 
-        Logits compare with others of the same model only.
+        Logits are only comparable with those of the same model.
         """
 
 
@@ -92,7 +92,7 @@ class Conditions(ABC):
     classes: tuple[str, ...]
 
     def known(self, labels: Tensor | None) -> Tensor:
-        """The labels, which this model cannot do without."""
+        """The labels; ReverieError for None, since this model needs them."""
         if labels is None:
             name = type(self).__name__.lower()
             raise ReverieError(f"{name} needs a label for every picture; name the class to draw or encode.")
@@ -100,7 +100,7 @@ class Conditions(ABC):
 
 
 def needed_classes(image_spec: ImageSpec | None, name: str, instead: str) -> tuple[str, ...]:
-    """The class names of the data, which model ``name`` cannot do without; ReverieError points to ``instead``."""
+    """The class names of the data, which model ``name`` needs; without them, ReverieError suggests ``instead``."""
     classes = required_spec(image_spec).classes
     if not classes:
         raise ReverieError(f"{name} needs labels; train it on a folder with one subfolder a class, or use {instead}.")
@@ -110,11 +110,11 @@ def needed_classes(image_spec: ImageSpec | None, name: str, instead: str) -> tup
 class Styles(Samples):
     """A generator in two parts, z -> w -> pictures, with one style for each layer (Karras et al. 2019)."""
 
-    layers: int  # L, how many styles a picture has
+    layers: int  # L, the number of styles of a picture
 
     @abstractmethod
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The styles of each latent, (N, L, w_size); equal for every layer until they are mixed."""
+        """The styles of each latent, (N, L, w_size); equal for all layers, before mixing."""
 
     @abstractmethod
     def synthesise(self, w: Tensor) -> Tensor:
@@ -129,34 +129,34 @@ class Styles(Samples):
         return self.synthesise(self.map(z, labels))
 
 
-DIRECTION_SIDES = {"ab": ("a", "b"), "ba": ("b", "a")}  # the sides that a direction leads from and to
+DIRECTION_SIDES = {"ab": ("a", "b"), "ba": ("b", "a")}  # the source and target side of a direction
 OPPOSITE_DIRECTION = {"ab": "ba", "ba": "ab"}
 
 
 class Translates(ABC):
-    """Turns pictures of one side of a pair into pictures of the other: P(b|a), and P(a|b) where it can."""
+    """Translates pictures of one side into pictures of the other: P(b|a), and P(a|b) where it can."""
 
     directions: tuple[str, ...]  # of "ab" and "ba"
-    learns_pairs: bool  # from pictures that belong together; else from two sides without pairs
+    learns_pairs: bool  # whether it is trained on pairs, or on two unpaired sides
 
     @abstractmethod
     def translator(self, direction: str) -> nn.Module:
         """The network of a direction.
 
-        ``grain`` is what the sides of its grid of pixels are multiples of, ``dropout`` the share that a draw drops.
+        Its ``grain`` is the number that padded heights and widths are multiples of, ``dropout`` its probability.
         """
 
     @abstractmethod
     def translate(self, images: Tensor, direction: str = "ab", draw: Draw | None = None) -> Tensor:
         """Pictures (N, C', H, W) in [-1, 1] from pictures (N, C, H, W), of any height and width.
 
-        Deterministic, and each picture alone. With ``draw``, a model that learned with dropout keeps it on: the noise
-        of Isola et al. (2017); another model does what it does without.
+        Deterministic, and each picture alone. With ``draw``, a model trained with dropout keeps it on, as the noise of
+        Isola et al. (2017); for other models ``draw`` has no effect.
         """
 
 
 def needed_sides(image_spec: ImageSpec, name: str) -> tuple[int, int]:
-    """Channels of the two sides of the data's pairs, which model ``name`` cannot do without."""
+    """Channels of the two sides of the data's pairs, which model ``name`` needs; ReverieError without them."""
     if len(image_spec.sides) != 2:
         raise ReverieError(
             f"{name} learns from two sides; say how the data makes them, for example --set data.pair=halves, folders, "

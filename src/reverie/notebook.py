@@ -1,6 +1,6 @@
-"""How a run shows itself: in one line, and in a notebook as its card, its last pictures and its loss.
+"""How a run is displayed: in one line, and in a notebook as its card, its last pictures and its loss.
 
-Whatever comes from outside is escaped, and a part that cannot be shown, as of a run that is not finished, is left out.
+Text from outside is escaped, and a part that is missing, as in an unfinished run, is left out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
-SIDE = 512  # pixels of the longer side of the pictures, at most
-CURVES = ("loss", "recon", "d", "g")  # of which the first that was logged is drawn; else whatever was
+SIDE = 512  # longest side of the pictures, in pixels
+CURVES = ("loss", "recon", "d", "g")  # the first of these that was logged is drawn, else any other
 
 
 def line(run: Run) -> str:
@@ -32,7 +32,7 @@ def line(run: Run) -> str:
 
 
 def html(run: Run) -> str:
-    """The run as a part of a page, which needs nothing but a browser and loads nothing."""
+    """The run as a self-contained part of an HTML page."""
     from reverie.reporting.rendering import html as rendered
 
     return rendered(
@@ -60,10 +60,10 @@ def _rows(run: Run) -> dict[str, str]:
 
 
 def _tried(part: Callable[[Run], Part], run: Run) -> Part | None:
-    """A part that is read from the run's folder, whatever state that is in."""
+    """A part that is read from the run's folder; None where that fails."""
     try:
         return part(run)
-    except Exception:  # a file may be half there, or anything
+    except Exception:  # a file may be incomplete or invalid
         return None
 
 
@@ -78,7 +78,7 @@ def _picture(run: Run) -> Embedded:
     from reverie.reporting.embedded import embedded
 
     newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda file: file.name[:9])
-    shown = newest.with_name(f"{newest.name[:9]}.png")  # what was drawn, where there is anything beside it
+    shown = newest.with_name(f"{newest.name[:9]}.png")  # the samples, without the other pictures of that step
     return embedded(shown if shown.exists() else newest, "Pictures of the run", SIDE)
 
 

@@ -1,7 +1,7 @@
-"""Every model by name: where its class is, what the name presets, what it is. Importing this does not import torch.
+"""All models by name: class, preset settings and summary. Importing this does not import torch.
 
-Models of one's own join by `register_model`, in code that was imported, or as an entry point of an installed package.
-What a file says is looked up here: it chooses among names, of which those of installed packages are then imported.
+Your own models are added by `register_model` in imported code, or by an entry point of an installed package. A model
+name in a file is only looked up here; the only import it can cause is that of an installed package's entry point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reverie.errors import ReverieError, nearest
 if TYPE_CHECKING:
     from reverie.engine.model import Model
 
-GROUP = "reverie.models"  # of entry points: the name of a model = "module:Class"
+GROUP = "reverie.models"  # group of entry points: name of the model = "module:Class"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Kind = TypeVar("Kind", bound="type[Model]")
@@ -30,19 +30,19 @@ Kind = TypeVar("Kind", bound="type[Model]")
 class Entry:
     """One model of the registry."""
 
-    where: str  # "module:Class"; the module of reverie's own within reverie.models
+    where: str  # "module:Class"; for reverie's own models the module within reverie.models
     summary: str  # one line
     paper: str
-    preset: dict[str, Any] = field(default_factory=dict)  # the values of the class's Config that the name stands for
+    preset: dict[str, Any] = field(default_factory=dict)  # values for the class's Config
     kind: type[Model] | None = None  # the class of a model from outside
 
     @property
     def line(self) -> str:
-        """What the model is, and its paper where there is one."""
+        """The summary, with the paper where there is one."""
         return f"{self.summary} ({self.paper})" if self.paper else self.summary
 
 
-# What the papers' translators of 256 pixels have in common.
+# Common settings of the papers' translation models for 256 pixels.
 PAPER: dict[str, Any] = {"width": 64, "width_d": 64, "norm": "instance", "lr": 2e-4, "lr_d": 2e-4}
 
 MODELS: dict[str, Entry] = {
@@ -104,11 +104,11 @@ MODELS: dict[str, Entry] = {
 def register_model(
     name: str, *, summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None
 ) -> Callable[[Kind], Kind]:
-    """A decorator that gives a class, a `reverie.engine.model.Model` of anybody's module, a name like those of reverie.
+    """A decorator that registers a class, your own `reverie.engine.model.Model`, under a name like those of reverie.
 
     ``summary`` is one line, by default the first of the class's docstring; ``paper`` is by default the class's;
-    ``preset`` are values of its Config that the name stands for. A class may have several names. Raises ReverieError
-    where the name is another class's, or the class lacks something; the same class, defined anew, replaces itself.
+    ``preset`` are values for its Config. A class may have several names. Raises ReverieError where the name belongs to
+    another class, or the class is incomplete; the same class, defined again, replaces the old one.
     """
     if not isinstance(name, str):
         raise ReverieError('Say what the model is to be called: @reverie.register_model("name").')
@@ -148,14 +148,14 @@ def check_model_class(kind: type[Model], preset: Mapping[str, Any] | None = None
         raise ReverieError(f"{name}.taxonomy must be one of {', '.join(TAXONOMY)}, not {kind.taxonomy!r}.")
     if needed := [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]:
         raise ReverieError(f"Every setting of {name} needs a default; give {needed[0]} one.")
-    try:  # what config.json will hold must be what it is read as
+    try:  # settings must survive being written to config.json and read back
         configure(config, dataclasses.asdict(configure(config, preset or {}, "model")), "model")
     except NameError as error:
         raise ReverieError(f"The types of the settings of {name} cannot be told: {error}.") from error
 
 
 def names() -> list[str]:
-    """The models' names: reverie's in the order of this file, those registered since, those of installed packages."""
+    """All names: reverie's in the order of this file, those registered since, those of installed packages."""
     return list(dict.fromkeys([*MODELS, *_installed()]))
 
 
@@ -165,7 +165,7 @@ def knows(name: str) -> bool:
 
 
 def entry(name: str) -> Entry:
-    """The line of model ``name``; that of an installed package imports it. ReverieError where there is none."""
+    """The entry of model ``name``, importing it if from an installed package; ReverieError for an unknown name."""
     if name not in MODELS and (found := _installed().get(name)):
         _register_installed(name, found)
     if name not in MODELS:
@@ -174,12 +174,12 @@ def entry(name: str) -> Entry:
 
 
 def entry_of(name: str, kind: type[Model]) -> Entry:
-    """The line of a model of this class, called ``name``: the registered one, or what the class says of itself."""
+    """The entry of a model ``name`` of this class: the registered one, or one made from the class."""
     return MODELS[name] if name in MODELS and load_class(name) is kind else _entry(kind)
 
 
 def load_class(name: str) -> type[Model]:
-    """The class of model ``name``, importing its module, and so torch, only now."""
+    """The class of model ``name``; imports its module, and so torch."""
     line = entry(name)
     if line.kind is not None:
         return line.kind
@@ -194,7 +194,7 @@ def name_of(kind: type[Model]) -> str | None:
 
 
 def names_of(kind: type[Model]) -> list[str]:
-    """All names of a class; first those that stand for its Config as it is."""
+    """All names of a class; first those without preset settings."""
     where = _where(kind)
     found = [
         name
@@ -205,23 +205,23 @@ def names_of(kind: type[Model]) -> list[str]:
 
 
 def imports(kind: type[Model]) -> str:
-    """What the words of a command must hold beside the name of a class from outside: " --import MODULE", or nothing."""
+    """The option that a command needs for a class from outside reverie: " --import MODULE", or nothing."""
     outside = not kind.__module__.startswith(("reverie.", "__main__"))
     return f" --import {kind.__module__}" if outside else ""
 
 
 def name_for(kind: type[Model]) -> str:
-    """What a run of this class calls its model: its first name, else the class's own in small letters."""
+    """The model name in a run of this class: its first registered name, else the class's name in lower case."""
     return name_of(kind) or plain_name(kind)
 
 
 def plain_name(kind: type[Model]) -> str:
-    """What a class that has no name is called: its own name in small letters."""
+    """The name of an unregistered class: the class's name in lower case."""
     return re.sub("[^a-z0-9_-]", "", kind.__name__.lower()).lstrip("_-")[:64] or "model"
 
 
 def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:
-    """The models that promise all of these capabilities and none of ``never``: names that share a class by their first.
+    """The names of models with all of these capabilities and none of ``never``; for each class its first name.
 
     Imports every model, and so torch; leaves out those of installed packages that cannot be imported.
     """
@@ -237,7 +237,7 @@ def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The values of the class's Config that the name stands for; a copy."""
+    """The preset settings of model ``name``; a copy."""
     return dict(entry(name).preset)
 
 
@@ -252,7 +252,7 @@ def _entry(kind: type[Model], summary: str = "", paper: str = "", preset: Mappin
 
 
 def _installed() -> dict[str, EntryPoint]:
-    """The models that installed packages offer, by name; those with a name that is none are nobody's."""
+    """The entry points of installed packages by model name; those with invalid names are ignored."""
     return {point.name: point for point in entry_points(group=GROUP) if NAME.fullmatch(point.name)}
 
 
@@ -262,7 +262,7 @@ def _register_installed(name: str, point: EntryPoint) -> None:
         kind = point.load()
         if name not in MODELS:  # else the module has registered it itself
             register_model(name)(kind)
-    except Exception as error:  # it is anybody's code
+    except Exception as error:  # third-party code may raise anything
         line = (str(error).splitlines() or [""])[0].rstrip(".")[:200]
         why = line if isinstance(error, ReverieError) else f"{type(error).__name__}: {line}"
         raise ReverieError(

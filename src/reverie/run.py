@@ -1,4 +1,4 @@
-"""`Run`: a trained model together with what it knows of its data, and what can be done with it."""
+"""`Run`: a trained model with its settings and the shape of its data, and tasks as methods."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def load(
 ) -> Run:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
-    ``model`` is for a run of a model that is not registered, or that was given networks of one's own: its class, or a
-    model that is built as it was for the training, whose weights are then replaced by the run's. ``data`` is what the
-    run was trained on, where that was in memory. Raises ReverieError in one sentence for whatever is wrong.
+    ``model`` is needed for an unregistered model, or one with networks of your own: its class, or a model built as for
+    the training, whose weights are then replaced by the run's. ``data`` is the data the run was trained on, if that was
+    in memory. Raises ReverieError for any invalid file or argument.
     """
     run = Run(**vars(load_artifact(path, device, model=model)))
     return run if data is None else replace(run, data=run_data.brought(run, data))
@@ -50,29 +50,29 @@ class Run(run_data.WithData):
     """A trained model: ``path``, ``name``, ``model``, ``image_spec``, ``config``, and tasks as methods.
 
     Where a method takes pictures ``x``, these are whatever `open` takes (a spec, a folder, an array, a list of PIL
-    pictures, a data set), with its options; or a torch tensor of floats (N, C, H, W) in [-1, 1], as `sample` gives. A
-    tensor of floats that lies wholly in [0, 1] could be either, and is refused unless ``range="0-1"`` or
-    ``range="-1-1"`` says what is black and what is white.
+    pictures, a data set), with its options; or a torch tensor of floats (N, C, H, W) in [-1, 1], like the result of
+    `sample`. A tensor of floats with all values in [0, 1] is ambiguous, and is refused unless ``range="0-1"`` or
+    ``range="-1-1"`` gives the values of black and white.
     """
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return device_of(self.model)
 
     def to(self, device: str | torch.device) -> Run:
-        """Move the model there; the run itself, for chaining."""
+        """Move the model to a device; returns the run itself."""
         self.model.to(device)
         return self
 
     @property
     def report(self) -> Path:
-        """Where report.html lies once training has ended."""
+        """The path of report.html, which exists once training has ended."""
         return self.path / "report.html"
 
     @property
     def card(self) -> Path:
-        """Where the model card lies once training has ended."""
+        """The path of the model card, which exists once training has ended."""
         return self.path / "README.md"
 
     # Drawing
@@ -106,10 +106,10 @@ class Run(run_data.WithData):
         progress: Progress | None = None,
         **options: Any,
     ) -> Tensor:
-        """Pictures (N, C, H, W) in [-1, 1] along a path through the first ``stops`` of ``x``, or of what is drawn.
+        """Pictures (N, C, H, W) in [-1, 1] along a path through the first ``stops`` pictures of ``x``, or of samples.
 
-        By default these are five, or as many as there are in ``x``. ``label`` is the class on the way, of a model that
-        takes one; see `reverie.interpolate`.
+        ``stops`` is by default 5, or fewer where ``x`` has fewer. ``label`` is the class along the path, for a
+        conditional model; see `reverie.interpolate`.
         """
         from reverie.tasks.interpolate import ends_of, interpolate
 
@@ -132,10 +132,10 @@ class Run(run_data.WithData):
         seed: int = 0,
         **options: Any,
     ) -> Traversal:
-        """One latent dimension a row, varied about the first picture of ``x``: by default the first test picture.
+        """One latent dimension per row, varied about the first picture of ``x``: by default the first test picture.
 
-        How far codes spread is read off the run's own training pictures. A model without an encoder starts from what
-        it draws by ``seed``, and takes no ``x``; see `reverie.traverse` and `reverie.traverse_drawn`.
+        The spread of codes is that of the run's own training pictures. A model without an encoder starts from a picture
+        sampled by ``seed``, and takes no ``x``; see `reverie.traverse` and `reverie.traverse_drawn`.
         """
         from reverie.inference.pictures import first
         from reverie.tasks.traverse import traverse, traverse_drawn
@@ -155,9 +155,9 @@ class Run(run_data.WithData):
     # Using
 
     def encode(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
-        """The codes (N, latent) of pictures, on the CPU, by the model's encoder; `project` serves models without one.
+        """The codes (N, latent) of pictures, on the CPU, by the model's encoder; without one, use `project`.
 
-        ``labels`` are the classes of the pictures, for a model that takes them; by default those of the data.
+        ``labels`` are the classes of the pictures, for a conditional model; by default those of the data.
         """
         from reverie.inference.embed import embed
         from reverie.inference.unsupported import unsupported
@@ -177,7 +177,7 @@ class Run(run_data.WithData):
         return embed(self.model, self.open(**options) if x is None else run_data.as_set(self, x, options))
 
     def spread(self) -> Embedding:
-        """Codes of some of the run's own training pictures, which say where its latent space is in use."""
+        """Codes of some of the run's own training pictures, for the spread of its codes."""
         from reverie.inference.embed import embed
         from reverie.tasks.directions import EMBEDDED
 
@@ -185,7 +185,7 @@ class Run(run_data.WithData):
         return embed(self.model, training, indices=sample_indices(training, EMBEDDED))
 
     def reconstruct(self, x: Data, labels: Labels | None = None, **options: Any) -> Tensor:
-        """What the model makes of pictures: (N, C, H, W) in [-1, 1], on the CPU."""
+        """Reconstructions of pictures: (N, C, H, W) in [-1, 1], on the CPU."""
         from reverie.tasks.reconstruct import reconstruct
 
         return reconstruct(self.model, *run_data.images(self, x, labels, options))
@@ -203,7 +203,7 @@ class Run(run_data.WithData):
         progress: Progress | None = None,
         **options: Any,
     ) -> Projection:
-        """The latents of pictures by search, for any model that draws; see `reverie.project`."""
+        """The latents of pictures by optimisation, for any model that samples; see `reverie.project`."""
         from reverie.tasks.project import project
 
         images, numbers = run_data.images(self, x, labels, options)
@@ -213,9 +213,10 @@ class Run(run_data.WithData):
         )  # fmt: skip
 
     def translate(self, x: Data, direction: str = "ab", *, tile: int = 0, noise: int | None = None) -> Tensor:
-        """Pictures of one side as pictures (N, C', H, W) of the other, at their own size; see `reverie.translate`.
+        """Translate pictures of one side to pictures (N, C', H, W) of the other, at their own size.
 
-        ``x`` are single pictures of the side that ``direction`` ("ab", "ba") leads from, or pairs as `open` gives them.
+        ``x`` are single pictures of the source side of ``direction`` ("ab", "ba"), or pairs from `open`; see
+        `reverie.translate`.
         """
         from reverie.tasks.translate import translate
 
@@ -232,10 +233,10 @@ class Run(run_data.WithData):
         seed: int = 0,
         **options: Any,
     ) -> Nearest:
-        """Pictures beside the training pictures nearest to them: has the model learned, or learned by heart?
+        """The training pictures nearest to given pictures, to see whether the model has memorised them.
 
-        ``count`` pictures of ``x``, by default drawn ones, are compared with the training pictures of ``data``, by
-        default the run's own.
+        ``count`` pictures of ``x``, by default samples, are compared with the training pictures of ``data``, by default
+        the run's own.
         """
         from reverie.inference.pictures import sample_pictures
         from reverie.tasks.neighbours import nearest_of
@@ -259,7 +260,7 @@ class Run(run_data.WithData):
         seed: int = 0,
         **options: Any,
     ) -> Scored:
-        """How odd pictures are, by default the run's own test pictures: scores, p-values, and which are called odd.
+        """Anomaly scores of pictures, by default the run's own test pictures, with p-values and which are odd.
 
         The detector is calibrated on `held_out` pictures, so that at most ``rate`` of new normal ones are called odd;
         see `reverie.detector`.
@@ -270,7 +271,7 @@ class Run(run_data.WithData):
     def detector(
         self, score: str = "auto", rate: float = 0.05, *, normal: Data = None, judged: Data = None, seed: int = 0
     ) -> Detector:
-        """A detector of odd pictures, calibrated on `held_out` ones; for the same pictures and arguments made once."""
+        """A detector of odd pictures, calibrated on `held_out` ones; cached for the same pictures and arguments."""
         from reverie.tasks.anomaly import detector
         from reverie.tasks.anomaly_scores import score_of
 
@@ -298,8 +299,8 @@ class Run(run_data.WithData):
     ) -> Classified:
         """The probability of each class for every picture, by default the run's own test pictures, by Bayes' rule.
 
-        ``reject`` refuses what is of none of the classes, and at most that share of `held_out` pictures; see
-        `reverie.classify`.
+        ``reject`` is the largest share of normal pictures that may be rejected as none of the classes, calibrated on
+        `held_out` pictures; see `reverie.classify`.
         """
         from reverie.tasks import classify as task
 
@@ -326,9 +327,9 @@ class Run(run_data.WithData):
     ) -> Figures:
         """Figures for JSON, measured on a split of data, by default the run's own; see `reverie.evaluate`.
 
-        ``split`` is by default test of the run's own data, and all of any other. New pictures are compared with the
-        training pictures of the data where it is test; by default, of other data, with those that the run has learned
-        from, where they are at hand. A reverie `Dataset` is measured on as it is.
+        ``split`` is by default "test" for the run's own data, and "all" for other data. With "test", generated pictures
+        are compared with the training pictures of the data; by default, for other data, with those that the run was
+        trained on, if available. A reverie `Dataset` is used as it is.
         """
         from reverie.evaluation import evaluate
 

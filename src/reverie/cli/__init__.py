@@ -14,7 +14,7 @@ from importlib import import_module
 
 from cyclopts import CycloptsError
 
-from reverie.cli import draw, explore, judge, learn, use  # each adds its commands to the app
+from reverie.cli import draw, explore, judge, learn, use  # each registers its commands
 from reverie.cli.shared import app, fail, printing_notes
 from reverie.errors import ReverieError
 
@@ -23,11 +23,11 @@ __all__ = ["app", "draw", "explore", "judge", "learn", "main", "use"]
 
 def main(words: Sequence[str] | None = None) -> None:
     """The entry point: one sentence and exit code 2 for bad input, 1 where part of it failed, 130 if interrupted."""
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to end
+    for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot encode must not raise
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        # In a context of its own: what one command notes of its results is not the next one's.
+        # In its own context: state that one command keeps must not reach the next.
         given = _import_modules(list(sys.argv[1:] if words is None else words))
         with printing_notes():
             copy_context().run(app, given, exit_on_error=False, print_error=False)
@@ -38,8 +38,8 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         fail("Stopped.", 130)
     except BrokenPipeError:
-        os._exit(0)  # the reader of a pipe went away
-    except OSError as error:  # a full disk, a name too long: nothing of ours, and still one sentence
+        os._exit(0)  # the reader of the pipe has closed it
+    except OSError as error:  # a full disk, a name too long: not our error, but still reported in one sentence
         from reverie.files import reason
 
         fail(f"{error.filename}: {reason(error)}." if error.filename else f"{reason(error)}.", 2)
@@ -50,9 +50,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _import_modules(words: list[str]) -> list[str]:
-    """The words without each `--import MODULE` of them, whose module is imported: models of one's own register there.
+    """Import the module of each `--import MODULE`, which registers your own models; returns the other arguments.
 
-    Only who calls can name a module; a file that is read never does.
+    Only the command line can name a module to import, never a file.
     """
     left: list[str] = []
     rest = iter(words)
@@ -72,12 +72,12 @@ def _import(name: str) -> None:
         raise ReverieError(f"--import takes the name of a Python module, say my_models for my_models.py, not '{name}'.")
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.append(here)  # at the end: a file beside the pictures must not stand in for an installed module
+        sys.path.append(here)  # at the end: a file in this folder must not shadow an installed module
     try:
         import_module(name)
     except ReverieError as error:
         raise ReverieError(f"--import {name}: {error}") from error
-    except (Exception, SystemExit) as error:  # it is anybody's code
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise ReverieError(f"There is no Python module {name}, neither in {here} nor installed.") from error
         line = (str(error).splitlines() or [""])[0].rstrip(".")[:200]
@@ -85,6 +85,6 @@ def _import(name: str) -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether Python, numpy or torch, on whatever device, has found no memory."""
+    """Whether Python, numpy or torch ran out of memory, on any device."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

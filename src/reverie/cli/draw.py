@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 command = room("Draw")
 
-LEARNED = "give a classifier by --classifier"  # where the data that one would be learned from is gone
+LEARNED = "give a classifier by --classifier"  # where the data to train one on is missing
 
 
 @command
@@ -277,7 +277,7 @@ def condition(
 
 
 def _classifier(loaded: Run, where: str, device: str) -> tuple[Classifier, tuple[str, ...]]:
-    """A classifier of pictures like the run's on the device of its model, and its classes."""
+    """A classifier for the run's kind of pictures, on the device of its model, and its classes."""
     from reverie.engine.device import pick_device
     from reverie.features.classifier import classifier as trained
     from reverie.features.extractors import labelled

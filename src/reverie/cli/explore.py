@@ -39,7 +39,7 @@ SpaceName = Annotated[
 ]
 Data = Annotated[str | None, Parameter(help="By default the data the run was trained on.")]
 
-EMBEDDED = 2000  # pictures that say how codes are spread
+EMBEDDED = 2000  # pictures encoded for the spread of codes
 
 
 @command
@@ -286,7 +286,7 @@ def arithmetic(
     check_range("--strength", strength)
     if near:
         check_range("--near", near, low=task.LEAST)
-        check_range("--terms", terms, low=near + 1)  # of fewer, all are near
+        check_range("--terms", terms, low=near + 1)  # a term with fewer pictures would be used whole
         if to is None:
             raise ReverieError("--near is of the pictures that are changed; name them with --to.")
     parsed = task.parse(expression)
@@ -312,7 +312,7 @@ def _save_arrays(path: Path, arrays: dict[str, Tensor]) -> None:
 
     from reverie.files import replacing
 
-    # As numpy.savez does, whose own arguments no array can be named after; but a class may have any name.
+    # As numpy.savez, which cannot name an array like one of its own arguments; a class may have any name.
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, value in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -1,4 +1,4 @@
-"""Commands that judge pictures: anomaly, classify, and transfer, which makes a judge."""
+"""Commands that judge pictures: anomaly, classify, and transfer, which makes a classifier."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def transfer(
 
 
 def _background(loaded: Run, where: str, device: str) -> object:
-    """The model of another run that has learned pictures of the same shape."""
+    """The model of another run, trained on pictures of the same shape."""
     found = load(where, device)
     if found.image_spec.shape != loaded.image_spec.shape:
         raise ReverieError(

@@ -1,4 +1,4 @@
-"""Commands that train, measure, and say what there is: train, evaluate, models, data."""
+"""Commands that train, evaluate, list models and describe data: train, evaluate, models, data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLAN = {setting.name: setting for setting in settings_of(Plan)}
 
 
 def planned(name: str, *flags: str) -> Parameter:
-    """The flag of a setting ``train.NAME``, which says what that means; ``flags`` where it is not called like it."""
+    """The option for a setting ``train.NAME``, with its help; ``flags`` where the option has another name."""
     meaning = PLAN[name].help
     return Parameter(name=flags or None, help=f"{meaning[:1].upper()}{meaning[1:]}.")
 
@@ -78,14 +78,14 @@ def train(
     from reverie import registry
     from reverie.config import parse_settings
 
-    registry.preset(model)  # an unknown name is told before torch is imported
+    registry.preset(model)  # refuses an unknown name before torch is imported
     settings = _settings_file(config)
     flags = {
         "minutes": minutes, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
         "workers": workers, "evaluate_every": evaluate_every,
     }  # fmt: skip
     given = {k: v for k, v in flags.items() if v is not None}
-    if given.keys() & {"minutes", "epochs", "steps"}:  # a budget of the command line replaces the file's
+    if given.keys() & {"minutes", "epochs", "steps"}:  # a budget on the command line replaces that of the file
         for key in ("minutes", "epochs", "steps"):
             settings["train"].pop(key, None)
     settings["train"] |= given
@@ -179,7 +179,7 @@ def models(name: str | None = None, /) -> None:
     for name in registry.names():
         try:
             line, found = registry.entry(name).line, registry.load_class(name)
-        except ReverieError as error:  # a package that is broken hides no other
+        except ReverieError as error:  # a broken package must not hide the others
             print_note(str(error))
             continue
         print(textwrap.fill(f"{name:{wide}}  {line}", 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))

@@ -1,8 +1,8 @@
 """What the commands share: the app and its rooms, the types of options, and how runs and pictures are loaded.
 
-A command is a typed function in the module of its room, under ``@command``; its docstring is its help. It checks its
-words, imports what it needs inside (so that `--help` waits for no torch), calls one function of the library, writes and
-prints.
+A command is a typed function in the module of its room, decorated by ``@command``; its docstring is its help text. It
+checks its arguments, imports what it needs inside (so that `--help` does not import torch), calls one function of the
+library, writes and prints.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reverie.errors import ReverieError, printable
 if TYPE_CHECKING:
     from reverie.run import Run
 
-FIGURES = "figures.json"  # in a folder of results
+FIGURES = "figures.json"  # file in a folder of results
 ROOMS = ("Learn", "Draw", "Explore", "Use", "Judge")  # in the order of --help
 
 app = App(
@@ -36,7 +36,7 @@ app = App(
     "With --import MODULE, before or after any command, a Python module of this folder or of what is installed is "
     "imported first; the models that it registers are then known by their names.",
     version_flags=["--version"],
-    group_commands=Group("Options", sort_key=len(ROOMS)),  # of --help and --version; a command has its room's
+    group_commands=Group("Options", sort_key=len(ROOMS)),  # for --help and --version; commands are in their rooms
 )
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -73,7 +73,7 @@ Labels = Annotated[
     tuple[str, ...],
     Parameter(help="Class names or numbers, taken in turn.", negative="", consume_multiple=True),
 ]
-REMEDY = "judge another --split, or give others by --normal"  # where no pictures are left to calibrate on
+REMEDY = "judge another --split, or give others by --normal"  # for errors where no pictures are left to calibrate on
 Force = Annotated[
     bool, Parameter(negative="", help="Write over files that reverie did not write, and empty folders of its results.")
 ]
@@ -87,18 +87,18 @@ Set = Annotated[
 
 
 def suffixed(out: Path | None, suffix: str, flag: str = "--out") -> None:
-    """Refuse a file of another kind, before the work."""
+    """Raise ReverieError for a file with another suffix, before the work."""
     if out is not None and out.suffix.lower() != suffix:
         raise ReverieError(f"{flag} takes a {suffix} file, not {out}.")
 
 
 def png(out: Path | None, flag: str = "--out") -> None:
-    """Refuse what is no .png, before the work."""
+    """Raise ReverieError for a file that is not a .png, before the work."""
     suffixed(out, ".png", flag)
 
 
 def png_or_animation(out: Path | None, rate: float) -> None:
-    """Refuse what is no .png, .gif or .mp4, and a rate that these cannot have, before the work."""
+    """Raise ReverieError for a file that is not a .png, .gif or .mp4, or a rate out of range, before the work."""
     check_range("--rate", rate, low=0.1, high=100)
     if out is not None and out.suffix.lower() not in (".png", ".gif", ".mp4"):
         raise ReverieError(f"--out takes a .png, .gif or .mp4 file, not {out}.")
@@ -125,10 +125,10 @@ def writes(
     names: Iterable[str] | None = None,
     force: bool,
 ) -> Path:
-    """Where the results of a command on a run go, refused before the work where that would destroy something.
+    """The path for the results of a command on a run; ReverieError, before the work, if that would destroy something.
 
-    ``out`` is what was asked for, else it is the ``default``; a file, or with ``names`` a folder for these. ``beside``
-    are further files. ``reads`` are the specs, runs and files that the command reads, beside ``run``.
+    That is ``out`` if given, else ``default``; a file, or with ``names`` a folder for files of these names. ``beside``
+    are further output files. ``reads`` are the specs, runs and files that the command reads, besides ``run``.
     """
     from reverie.output_guard import claim_outputs
     from reverie.training_data import inside
@@ -150,12 +150,12 @@ def writes(
 
 
 def places(features: str) -> list[str]:
-    """What a space of features reads: the run of encoder:RUN, the file of inception:FILE."""
+    """The paths that a feature space reads: the run of encoder:RUN, the file of inception:FILE."""
     return [features.partition(":")[2]] if ":" in features else []
 
 
 def _files_of(spec: str) -> list[Path]:
-    """The files, or the folder, that a spec means; none where it means no place on disk."""
+    """The files, or the folder, of a spec; none where it is not on disk."""
     from reverie.data.idx import idx_files, is_idx
     from reverie.training_data import place_of
 
@@ -182,11 +182,11 @@ def run_and_pictures(run: str, images: str, split: Split, count: int, device: st
     return loaded, dataset.batch(indices), labels
 
 
-# What is said
+# Output
 
 
 def print_figures(figures: dict[str, Any], out: Path | None = None) -> None:
-    """Print figures as JSON, and write the same to a file where one is given."""
+    """Print figures as JSON, and write the same to a file if given."""
     from reverie.files import replacing
 
     text = json.dumps(figures, indent=2)
@@ -197,12 +197,12 @@ def print_figures(figures: dict[str, Any], out: Path | None = None) -> None:
 
 
 def print_line(sentence: str) -> None:
-    """A line of the result, on stdout."""
+    """Print a line of the result to stdout."""
     print(printable(sentence))
 
 
 def print_note(sentence: str) -> None:
-    """A sentence beside the results, on stderr."""
+    """Print a sentence to stderr, apart from the results."""
     print(f"reverie: {printable(sentence)}", file=sys.stderr)
 
 
@@ -210,14 +210,14 @@ _SAID: ContextVar[frozenset[str]] = ContextVar("said", default=frozenset())  # i
 
 
 def print_note_once(sentence: str) -> None:
-    """As `print_note`, of what a command comes by several times."""
+    """As `print_note`, but each sentence only once in a command."""
     if sentence not in _SAID.get():
         _SAID.set(_SAID.get() | {sentence})
         print_note(sentence)
 
 
 class NoteHandler(logging.Handler):
-    """Says what the library tells, once in a command."""
+    """Prints the library's log messages, each once in a command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_note_once(record.getMessage())
@@ -225,7 +225,7 @@ class NoteHandler(logging.Handler):
 
 @contextmanager
 def printing_notes() -> Iterator[None]:
-    """What the library tells is said for so long."""
+    """Within the context, print the library's log messages."""
     log, speaker = logging.getLogger("reverie"), NoteHandler()
     level = log.level
     log.addHandler(speaker)
@@ -238,7 +238,7 @@ def printing_notes() -> Iterator[None]:
 
 
 class ProgressPrinter:
-    """Says how far a long work is, every so often."""
+    """Prints the progress of a long task, at most every `SECONDS`."""
 
     SECONDS = 10.0
 
@@ -246,25 +246,25 @@ class ProgressPrinter:
         self.of, self.said = of, time.monotonic()
 
     def __call__(self, done: int) -> None:
-        """``done`` pictures are done."""
+        """Report that ``done`` pictures are done."""
         if done < self.of and time.monotonic() - self.said >= self.SECONDS:
             self.said = time.monotonic()
             print_note(f"{done:,} of {self.of:,} pictures")
 
 
 def print_notes(notes: Sequence[str]) -> None:
-    """Each note as a sentence."""
+    """Print each note."""
     for note in notes:
         print_note(note)
 
 
 def projected(done: int, of: int) -> None:
-    """The progress of a projection."""
+    """Print the progress of a projection."""
     if done < of:
         print_note(f"{done} of {of} pictures projected")
 
 
 def fail(sentence: str, code: int) -> None:
-    """End with a sentence and an exit code."""
+    """Exit with a sentence on stderr and an exit code."""
     print_note(sentence)
     sys.exit(code)

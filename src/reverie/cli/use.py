@@ -280,7 +280,7 @@ def neighbours(
 @command
 def translate(
     run: str,
-    # Only so is "-" a picture; words that look like options are refused below.
+    # Needed for "-" as an argument; other words that look like options are refused below.
     images: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)],
     /,
     *,
@@ -316,7 +316,7 @@ def translate(
         raise ReverieError(f"{where} would lie in a folder that is read; choose another place by --out.")
 
     def claimed(sources: list[Path], targets: list[Path], folder: Path | None) -> None:
-        # A translation has the name of its picture, so those of other pictures may stay.
+        # Results are named after their pictures, so those of other pictures may stay.
         claim_outputs(
             f"translate {direction}", run, targets, folder=folder, reads=[Path(run), *sources], force=force, keep=True
         )

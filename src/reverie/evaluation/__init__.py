@@ -1,4 +1,4 @@
-"""Figures for a model on a set of pictures: what its capabilities permit, with the protocol they were measured by."""
+"""Evaluation of a model on a set of pictures: the metrics that its capabilities permit, with their protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What to measure on, and how hard."""
+    """The data to measure on, and numbers of samples."""
 
     dataset: Pictures
     indices: NDArray[np.int64]
@@ -43,12 +43,12 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Metric:
-    """A family of figures, what a model must be for them, and that in words."""
+    """A family of figures, the capability that it needs, and a description of that."""
 
     capability: type
     needs: str
     measure: Callable[[Any, EvaluationOptions], Figures]
-    unasked: bool = True  # measured where no metrics are named; not so what needs an extra
+    unasked: bool = True  # measured by default; False where an extra package is needed
 
 
 def _reconstruction(model: Reconstructs, options: EvaluationOptions) -> Figures:
@@ -139,29 +139,28 @@ def evaluate(
     features: str = "auto",
     generated: int = 10_000,
 ) -> Figures:
-    """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry a metric and ``protocol``.
+    """Figures of ``model``, in eval mode, on ``dataset``: for JSON, one entry for each metric and ``protocol``.
 
-    ``dataset`` and ``training`` are whatever `open_dataset` takes; pairs are opened by `Run.open`, or by that.
-    ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit without an extra.
-    ``samples`` is the number of importance samples for each picture. ``limit`` measures on that many pictures, drawn by
-    ``seed``; 0 is all. With ``device`` the model is measured there, and moved back to where
-    it was. Fewer than 6 pictures (generated, or to compare with) have no
-    quality as a set; where no metrics are named it is then left out.
+    ``dataset`` and ``training`` are whatever `open_dataset` takes; pairs must be opened by `Run.open` or
+    `open_dataset`. ``metrics`` are names from `METRICS`; None is all that the model's capabilities permit without an
+    extra package. ``samples`` is the number of importance samples for each picture. ``limit`` measures on that many
+    pictures, sampled by ``seed``; 0 is all. With ``device`` the model is measured there, and moved back afterwards.
+    ``quality`` needs at least 6 pictures of each set; with fewer it is left out, unless it is named in ``metrics``.
 
     ``quality`` compares ``generated`` new pictures with as many of ``training``, in the space of ``features``
     (`reverie.features.extractors`); pictures of ``dataset`` compared in the same way are the floor. Without
     ``training`` the model is compared with ``dataset`` itself, and there is no floor.
 
     ``bits_per_dim`` is in the model's own pixel unit: a code length for discrete pixels (Bernoulli, discretised). Where
-    the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` refers it to the levels of
-    the pictures, 256 at 8 bits; floats have none.
+    the likelihood is a density over pixels in [-1, 1], ``bits_per_dim_from_density`` converts it to the levels of the
+    pictures, 256 at 8 bits; floats have no levels.
     """
     generated = min(generated, limit) if limit else generated
     names = metrics_of(model) if metrics is None else list(dict.fromkeys(metrics))
     dataset = pictures_of(model, dataset)
     training = None if training is None else pictures_of(model, training)
     if metrics is None and "quality" in names and min(generated, len(training or dataset)) < LEAST:
-        names.remove("quality")  # a handful of pictures has no quality as a set
+        names.remove("quality")  # too few pictures to compare sets
     for name in names:
         if name not in METRICS:
             raise ReverieError(f"There is no metric '{name}'{nearest(name, METRICS)}")
@@ -190,7 +189,7 @@ def evaluate(
 
 @contextmanager
 def moved(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
-    """The model on a device (None: where it is), and afterwards back where it was, whatever happens."""
+    """The model on a device (None: where it is), and afterwards back where it was, also after an error."""
     before = device_of(model)
     if device is not None:
         model.to(device)
@@ -202,5 +201,5 @@ def moved(model: nn.Module, device: torch.device | str | None) -> Iterator[None]
 
 
 def metrics_of(model: object) -> list[str]:
-    """The metrics that the capabilities of ``model`` permit, and no extra is needed for."""
+    """The metrics that the capabilities of ``model`` permit and that need no extra package."""
     return [name for name, metric in METRICS.items() if metric.unasked and isinstance(model, metric.capability)]

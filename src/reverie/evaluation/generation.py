@@ -1,7 +1,7 @@
-"""How good a generator's pictures are as a set: distances, fidelity and diversity, classes.
+"""Quality of generated pictures as a set: distances, fidelity and diversity, classes.
 
-Generated pictures are compared with training pictures in a space of features (features.py). The same figures of
-held-out real pictures, the ``floor``, say what a perfect generator would get from as many pictures.
+Generated pictures are compared with training pictures in a feature space (`reverie.features`). The same figures of
+held-out real pictures, the ``floor``, show what a perfect generator would get with as many pictures.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from reverie.inference.sample import Prior, sample
 from reverie.metrics.distances import frechet, kid
 from reverie.metrics.prdc import prdc
 
-LEAST = 6  # pictures of each kind: below, there is no fifth neighbour
+LEAST = 6  # pictures of each kind: with fewer there is no fifth neighbour
 
 
 @dataclass(frozen=True)
 class SetFeatures:
-    """What `SetMetrics` keeps of pictures: little, so that many can come in batches."""
+    """What `SetMetrics` keeps of pictures, so that many can be processed in batches."""
 
     features: Tensor  # (N, d)
-    classes: Tensor | None  # (N,), as they are read, where the data has classes
+    classes: Tensor | None  # (N,), as classified, where the data has classes
 
 
 @dataclass
 class SetMetrics:
-    """Compares sets of pictures with ``count`` training pictures drawn by ``seed``; made once, used often."""
+    """Compares sets of pictures with ``count`` training pictures sampled by ``seed``; reusable."""
 
     extractor: Extractor
     real: Tensor  # features of training pictures, (N, d)
-    reader: Classifier | None  # tells classes, where the data has them
+    reader: Classifier | None  # predicts classes, where the data has them
     classes: tuple[str, ...]
     seed: int
 
     def extract(self, images: Tensor) -> SetFeatures:
-        """The features of pictures (N, C, H, W) in [-1, 1], and their classes."""
+        """The features of pictures (N, C, H, W) in [-1, 1], and their predicted classes."""
         features = self.extractor(images)
         if self.reader is None:
             return SetFeatures(features, None)
@@ -58,16 +58,16 @@ class SetMetrics:
         )
 
     def extract_from(self, dataset: Pictures, indices: NDArray[np.int64]) -> list[SetFeatures]:
-        """The same of pictures of a data set, batch by batch."""
+        """`extract` for pictures of a data set, batch by batch."""
         parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
         return [self.extract(to_tensor(dataset.batch(part))) for part in parts]
 
     def figures(self, seen: Sequence[SetFeatures], wanted: Tensor | None = None) -> dict[str, Any]:
-        """Figures of all pictures that were seen, which were asked to be of the classes ``wanted`` (M,).
+        """Figures of all pictures ``seen``; ``wanted`` (M,) are the classes that they were conditioned on, if any.
 
-        ``frechet`` and ``kid`` are distances, smaller is better; ``precision`` and ``density`` say how many pictures
-        are good, ``recall`` and ``coverage`` how much of the data is there. ``class_entropy`` is in nats, at most log
-        of the number of classes; ``label_accuracy`` is the share of pictures that are read as the class wanted.
+        ``frechet`` and ``kid`` are distances, smaller is better; ``precision`` and ``density`` measure the fidelity of
+        the pictures, ``recall`` and ``coverage`` their diversity. ``class_entropy`` is in nats, at most log of the
+        number of classes; ``label_accuracy`` is the share of pictures that are classified as the class wanted.
         """
         features = torch.cat([part.features for part in seen])
         _check_count(len(features))
@@ -129,7 +129,7 @@ def quality(model: Samples, metrics: SetMetrics, count: int = 10_000, prior: Pri
 def generation_figures(
     model: Samples, metrics: SetMetrics, test: Pictures | None, count: int = 10_000
 ) -> dict[str, Any]:
-    """Everything for JSON: figures of the model's samples (of each prior it has), the floor, and the protocol."""
+    """For JSON: figures of the model's samples (with each prior it has), the floor, and the protocol."""
     found: dict[str, Any] = {"samples": quality(model, metrics, count)}
     if isinstance(model, Reconstructs):
         found["mixture"] = quality(model, metrics, count, "mixture")
@@ -146,7 +146,7 @@ def _check_count(count: int) -> None:
 
 
 def _wanted(model: Samples, metrics: SetMetrics, count: int) -> Tensor | None:
-    """The class of each sample in the numbering of the data; None where the model takes none, or other ones."""
+    """The class of each sample in the numbering of the data; None where the model has no classes, or other ones."""
     if not isinstance(model, Conditions) or not set(model.classes) <= set(metrics.classes):
         return None
     numbers = torch.tensor([metrics.classes.index(name) for name in model.classes])
@@ -154,7 +154,7 @@ def _wanted(model: Samples, metrics: SetMetrics, count: int) -> Tensor | None:
 
 
 def _read(reader: Classifier, features: Tensor | None, images: Tensor) -> Tensor:
-    """The class of each picture, (N,); ``features`` are the reader's own of them, where they were computed already."""
+    """The predicted class of each picture, (N,); ``features`` are the reader's, where they were computed already."""
     device = device_of(reader)
     with torch.no_grad():
         if features is not None:

@@ -28,5 +28,5 @@ class LatentUse:
 
 
 def latent_use(embedding: Embedding) -> LatentUse:
-    """From the codes of the pictures, and their log variances where the encoder gives Gaussians."""
+    """The use of each latent dimension, from codes and, where the encoder gives Gaussians, their log variances."""
     return LatentUse(embedding.codes.astype(np.float64).var(0), embedding.kl)

@@ -1,4 +1,4 @@
-"""How probable a model finds pictures: the ELBO, and the importance-weighted bound on log p(x).
+"""Likelihood of pictures under a model: the ELBO, and the importance-weighted bound on log p(x).
 
 With S draws z_s ~ q(z|x) and w_s = p(x, z_s) / q(z_s|x), the mean of log w_s estimates the ELBO (Kingma and Welling
 2014, eq. 3) and log mean w_s the importance-weighted bound (Burda et al. 2016, "Importance weighted autoencoders",
@@ -43,8 +43,8 @@ def likelihood(
 ) -> Likelihood:
     """Bounds on log p(x) of the pictures ``indices`` of ``dataset`` (default: all), with ``samples`` draws for each.
 
-    The model is asked for ``chunk`` decoder evaluations at a time, pictures x samples, so memory does not grow with
-    either. Draws are a function of (seed, index of the picture), and figures do not depend on ``chunk``.
+    The model makes ``chunk`` decoder evaluations at a time, pictures x samples, so memory does not grow with either.
+    Samples are a function of (seed, index of the picture), and figures do not depend on ``chunk``.
     """
     check_range("The number of samples", samples, low=1)
     parts = [
@@ -56,10 +56,10 @@ def likelihood(
 
 
 class SampleDraw(DrawEach):
-    """The draws of one batch of pictures, which the model asks for in several calls, some samples at a time.
+    """The random numbers of a batch of pictures, for several calls of ``log_weights`` with some samples each.
 
-    Before each call of ``log_weights`` say `again`. What is uniform belongs to the picture and comes back the same: it
-    binarises. What is normal belongs to the sample and runs on, so that S samples are the same S in however many calls.
+    Call `again` before each. Uniform numbers, which binarise a picture, are the same in each call; normal numbers
+    continue, so that S samples are the same S in however many calls.
     """
 
     def __init__(self, seed: int, pictures: Read) -> None:
@@ -68,7 +68,7 @@ class SampleDraw(DrawEach):
         self._streams: dict[int, list[np.random.Generator]] = {}
 
     def again(self) -> None:
-        """Begin another call for further samples of the same pictures."""
+        """Begin another call, for further samples of the same pictures."""
         self.calls = 0
 
     def normal(self, *shape: int) -> Tensor:
@@ -83,10 +83,10 @@ class SampleDraw(DrawEach):
 def alike_bounds(
     model: Bounds, images: Tensor, labels: Tensor | None, samples: int, seed: int, chunk: int = CHUNK
 ) -> Tensor:
-    """ELBO and importance-weighted bound of each picture, (2, n) float64, every picture seeing the draws of number 0.
+    """ELBO and importance-weighted bound of each picture, (2, n) float64, all with the random numbers of picture 0.
 
-    So a figure depends on the picture alone, not on its place in a set, and pictures, or classes of one, compare by
-    the same draws.
+    So a figure depends on the picture alone, not on its index in a set, and pictures, or classes of a picture, are
+    compared with the same random numbers.
     """
     pictures = Read(np.zeros(len(images), np.int64), images, labels)
     return _bounds(model, pictures, samples, min(samples, chunk), SampleDraw(seed, pictures))

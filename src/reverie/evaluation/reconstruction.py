@@ -1,4 +1,4 @@
-"""How near a model's reconstructions are: MSE, PSNR and SSIM, on pictures scaled to [0, 1]."""
+"""Reconstruction error of a model: MSE, PSNR and SSIM, on pictures scaled to [0, 1]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reconstruction:
     mse: NDArray[np.float64]  # mean over pixels and channels of the squared error, pixels in [0, 1]
     psnr: NDArray[np.float64]  # dB, peak 1, at most 100
     ssim: NDArray[np.float64]  # in [-1, 1]
-    window: int  # side of SSIM's window in pixels; below 11 for pictures smaller than 6, and then not comparable
+    window: int  # side of SSIM's window in pixels; below 11 (and then not comparable) for pictures smaller than 6
 
 
 def reconstruction(

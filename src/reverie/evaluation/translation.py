@@ -1,19 +1,18 @@
-"""How good translations are: near the truth where there are pairs, like the other side as a set, and there and back.
+"""Quality of translations: error against the target, similarity to the other side as a set, and cycle consistency.
 
 Pictures are compared on the scale [0, 1]. They are translated in batches, and of each batch only figures and features
 are kept. For each direction, on held-out pictures:
 
-- ``l1``, ``psnr``, ``ssim`` (where the data has pairs): against the picture that belongs to the input.
-- ``frechet``, ``kid``, ``precision``, ``recall`` ...: the translations as a set against training pictures of the side
-  they should look like (generation.py); ``label_accuracy``, where the data has classes: how many are read as the class
-  of their input.
-- ``pixel_accuracy``, ``class_iou`` (where the side is label maps, and there are pairs): pixels with the right label,
-  and intersection over union, its mean over the labels that are there. A side is taken for label maps where it has
-  colours, and few of them make up nearly all of its pixels, to the very value (JPEG files do not: save label maps as
-  PNG); a pixel counts as the nearest of them.
-- ``cycle_l1``, ``cycle_psnr`` (where the model goes both ways): the input against its translation there and back.
+- ``l1``, ``psnr``, ``ssim`` (where the data has pairs): against the target picture of the pair.
+- ``frechet``, ``kid``, ``precision``, ``recall`` ...: the translations as a set against training pictures of the target
+  side (generation.py); ``label_accuracy``, where the data has classes: the share classified as the class of the input.
+- ``pixel_accuracy``, ``class_iou`` (where the side is label maps, and there are pairs): the share of pixels with the
+  right label, and the mean intersection over union of the labels present. A side is taken for label maps where it is in
+  colour and a few exact values make up nearly all of its pixels (in JPEG files they do not: save label maps as PNG);
+  each pixel counts as the nearest of these colours.
+- ``cycle_l1``, ``cycle_psnr`` (where the model has both directions): the input against its translation and back.
 
-The set is compared where there are at least 6 pictures of each kind; with fewer, ``note`` says so.
+Sets are compared where there are at least 6 pictures of each kind; with fewer, ``note`` says so.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ PALETTE_FROM = 50  # pictures
 
 @dataclass
 class TranslationMetrics:
-    """Measures translations of held-out pictures; made once, used often."""
+    """Measures translations of held-out pictures; reusable."""
 
     test: Pairs
     count: int  # pictures of each side that are translated
     seed: int
-    set_metrics_of: dict[str, SetMetrics]  # of each direction, of the side it leads to; none where pictures are too few
+    set_metrics_of: dict[str, SetMetrics]  # by direction, for its target side; none where there are too few pictures
     palettes: dict[str, Tensor | None]  # (L, C) uint8 colours of each direction's label maps
-    note: str = ""  # on figures that can't be had
+    note: str = ""  # on figures that are missing
 
     def figures(self, model: Translates) -> dict[str, Any]:
-        """The figures of one direction; of two, each with the direction as its name's end, and their mean distance."""
+        """The figures of one direction; for two, names end in the direction, and their mean distance is added."""
         each = {way: self._direction(model, way) for way in model.directions}
         note = {"note": self.note} if self.note else {}
         if len(each) == 1:
@@ -63,7 +62,7 @@ class TranslationMetrics:
         return mean | {f"{key}_{way}": v for way, found in each.items() for key, v in found.items()} | note
 
     def floor(self) -> dict[str, Any]:
-        """The held-out pictures of each side themselves, against its training pictures: what cannot be beaten."""
+        """The figures of the held-out pictures of each side against its training pictures: the best to be expected."""
         found = {}
         for way, metrics in self.set_metrics_of.items():
             real = self.test.side(DIRECTION_SIDES[way][1])
@@ -108,7 +107,7 @@ def translation_metrics(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> TranslationMetrics:
-    """The metrics of ``count`` held-out pictures of each side, by the named features of the side they turn into."""
+    """Metrics on ``count`` held-out pictures of each side, in the named features of the target side."""
     _check(model, test)
     ends = {way: DIRECTION_SIDES[way][1] for way in model.directions}
     palettes = {way: palette(training.side(end)) for way, end in ends.items()}
@@ -128,7 +127,7 @@ def translation_metrics(
 def _batches(
     test: Pairs, way: str, chosen: NDArray[np.int64], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Chosen pictures of the side a direction leads from, and what belongs to them where the data has pairs."""
+    """Chosen pictures of a direction's source side, and their targets where the data has pairs."""
     source, target = (test.side(end) for end in DIRECTION_SIDES[way])
     for start in range(0, len(chosen), BATCH):
         part = chosen[start : start + BATCH]
@@ -137,7 +136,7 @@ def _batches(
 
 
 def _check(model: Translates, test: Pairs) -> None:
-    """ReverieError where the sides of the pictures are not those the model learned."""
+    """Raise ReverieError where the sides of the pictures are not those the model was trained on."""
     known = model.image_spec.sides if isinstance(model, Model) else ()
     if known != test.image_spec.sides:
         raise ReverieError(
@@ -149,13 +148,13 @@ def _check(model: Translates, test: Pairs) -> None:
 def perceptual(
     model: Translates, test: Pairs, indices: NDArray[np.int64], device: torch.device | str = "cpu"
 ) -> dict[str, Any]:
-    """LPIPS (Zhang et al. 2018, AlexNet) of translations against what belongs to them, the mean of each direction.
+    """LPIPS (Zhang et al. 2018, AlexNet) of translations against their targets, the mean for each direction.
 
     Sides of 1 or 3 channels; needs `pip install 'reverie[eval-ref]'`, which fetches weights at its first use.
     """
     try:
         import lpips
-    except (ImportError, RuntimeError) as why:  # torchvision that does not fit torch raises the latter
+    except (ImportError, RuntimeError) as why:  # a torchvision that does not match torch raises RuntimeError
         raise ReverieError("LPIPS needs an extra: pip install 'reverie[eval-ref]'.") from why
     _check(model, test)
     distance = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
@@ -175,10 +174,10 @@ def perceptual(
 
 
 def compared(output: Tensor, wanted: Tensor, colours: Tensor | None = None) -> dict[str, Tensor]:
-    """Figures of each picture, (N,), of outputs against truths (N, C, H, W) in [-1, 1].
+    """Figures of each picture, (N,), of outputs against targets (N, C, H, W) in [-1, 1].
 
-    With the ``colours`` of label maps, (L, C) uint8, also the share of pixels with the right label, and the pixels of
-    each label in intersection and union, (N, L, 2).
+    With the ``colours`` of label maps, (L, C) uint8, also the share of pixels with the right label, and the number of
+    pixels of each label in intersection and union, (N, L, 2).
     """
     found = {"l1": l1(output, wanted), "psnr": psnr(output, wanted), "ssim": ssim(output, wanted)}
     if colours is not None:
@@ -189,7 +188,7 @@ def compared(output: Tensor, wanted: Tensor, colours: Tensor | None = None) -> d
 
 
 def palette(side: Pictures) -> Tensor | None:
-    """The colours (L, C) of label maps, the most frequent first; None where the pictures are none."""
+    """The colours (L, C) of label maps, the most frequent first; None where the pictures are not label maps."""
     if len(side) == 0 or side.image_spec.channels < 3:
         return None
     pixels = side.batch(sample_indices(side, PALETTE_FROM))

@@ -1,1 +1,1 @@
-"""Spaces that pictures are compared in: named, versioned extractors, and the networks some of them need."""
+"""Feature spaces for comparing pictures: named, versioned extractors, and the networks some of them need."""

@@ -1,6 +1,6 @@
-"""A small classifier of a labelled data set: an extractor of features that knows the pictures, and a reader of labels.
+"""A small classifier of a labelled data set: a feature extractor for such pictures, and a predictor of their labels.
 
-A plain convolutional network; how it is trained and kept, see reference.py.
+A plain convolutional network; reference.py trains and caches it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from reverie.errors import ReverieError
 from reverie.features.reference import BATCH, SEED, reference_network
 from reverie.inference.pictures import Pictures, device_of, sample_indices
 
-VERSION = 1  # of all that is fixed here; another one makes other features
+VERSION = 1  # to be raised when anything here changes the features
 FEATURES = 128
-WIDTHS = (32, 64, 128)  # channels while the picture is above, at and below a quarter of its size
+WIDTHS = (32, 64, 128)  # channels above, at and below a quarter of the picture's size
 SIDE = 32  # pixels; the first layer brings larger pictures near it
-SEEN, EPOCHS = 200_000, 40  # pictures seen in training; of small sets each at most so many times
-TESTED = 10_000  # held-out pictures that the accuracy is taken on
+SEEN, EPOCHS = 200_000, 40  # pictures seen in training; largest number of epochs, for small sets
+TESTED = 10_000  # held-out pictures for the accuracy
 
 
 class Classifier(nn.Module):
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
 def classifier(dataset: Pictures, device: torch.device | str = "cpu", cache: Path | None = None) -> Classifier:
     """The classifier of ``dataset``, trained on its pictures and labels or taken from the cache; in eval mode.
 
-    Raises ReverieError where the data has no two classes.
+    Raises ReverieError where the data has fewer than two classes.
     """
     if dataset.labels is None or len(dataset.image_spec.classes) < 2:
         raise ReverieError("A classifier needs class labels, and this data has none; take --features pixels.")
@@ -73,7 +73,7 @@ def classifier(dataset: Pictures, device: torch.device | str = "cpu", cache: Pat
 
 
 def accuracy(network: Classifier, dataset: Pictures) -> float | None:
-    """Share of up to `TESTED` pictures of ``dataset`` that get their own label; None where it has no labels."""
+    """Accuracy, from 0 to 1, on up to `TESTED` pictures of ``dataset``; None where it has no labels."""
     if dataset.labels is None or len(dataset) == 0:
         return None
     indices, device = sample_indices(dataset, TESTED, SEED), device_of(network)

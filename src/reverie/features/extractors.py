@@ -1,10 +1,10 @@
-"""Extractors of features: the spaces in which sets of pictures are compared.
+"""Feature extractors: the spaces in which sets of pictures are compared.
 
-A distance between sets of pictures means nothing without the space it was taken in, so an extractor carries a name, a
-version and a hash of the numbers it computes with, and every figure is stored beside them.
+A distance between sets of pictures is meaningless without its feature space, so an extractor has a name, a version and
+a hash of its parameters, which are stored with every figure.
 
-    pixels          principal components of training pictures; needs nothing else, and sees no shapes
-    textures        how strong each octave of detail is in each part of the picture; needs nothing else, and sees blur
+    pixels          principal components of training pictures; needs nothing else, and is insensitive to shapes
+    textures        the strength of each octave of detail in each part of the picture; needs nothing else, detects blur
     classifier      the features of a small classifier that reverie trains once on a labelled data set (classifier.py)
     encoder:RUN     the codes of a run with an encoder
     inception:FILE  Inception's of 2015 (Heusel et al. 2017), from that file of weights or, without FILE, a download;
@@ -34,16 +34,16 @@ from reverie.inference.pictures import Pictures, sample_indices
 from reverie.metrics.pca import pca
 
 KINDS = ("pixels", "textures", "classifier", "encoder", "inception")
-COMPONENTS, FITTED = 64, 10_000  # of pixels: principal components at most, and pictures they are fitted on
-NUMBERS = 2**27  # that those pictures may have together, 1 GiB as float64: of large ones, fewer are taken
-INCEPTION = "6726825d"  # the SHA-256 of the weights that torch-fidelity distributes begins so
-CELLS, SMALLEST = 4, 8  # of textures: a side of the grid; pixels of the shorter side below which no octave is taken
+COMPONENTS, FITTED = 64, 10_000  # pixels: most principal components, and most pictures they are fitted on
+NUMBERS = 2**27  # most values of those pictures together, 1 GiB as float64: of large pictures, fewer are used
+INCEPTION = "6726825d"  # start of the SHA-256 of the weights that torch-fidelity distributes
+CELLS, SMALLEST = 4, 8  # textures: cells along a side; the shorter side in pixels below which no octave is taken
 BATCH = 256
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Pictures (N, C, H, W) in [-1, 1] -> features (N, d), and what a reader of the figures must know."""
+    """Pictures (N, C, H, W) in [-1, 1] -> features (N, d), with a description for the protocol of figures."""
 
     compute: Callable[[Tensor], Tensor]
     description: dict[str, Any]  # name, version, hash, resizer, and the accuracy of a classifier
@@ -62,10 +62,10 @@ class Extractor:
 def extractor(
     word: str, training: Pictures, test: Pictures | None = None, device: torch.device | str = "cpu"
 ) -> Extractor:
-    """The extractor that ``word`` names: "auto", or KIND or KIND:WHAT as at the top of this file.
+    """The extractor named ``word``: "auto", or KIND or KIND:WHAT as at the top of this file.
 
-    "auto" is the classifier where the data has classes, and pixels elsewhere. ``training`` is what an extractor may
-    learn from; the accuracy of a classifier is taken on ``test``. Raises ReverieError for what cannot be had.
+    "auto" is the classifier where the data has classes, else pixels. An extractor is fitted on ``training``; the
+    accuracy of a classifier is measured on ``test``. Raises ReverieError for an unknown or unavailable extractor.
     """
     if word == "auto":
         word = "classifier" if labelled(training) else "pixels"
@@ -105,10 +105,10 @@ def _pixels(training: Pictures) -> Extractor:
 
 
 def textures(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) -> (N, d): of each channel in a grid of cells, the strength of each octave, and the mean.
+    """Pictures (N, C, H, W) -> (N, d): the strength of each octave, and the mean, of each channel in a grid of cells.
 
-    An octave is what is lost when a picture is halved and doubled again, as in a Laplacian pyramid (Burt & Adelson
-    1983); its strength is the root mean square.
+    An octave is the detail lost when a picture is downsampled by 2 and upsampled again, as in a Laplacian pyramid (Burt
+    & Adelson 1983); its strength is the root mean square.
     """
     found = []
     while min(images.shape[2:]) >= SMALLEST:
@@ -159,7 +159,7 @@ def _inception(path: str, device: torch.device | str) -> Extractor:
             )
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except (ImportError, RuntimeError) as error:  # torchvision that does not fit torch raises the latter
+    except (ImportError, RuntimeError) as error:  # a torchvision that does not match torch raises RuntimeError
         raise ReverieError("The features 'inception' need an extra: pip install 'reverie[eval-ref]'.") from error
     network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path or None).to(device)
 

@@ -1,7 +1,7 @@
-"""A reader of factors: what a picture shows, by a network trained once on pictures whose factors are known.
+"""A predictor of a picture's factors, a network trained once on pictures whose factors are known.
 
-For the built-in faces, whose ground truth is theirs to give: whether an edit or a translation changed what it should,
-and nothing else, can then be read off pictures that nobody drew. How it is trained and kept, see reference.py.
+For the built-in faces, whose factors are known: it measures on generated pictures whether an edit or a translation
+changed what it should, and nothing else. reference.py trains and caches it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from reverie.features.reference import reference_network
 from reverie.inference.pictures import device_of
 from reverie.networks.conv import ConvEncoder
 
-VERSION = 1  # of all that is fixed here
+VERSION = 1  # to be raised when anything here changes the predictions
 WIDTH = 24
-SEEN, EPOCHS = 200_000, 40  # pictures seen in training; of small sets each at most so many times
+SEEN, EPOCHS = 200_000, 40  # pictures seen in training; largest number of epochs, for small sets
 AT_ONCE = 256
 
 
 class FactorReader(nn.Module):
-    """Pictures (N, C, H, W) in [-1, 1] to one number a continuous factor, and a logit a value of the others."""
+    """Pictures (N, C, H, W) in [-1, 1] to a number for each continuous factor, and logits for each categorical one."""
 
     def __init__(self, image_spec: ImageSpec) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class FactorReader(nn.Module):
         self.body = ConvEncoder(image_spec.shape, sum(self.sizes), WIDTH, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """For each of `FACTORS` (N, 1), the factor scaled to [-1, 1], or (N, values)."""
+        """For each of `FACTORS`: (N, 1), the factor scaled to [-1, 1], or logits (N, values)."""
         heads: tuple[Tensor, ...] = self.body(images.contiguous(memory_format=torch.channels_last)).split(self.sizes, 1)
         return heads
 
@@ -55,7 +55,7 @@ class FactorReader(nn.Module):
 
 
 def factor_reader(dataset: Dataset, device: torch.device | str = "cpu", cache: Path | None = None) -> FactorReader:
-    """The reader of ``dataset``'s factors, trained on its pictures or taken from the cache; in eval mode.
+    """The predictor of ``dataset``'s factors, trained on its pictures or taken from the cache; in eval mode.
 
     Raises ReverieError where the factors of the pictures are not known.
     """
@@ -65,7 +65,7 @@ def factor_reader(dataset: Dataset, device: torch.device | str = "cpu", cache: P
     targets = torch.from_numpy(np.stack([known[factor.name] for factor in FACTORS], 1))
 
     def loss(network: FactorReader, indices: NDArray[np.int64]) -> Tensor:
-        """Squared error or cross-entropy, each factor alike."""
+        """Squared error or cross-entropy, all factors with equal weight."""
         wanted = targets[torch.from_numpy(indices)].to(device)
         heads = network(to_tensor(dataset.batch(indices)).to(device))
         return torch.stack([_error(head, wanted[:, i], i) for i, head in enumerate(heads)]).sum()

@@ -1,7 +1,6 @@
-"""Networks that figures are measured with: trained once for each data set, by reverie itself, and kept in the cache.
+"""Reference networks, with which figures are measured: trained once for each data set, and cached.
 
-A reference network is no result: it always has the same size, options and seed, so that two figures measured by it
-compare.
+A reference network always has the same size, options and seed, so that figures measured with it are comparable.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ def reference_network(
 ) -> N:
     """The network that ``build`` makes, trained on ``dataset`` or taken from the cache; in eval mode.
 
-    It sees ``seen`` pictures in training, each at most ``epochs`` times; ``loss`` is of the pictures of some indices.
-    The cache's key is the data's fingerprint and the numbers here; a file that is damaged is made anew. Equal seeds
-    give equal weights on one machine.
+    It sees ``seen`` pictures in training, each at most ``epochs`` times; ``loss`` takes the indices of a batch. The
+    cache key is the data's fingerprint and these numbers; a damaged file is replaced. Equal seeds give equal
+    weights on one machine.
     """
     key = f"{fingerprint(dataset)} {version} {seen} {epochs}"
     digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
@@ -70,14 +69,14 @@ def reference_network(
 
 
 def fingerprint(dataset: Pictures) -> str:
-    """Changes with the pictures and their labels."""
+    """A digest of the pictures and their labels."""
     if isinstance(dataset, Dataset) and not dataset.streamed:
         return dataset.fingerprint
     content = hashlib.blake2b(digest_size=16)
     for start in range(0, len(dataset), 1024):
         content.update(dataset.batch(np.arange(start, min(start + 1024, len(dataset)))).tobytes())
     labels = None if dataset.labels is None else dataset.labels.tolist()
-    said = repr((dataset.image_spec, labels)).replace("ImageSpec(", "Facts(", 1)  # its name when the first were kept
+    said = repr((dataset.image_spec, labels)).replace("ImageSpec(", "Facts(", 1)  # its old name keeps old caches valid
     content.update(said.encode())
     return content.hexdigest()
 

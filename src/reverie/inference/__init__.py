@@ -1,1 +1,1 @@
-"""What tasks and evaluation share: pictures in, labels, latent spaces, codes, draws, and refusals."""
+"""What tasks and evaluation share: pictures, labels, latent spaces, codes, sampling, and unsupported-model errors."""

@@ -1,4 +1,4 @@
-"""Codes as rows of numbers, checked, and the pictures that a model makes of such rows."""
+"""Codes as rows of numbers, checked, and decoded by a model."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def rows_of(codes: Codes) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Saved:
-    """Codes or latents out of a file."""
+    """Codes or latents read from a file."""
 
     latents: NDArray[np.floating]  # (N, d)
-    labels: list[int | str] | None  # (N,): names where the file has them, else numbers; None where it has none
+    labels: list[int | str] | None  # (N,): names where the file has them, else numbers; None without labels
 
 
 def read_latents(path: Path) -> Saved:
-    """What `write_latents`, `Embedding.save` and `reverie project` write; ReverieError for anything else."""
+    """Read a file of `write_latents`, `Embedding.save` or `reverie project`; ReverieError for anything else."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in (*LATENTS, "labels", "classes", "space") if name in archive}
@@ -73,7 +73,7 @@ def read_latents(path: Path) -> Saved:
 def write_latents(
     path: Path, latents: NDArray[np.floating], labels: NDArray[np.int64] | None, classes: Sequence[str]
 ) -> None:
-    """An .npz of latents (N, d) and, where there are labels (N,), these and the names of the classes."""
+    """Write an .npz of latents (N, d) and, if given, labels (N,) with the names of the classes."""
     arrays: dict[str, NDArray[np.generic]] = {"latents": latents}
     if labels is not None:
         arrays |= {"labels": labels, "classes": np.asarray(classes, np.str_)}
@@ -103,10 +103,10 @@ def latents(model: Samples, count: int, seed: int = 0, label: int = 0) -> Tensor
 
 
 def decode(model: Samples, codes: NDArray[np.floating], labels: Tensor | None = None, batch: int = 256) -> Tensor:
-    """What ``model`` makes of codes (N, d), as an `Embedding` holds them: (N, C, H, W) in [-1, 1], on the CPU.
+    """Decode codes (N, d), as of an `Embedding`: pictures (N, C, H, W) in [-1, 1], on the CPU.
 
-    ``labels`` (N,) are numbers of the model's classes, exactly where it takes labels. Raises ReverieError for codes
-    that are not of its latent's size.
+    ``labels`` (N,) are class numbers, given if and only if the model takes labels. Raises ReverieError for codes that
+    are not of its latent's size.
     """
     shape = check_latents(model, codes)
     z = torch.from_numpy(np.asarray(codes, np.float32)).view(-1, *shape)

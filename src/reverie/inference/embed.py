@@ -1,4 +1,4 @@
-"""The codes of a set of pictures, and the file they go to."""
+"""The codes of a set of pictures, and how they are saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reverie.inference.unsupported import unsupported
 
 @dataclass(frozen=True)
 class Embedding:
-    """Codes with what is known of their pictures."""
+    """Codes with the names and labels of their pictures."""
 
     codes: NDArray[np.float32]  # (N, d): the point, or the mean of the Gaussian, that the encoder gives
     logvar: NDArray[np.float32] | None  # (N, d): log variance of that Gaussian; None for a point
@@ -76,7 +76,7 @@ class Embedding:
         def vectors(array: NDArray[np.float32]) -> pa.FixedSizeListArray:
             return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
-        # A file name that is not valid UTF-8 is still a name to Python, but not to Parquet.
+        # Python accepts file names that are not valid UTF-8, Parquet does not.
         columns = {"name": pa.array([n.encode(errors="replace").decode() for n in self.names], pa.string())}
         if self.labels is not None:
             columns["label"] = pa.array(self.labels)
@@ -96,7 +96,7 @@ def embed(model: object, dataset: Data, batch: int = 256, indices: NDArray[np.in
     chosen = np.arange(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
         raise ReverieError("There are no pictures to embed.")
-    # Room for all codes at once: joined in the end, they would be there twice.
+    # Allocated once: concatenating at the end would need twice the memory.
     means, logvars, done = np.empty((0, 0), np.float32), None, 0
     for part in read(model, dataset, batch, chosen):
         with torch.no_grad():
@@ -110,7 +110,7 @@ def embed(model: object, dataset: Data, batch: int = 256, indices: NDArray[np.in
         if logvars is not None and code.logvar is not None:
             logvars[rows] = code.logvar.flatten(1).float().cpu().numpy()
         done = rows.stop
-    names = dataset.names  # once: a set may make the list each time it is asked
+    names = dataset.names  # once: a set may rebuild the list at each access
     return Embedding(
         means,
         logvars,

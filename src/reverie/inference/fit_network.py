@@ -1,4 +1,4 @@
-"""Training a small network that serves a task: a reference network, or a classifier. Models have the loop."""
+"""Training of small networks for tasks: reference networks and classifiers. Models are trained by `engine`'s loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reverie.engine.randomness import DataOrder
 
 RISE = 0.2  # share of the steps over which the learning rate rises
 
-Loss = Callable[[NDArray[np.int64]], Tensor]  # indices (batch,) of pictures -> the loss to step on
+Loss = Callable[[NDArray[np.int64]], Tensor]  # indices (batch,) of pictures -> the loss to minimise
 
 
 def fit(optimizer: torch.optim.Optimizer, loss: Loss, order: DataOrder, *, steps: int, batch: int) -> None:
-    """One cycle of the learning rate: a rise to the optimizer's over a fifth of the steps, then down to zero."""
+    """Train with one learning rate cycle: up to the optimizer's rate in a fifth of the steps, then down to zero."""
     rate = optimizer.defaults["lr"]
     for step in range(steps):
         for group in optimizer.param_groups:

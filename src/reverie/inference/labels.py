@@ -1,4 +1,4 @@
-"""Class labels as people give them - names, numbers, or nothing - turned into the numbers that a model takes."""
+"""Class labels as users give them (names, numbers or none), converted to the class numbers of a model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from reverie.capabilities import Conditions
 from reverie.errors import ReverieError, nearest
 
-NUMBER = r"\s*[+-]?\d+(\.\d+)?\s*"  # a name that reads like one
-MOST_NAMED = 20  # classes in a sentence
+NUMBER = r"\s*[+-]?\d+(\.\d+)?\s*"  # a name that looks like a number
+MOST_NAMED = 20  # classes listed in an error message
 Labels = Sequence[int | str] | NDArray[np.int64] | Tensor
 
 
@@ -26,8 +26,9 @@ def classes_of(model: object) -> tuple[str, ...]:
 def label_number(label: int | str, classes: Sequence[str]) -> int:
     """The number of a class from its name or its number.
 
-    A word is a name first; where a class has a name that reads like a number, it is a name only. So is a whole number
-    where all classes are called by numbers, and not by their own: of the classes 1 to 10 the class 1 is the first.
+    A string is a name, or else a class number; where any class name looks like a number, it can only be a name. An int
+    is compared with the names where all of them look like numbers (of the classes "1" to "10", 1 is the first); else it
+    is a class number. Raises ReverieError for an unknown class.
     """
     if isinstance(label, str):
         if label in classes:
@@ -53,7 +54,7 @@ def label_number(label: int | str, classes: Sequence[str]) -> int:
 
 
 def called_by_numbers(classes: Sequence[str]) -> bool:
-    """Whether the names of all classes read like numbers."""
+    """Whether the names of all classes look like numbers."""
     return bool(classes) and all(re.fullmatch(NUMBER, name) for name in classes)
 
 
@@ -62,13 +63,13 @@ def _listed(classes: Sequence[str]) -> str:
 
 
 def names_of(model: object, numbers: NDArray[np.int64] | None) -> list[str] | None:
-    """The names of classes by the numbers that the model has for them; None stays None."""
+    """The class names for the model's class numbers; None for None."""
     classes = classes_of(model)
     return None if numbers is None else [classes[number] for number in numbers.tolist()]
 
 
 def label_numbers(model: object, labels: Labels) -> Tensor:
-    """(len(labels),) int64 on the CPU; one sentence where the model takes no labels or does not know one of them."""
+    """(len(labels),) int64 on the CPU; ReverieError where the model takes no labels or has no such class."""
     classes = classes_of(model)
     if not classes:
         raise ReverieError(f"{type(model).__name__} takes no class labels; leave them out.")
@@ -77,7 +78,7 @@ def label_numbers(model: object, labels: Labels) -> Tensor:
 
 
 def labels_in_turn(model: object, labels: Labels | None, count: int) -> Tensor | None:
-    """The given labels, or else the first class, in turn for ``count`` pictures to draw; None where it takes none."""
+    """The given labels (default: the first class), repeated for ``count`` samples; None where the model takes none."""
     if labels is None:
         if not (classes := classes_of(model)):
             return None
@@ -87,7 +88,7 @@ def labels_in_turn(model: object, labels: Labels | None, count: int) -> Tensor |
 
 
 def labels_for(model: object, labels: Labels | None, count: int) -> Tensor | None:
-    """One label for each of ``count`` given pictures, (count,) int64, exactly where the model needs them."""
+    """One label for each of ``count`` given pictures, (count,) int64; None where the model takes none."""
     classes = classes_of(model)
     if labels is None:
         if classes:

@@ -1,4 +1,4 @@
-"""Codes on a page."""
+"""Codes in two dimensions, for plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reverie.metrics.pca import pca, signed
 
 
 def latent_map(codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A place (N, 2) for each code (N, d): a 2-D latent itself, else its first two principal components.
+    """A position (N, 2) for each code (N, d): a 2-D latent itself, else its first two principal components.
 
     Signs are fixed by making the largest loading of each component positive; a 1-D latent lies on the first axis.
     """

@@ -1,4 +1,4 @@
-"""The latent spaces of a model as tasks see them: latents to draw and to move about, and their pictures."""
+"""The latent spaces of a model, as tasks use them: sampling latents and decoding them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ BATCH = 256  # pictures decoded at a time
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Latents ``z`` of any model that draws, (N, ...), or styles ``w``, (N, layers, size); see `latent_space`.
+    """Latents ``z`` of any model that samples, (N, ...), or styles ``w``, (N, layers, size); see `latent_space`.
 
-    Labels (N,) are on the model's device, exactly where the model takes labels. Styles know their class already: it is
-    ignored where they are decoded.
+    Labels (N,) are on the model's device, given if and only if the model takes labels. Styles already depend on the
+    class: labels are ignored when they are decoded.
     """
 
     model: Samples
     name: Name
 
     def draw(self, seed: int, samples: Sequence[int], labels: Tensor | None = None) -> Tensor:
-        """The latents of the pictures that `sample` draws with this seed under these numbers."""
+        """The latents of the pictures with the numbers ``samples`` of `sample` with this seed."""
         z = self.model.draw_latent(DrawEach(seed, "sample", samples=samples, device=device_of(self.model)), labels)
-        # A copy, for styles are one row seen once a layer: they could not be changed apart.
+        # A copy: styles are one row expanded to all layers, which could not be changed separately.
         return self.model.map(z, labels).clone() if self.name == "w" and isinstance(self.model, Styles) else z
 
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures (N, C, H, W) in [-1, 1], each of its latent alone, with their gradient."""
+        """Pictures (N, C, H, W) in [-1, 1], each from its latent alone; differentiable."""
         if self.name == "w" and isinstance(self.model, Styles):
             return self.model.synthesise(latents)
         return self.model.decode(latents, labels)
@@ -55,9 +55,9 @@ class LatentSpace:
 
 
 def latent_space(model: object, name: Name | None = None, doing: str = "do this") -> LatentSpace:
-    """The space of a model; by default its styles where it has them, else its latents.
+    """The latent space of a model; by default its styles where it has them, else its latents.
 
-    Raises ReverieError, with what was to be done, for a model that cannot draw, and for a space that it does not have.
+    Raises ReverieError, naming the task ``doing``, for a model that cannot sample, and for a space it does not have.
     """
     if not isinstance(model, Samples):
         raise unsupported(model, doing, "prior and decoder", Samples)

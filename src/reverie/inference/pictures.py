@@ -1,4 +1,4 @@
-"""What tasks and evaluation ask of a set of pictures, how it is had from anything, and how they read it in batches."""
+"""Sets of pictures as tasks and evaluation need them: opening any data, checking it, and reading it in batches."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from reverie.inference.labels import Labels, called_by_numbers, classes_of, labe
 
 Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
 
-FARTHEST = 1.5  # that values of pictures in [-1, 1] may reach: a decoder overshoots a little
+FARTHEST = 1.5  # largest value accepted in pictures in [-1, 1]: a decoder overshoots a little
 
 
 class Pictures(Protocol):
-    """A set of pictures by number: `reverie.data.Dataset`, or anything of its shape."""
+    """An indexed set of pictures: `reverie.data.Dataset`, or anything with these members."""
 
     def __len__(self) -> int: ...
 
@@ -63,7 +63,7 @@ class Subset:
 
     @property
     def digests(self) -> Sequence[str] | None:
-        """What tells each picture by its content; None where the set does not say."""
+        """A digest of each picture's content; None where the set has none."""
         digests = digests_of(self.dataset)
         return None if digests is None else [digests[row] for row in self.rows]
 
@@ -77,7 +77,7 @@ class Subset:
 class Held:
     """Pictures (N, C, H, W) in [-1, 1] as a set, without labels; their names are their numbers.
 
-    ReverieError for a tensor of other axes.
+    Raises ReverieError for a tensor of another shape.
     """
 
     def __init__(self, images: Tensor, image_spec: ImageSpec) -> None:
@@ -100,7 +100,7 @@ class Held:
 
 
 def without(dataset: Pictures, *others: Pictures) -> Subset:
-    """The pictures of a set that are in none of ``others``, which are parts of the same source: told by their names."""
+    """The pictures of a set that are in none of ``others``, which are parts of the same source; matched by name."""
     taken = {name for other in others for name in other.names}
     rows = [row for row, name in enumerate(dataset.names) if name not in taken]
     return Subset(dataset, np.array(rows, np.int64))
@@ -114,7 +114,7 @@ class Opens(Protocol):
     def model(self) -> object: ...
 
     def open(self, data: Data, split: Any) -> Pictures:
-        """Data, read as what the model has learned from."""
+        """Data, read like the training data of the model."""
 
 
 def is_pictures(data: Data) -> TypeGuard[Pictures]:
@@ -123,16 +123,16 @@ def is_pictures(data: Data) -> TypeGuard[Pictures]:
 
 
 def model_of(model: object) -> object:
-    """The model itself, where a run that holds one may be given."""
+    """The model of a run, or the model itself."""
     return model.model if isinstance(model, Opens) else model
 
 
 def pictures_of(model: object, data: Data) -> Pictures:
-    """``data`` as a set of pictures that ``model`` takes: as it is where it is one, else opened.
+    """``data`` as a set of pictures for ``model``: unchanged if it is one, else opened.
 
-    It is brought to the size that the model takes, and refused where it has other channels; a run given in place of its
-    model opens it as the run's own data was read, and in place of a model `ImageSpec` say the shape. Without either,
-    pictures stay what they are. A torch tensor of floats is pictures in [-1, 1] already, see `images_of`.
+    It is resized to the model's size, and refused if it has other channels. ``model`` may be a run, which opens data
+    as its own was read, or an `ImageSpec`, which gives the shape; without either, pictures keep their shape. A torch
+    tensor of floats is taken as pictures in [-1, 1], see `images_of`.
     """
     if is_pictures(data):
         return data
@@ -158,10 +158,10 @@ def pictures_of(model: object, data: Data) -> Pictures:
 
 
 def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
-    """Pictures (N, C, H, W) in [-1, 1] of the side that a direction ("ab", "ba") leads from, at their own size.
+    """Pictures (N, C, H, W) in [-1, 1] of the source side of a direction ("ab", "ba"), at their own size.
 
-    Of pairs it is their side; other data is single pictures. An array keeps its channels, picture files are read with
-    those of the side. ReverieError where they are of several sizes.
+    Of pairs that side is taken; other data is single pictures. An array keeps its channels, picture files are read with
+    those of the side. Raises ReverieError for pictures of several sizes.
     """
     if are_floats(data):
         return in_range(data)
@@ -183,14 +183,14 @@ def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
 def images_of(model: object, data: Data) -> Tensor:
     """``data`` as a tensor of pictures (N, C, H, W) in [-1, 1]; arguments as for `pictures_of`.
 
-    A torch tensor of floats is that already, as `sample` gives it; ReverieError where it lies beyond. Everything else
-    (uint8 too) is opened, and read whole.
+    A torch tensor of floats is taken as such, like the result of `sample`; ReverieError for values beyond. Everything
+    else (uint8 too) is opened, and read completely.
     """
     return images_and_labels(model, data, None)[0]
 
 
 def images_and_labels(model: object, data: Data, labels: Labels | None) -> tuple[Tensor, Labels | None]:
-    """As `images_of`, with the labels given, or else those of the data where the model takes any."""
+    """As `images_of`, with the given labels, or else those of the data if the model takes any."""
     if are_floats(data):
         return in_range(data), labels
     dataset, network = pictures_of(model, data), model_of(model)
@@ -203,12 +203,12 @@ def all_of(dataset: Pictures) -> Tensor:
 
 
 def are_floats(data: Data) -> TypeGuard[Tensor]:
-    """Whether this is a torch tensor of floats, which tasks take as pictures in [-1, 1], as `sample` gives them."""
+    """Whether this is a torch tensor of floats, which tasks take as pictures in [-1, 1], like those of `sample`."""
     return isinstance(data, Tensor) and data.is_floating_point()
 
 
 def in_range(images: Tensor) -> Tensor:
-    """Pictures that are said to lie in [-1, 1], as float32; ReverieError where they clearly do not."""
+    """Pictures that should be in [-1, 1], as float32; ReverieError where they clearly are not."""
     low, high = (float(end) for end in images.detach().aminmax()) if images.numel() else (0.0, 0.0)
     if not -FARTHEST <= low <= high <= FARTHEST:
         raise ReverieError(
@@ -219,7 +219,7 @@ def in_range(images: Tensor) -> Tensor:
 
 
 def unmistakable(images: Tensor) -> Tensor:
-    """As `in_range`; ReverieError also where pictures lie wholly in [0, 1], and so may be meant in that range."""
+    """As `in_range`; ReverieError also where all values are in [0, 1], since that range may be meant."""
     if images.numel() and float(images.detach().min()) >= 0 and float(images.detach().max()) <= 1:
         raise ReverieError(
             "These pictures lie wholly in [0, 1], so they may be meant so or as a part of [-1, 1]; say "
@@ -229,13 +229,13 @@ def unmistakable(images: Tensor) -> Tensor:
 
 
 def digests_of(dataset: Pictures) -> Sequence[str] | None:
-    """What tells each picture (N,) of a set by its content; None where the set does not say, or reads them anew."""
+    """A digest of each picture's content, (N,); None where the set has none, or may return other pictures each time."""
     digests: Sequence[str] | None = getattr(dataset, "digests", None)
     return None if getattr(dataset, "streamed", False) else digests
 
 
 def pixel_digests_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
-    """What tells each picture (N,) of a set by its pixels, at 8 bits, wherever it was read from."""
+    """A digest of each picture's pixels at 8 bits, (N,), independent of where they were read from."""
     looks = []
     for start in range(0, len(dataset), batch):
         pixels = dataset.batch(np.arange(start, min(start + batch, len(dataset))))
@@ -244,9 +244,9 @@ def pixel_digests_of(dataset: Pictures, batch: int = 256) -> list[bytes]:
 
 
 def sample_indices(dataset: Sized, count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Indices of ``count`` pictures of the data set (all, where it has no more), drawn by ``seed``, ascending.
+    """Indices of ``count`` pictures of the data set (all, where it has no more), sampled by ``seed``, ascending.
 
-    Drawn, not taken at equal distances or from the start: the classes of a set may take turns, or come one by one.
+    Sampled, not the first or every k-th: a set may be sorted by class, or alternate between classes.
     """
     drawn = np.random.default_rng(derive(seed, "some")).permutation(len(dataset))[:count]
     return np.sort(drawn)
@@ -260,14 +260,14 @@ def first(pictures: Tensor | Pictures, count: int) -> Tensor | Pictures:
 
 
 def sample_pictures(pictures: Tensor | Pictures, count: int, seed: int = 0) -> Tensor | Pictures:
-    """``count`` of pictures, drawn by ``seed`` as `sample_indices` draws them."""
+    """``count`` of the pictures, sampled by ``seed`` as by `sample_indices`."""
     rows = sample_indices(pictures, count, seed)
     return pictures[torch.from_numpy(rows)] if isinstance(pictures, Tensor) else Subset(pictures, rows)
 
 
 @dataclass(frozen=True)
 class Read:
-    """One batch out of a set of pictures, on the model's device."""
+    """A batch of a set of pictures, on the model's device."""
 
     indices: NDArray[np.int64]  # (n,)
     images: Tensor  # (n, C, H, W) in [-1, 1]
@@ -281,7 +281,7 @@ def device_of(model: object) -> torch.device:
 
 
 def check_shape(model: object, shape: Sequence[int]) -> None:
-    """ReverieError where a model of the registry takes pictures of another (C, H, W)."""
+    """Raise ReverieError where the model has an `image_spec` of another (C, H, W)."""
     if isinstance(model, Model) and tuple(shape) != model.image_spec.shape:
         theirs, mine = ("x".join(map(str, each)) for each in (shape, model.image_spec.shape))
         raise ReverieError(

@@ -1,4 +1,4 @@
-"""New pictures from a model."""
+"""Sampling of new pictures from a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Drawn:
     start: int  # number of the first
     latents: Tensor  # (n, d), what the pictures are decoded from
     labels: Tensor | None  # (n,) numbers of the model's classes; None where it takes no labels
-    pictures: Tensor  # (n, C, H, W) in [-1, 1]; like the others on the CPU
+    pictures: Tensor  # (n, C, H, W) in [-1, 1]; all tensors are on the CPU
 
 
 def sample(
@@ -44,11 +44,11 @@ def sample(
 ) -> Tensor:
     """``count`` new pictures (count, C, H, W) in [-1, 1], on the CPU.
 
-    Picture i is a function of (seed, i): it depends neither on ``batch`` nor on ``count``. ``prior="mixture"`` draws
+    Picture i is a function of (seed, i): it depends neither on ``batch`` nor on ``count``. ``prior="mixture"`` samples
     latents from the Gaussian mixture over codes (see `fit_mixture`) instead of the model's own prior. ``labels`` are
-    class names or numbers, taken in rotation; a conditional model without them takes its classes in rotation.
-    ``truncation`` below 1 pulls styles towards their mean (1 changes nothing, 0 draws one picture): fewer odd pictures
-    for less variety. `sample_batches` gives the same where there are too many pictures to hold.
+    class names or numbers, used in rotation; by default a conditional model uses its classes in rotation.
+    ``truncation`` below 1 moves styles towards their mean (1 changes nothing; with 0 all pictures have the mean style):
+    fewer odd pictures, less variety. `sample_batches` gives the same where the pictures do not fit in memory.
     """
     return torch.cat([part.pictures for part in sample_batches(model, count, seed, labels, prior, batch, truncation)])
 
@@ -63,10 +63,10 @@ def sample_batches(
     truncation: float = 1.0,
     latents: NDArray[np.floating] | None = None,
 ) -> Iterator[Drawn]:
-    """What `sample` draws, a batch at a time, with the latents; arguments as there.
+    """The pictures of `sample`, a batch at a time, with their latents; arguments as there.
 
-    With ``latents`` (at least ``count``, d), as `Drawn` has them, these are decoded and none are drawn; picture i then
-    has label i where there are as many labels as latents. Raises ReverieError, at the call, where the model can't.
+    With ``latents`` (at least ``count``, d), as of `Drawn`, these are decoded instead of sampled ones; picture i then
+    has label i where there are as many labels as latents. Raises ReverieError, at the call, for an unsupported model.
     """
     if not isinstance(model, Samples):
         raise unsupported(model, "draw new pictures", "prior and decoder", Samples)
@@ -112,7 +112,7 @@ def sample_batches(
 
 
 def _rotation(model: object, labels: Labels | None) -> Tensor | None:
-    """The labels that samples take in turn; None for an unconditional model."""
+    """The labels that samples use in rotation; None for an unconditional model."""
     if labels is not None:
         if len(labels) == 0:
             raise ReverieError("The list of labels is empty; name at least one class or leave it out.")

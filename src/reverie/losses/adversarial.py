@@ -30,7 +30,7 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
 def saturating(fake: Tensor, real: Tensor) -> Tensor:
     """log(1 - sigmoid(D(G(z)))), the generator's side of the minimax objective: Goodfellow et al. (2014), eq. 1.
 
-    Its gradient vanishes where the discriminator is sure of a fake, which is why section 3 there proposes the other.
+    Its gradient vanishes where the discriminator is confident, which is why section 3 there proposes `non_saturating`.
     """
     return -F.softplus(fake)
 
@@ -71,7 +71,7 @@ def relativistic(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def relativistic_generator(fake: Tensor, real: Tensor) -> Tensor:
-    """softplus(-(D(G(z)) - D(x))): the other side of the pair."""
+    """softplus(-(D(G(z)) - D(x))): `relativistic` with real and fake exchanged."""
     return F.softplus(real - fake)
 
 
@@ -83,5 +83,5 @@ OBJECTIVES: dict[str, Objective] = {
     "wgan-gp": Objective(wasserstein, raise_score),
     "relativistic": Objective(relativistic, relativistic_generator, pairs=True),
 }
-# Those in which a generator needs no D(x), and a discriminator no penalty.
+# Objectives in which the generator's loss needs no D(x), and the discriminator's no penalty.
 SIMPLE = tuple(name for name, objective in OBJECTIVES.items() if name != "wgan-gp" and not objective.pairs)

@@ -1,4 +1,4 @@
-"""How far a code's distribution is from its prior: KL and its parts, total correlation, MMD.
+"""Divergences of a code's distribution from its prior: KL and its parts, total correlation, MMD.
 
 KL is **summed** over latent dimensions, nats per picture, (N,); averaging over the batch is left to the model.
 """
@@ -29,8 +29,8 @@ def gaussian_log_density(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 def free_bits(kl: Tensor, floor: float) -> Tensor:
     """The KL (N, size) averaged over the batch, each dimension counted at ``floor`` nats at least, summed: a scalar.
 
-    Kingma et al. (2016), Improved variational inference with inverse autoregressive flow, eq. 15: below the floor a
-    dimension costs nothing more, so the model is not paid for closing it.
+    Kingma et al. (2016), Improved variational inference with inverse autoregressive flow, eq. 15: below the floor the
+    gradient is zero, so the model gains nothing by collapsing a dimension further.
     """
     return kl.mean(0).clamp(min=floor).sum()
 
@@ -38,7 +38,7 @@ def free_bits(kl: Tensor, floor: float) -> Tensor:
 def total_correlation(z: Tensor, mean: Tensor, logvar: Tensor, population: int, stratified: bool = False) -> Tensor:
     """KL(q(z) || prod_d q(z_d)), estimated at each z_i ~ q(z|x_i) from its minibatch: (N,) nats, all inputs (N, size).
 
-    q(z) is the aggregate posterior over ``population`` pictures, N of which are at hand. Chen et al. (2018), Isolating
+    q(z) is the aggregate posterior over ``population`` pictures, N of them in the batch. Chen et al. (2018), Isolating
     sources of disentanglement in VAEs, appendix C: minibatch-weighted sampling (eq. S3), or minibatch-stratified
     sampling (eq. S6). The gradient of the weighted estimator does not depend on ``population``.
     """
@@ -56,8 +56,8 @@ def total_correlation(z: Tensor, mean: Tensor, logvar: Tensor, population: int, 
 def stratified_weights(count: int, population: int) -> Tensor:
     """Weight of picture j in the estimate of q(z_i), (count, count), rows summing to one; Chen et al. (2018), eq. S6.
 
-    Its own picture counts 1 / population, as in the true average; the others share the rest. The paper gives one of
-    the others a weight of its own; sharing evenly is the average of that over its choice, so as unbiased.
+    Picture i itself has the weight 1 / population, as in the true average; the others share the rest. The paper gives
+    one of the others a separate weight; equal weights are the average over its choice, so equally unbiased.
     """
     own = torch.eye(count, dtype=torch.float64)
     rest = (1 - 1 / population) / max(count - 1, 1)

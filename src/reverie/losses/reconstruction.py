@@ -1,11 +1,11 @@
-"""How well a picture is explained: log-likelihoods log p(x|z) and plain errors, **summed** over pixels.
+"""Reconstruction losses: log-likelihoods log p(x|z) and plain errors, **summed** over pixels.
 
-Averaging over the batch is left to the model. A mean over pixels here would be a hidden beta of 1 / pixels, the
-commonest cause of blur and collapse in VAE code.
+Averaging over the batch is left to the model. A mean over pixels here would rescale the KL's weight by the number of
+pixels, the most common cause of blur and collapse in VAE code.
 
 Throughout, ``targets`` is (N, C, H, W) and the network's outputs have N S rows, S in succession for each target (S = 1
-in plain training, the importance samples otherwise); the result is one number a row, (N S,). The targets are never
-copied S times, so that the arithmetic stays cheap beside the decoder.
+in plain training, else the number of importance samples); the result is one number per row, (N S,). The targets are
+never copied S times, so that the loss stays cheap compared with the decoder.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LEAST_LOG_SCALE = -7.0  # of a logistic in 256 levels, as in PixelCNN++: an eigh
 
 
 def aligned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs as (N, S, ...) and targets as (N, 1, ...): the S outputs of each target beside it.
+    """Outputs as (N, S, ...) and targets as (N, 1, ...), so that they broadcast.
 
-    Pixels keep their dimensions: flattened, the gradient would reach a channels_last decoder in the wrong layout.
+    Pixels are not flattened, since the gradient would reach a channels_last decoder in the wrong memory layout.
     """
     return outputs.unflatten(0, (len(targets), -1)), targets.unsqueeze(1)
 
@@ -38,7 +38,7 @@ def bernoulli(logits: Tensor, targets: Tensor) -> Tensor:
     logits, targets = aligned(logits, targets)
     if logits.shape[1] == 1:
         return summed(targets * logits - F.softplus(logits))
-    # Many samples beside one target: a matrix product reads the logits once and writes next to nothing.
+    # With many samples per target, a matrix product reads the logits once and writes little.
     hit = logits.flatten(2) @ targets.flatten(2).transpose(1, 2)
     return hit.flatten() - summed(F.softplus(logits))
 
@@ -63,10 +63,10 @@ def laplace(median: Tensor, targets: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def optimal_log_sigma(mean: Tensor, targets: Tensor, floor: float = -6.0) -> Tensor:
-    """log of the sigma that maximises the batch's Gaussian likelihood, sigma^2 = MSE, softly kept above ``floor``.
+    """log of the sigma that maximises the batch's Gaussian likelihood, sigma^2 = MSE, soft-clipped above ``floor``.
 
-    Rybkin et al. (2021), Simple and effective VAE training with calibrated decoders, sections 3.2 and 4; the soft clip
-    is theirs. A scalar without gradient: at the optimum the likelihood's derivative in sigma is zero anyway.
+    Rybkin et al. (2021), Simple and effective VAE training with calibrated decoders, sections 3.2 and 4, with the same
+    soft clip. A scalar without gradient: at the optimum the likelihood's derivative in sigma is zero.
     """
     with torch.no_grad():
         log_sigma = 0.5 * (squared_error(mean, targets).mean() / mean[0].numel()).log()
@@ -77,8 +77,8 @@ def logistic_mixture(outputs: Tensor, targets: Tensor, levels: int = LEVELS) -> 
     """log probability of pictures under a discretised mixture of logistics, exact over their levels: (N S,) nats.
 
     Salimans et al. (2017), PixelCNN++, eq. 2: a level's probability is the mixture's mass within half a level of it,
-    the two end levels taking the tails. The channels are independent given z, unlike PixelCNN++'s (where green sees
-    red), so that any number of channels is treated alike. outputs (N S, 3 K C, H, W), see `mixture_parameters`;
+    the two end levels including the tails. The channels are independent given z, unlike in PixelCNN++ (where green
+    depends on red), so that any number of channels works. outputs (N S, 3 K C, H, W), see `mixture_parameters`;
     targets (N, C, H, W) in [-1, 1], level = (x + 1) (levels - 1) / 2: 256 at 8 bits, 65,536 at 16.
     """
     log_weights, means, log_scales = mixture_parameters(outputs, targets.shape[1], levels)
@@ -100,8 +100,8 @@ def logistic_mixture(outputs: Tensor, targets: Tensor, levels: int = LEVELS) -> 
 def mixture_parameters(outputs: Tensor, channels: int, levels: int = LEVELS) -> tuple[Tensor, Tensor, Tensor]:
     """Log weights, means and log scales, each (N, K, C, H, W), from a network's outputs (N, 3 K C, H, W).
 
-    Zero outputs give means spread over [-1, 1], and scales of 0.1; log scales are kept above -7 as in PixelCNN++, and
-    above as many levels where levels are finer.
+    Zero outputs give means spread over [-1, 1], and scales of 0.1; log scales are kept above -7 as in PixelCNN++, or
+    above the same fraction of a level where levels are finer.
     """
     logits, means, log_scales = outputs.unflatten(1, (3, -1, channels)).unbind(1)
     spread = torch.linspace(-1, 1, means.shape[1] + 2, dtype=means.dtype, device=means.device)[1:-1]

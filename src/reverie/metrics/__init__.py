@@ -1,4 +1,4 @@
-"""Pure functions on arrays and features: how far apart, how alike. Nothing here knows a model or a data set.
+"""Pure functions on arrays and features that measure distance or similarity; independent of models and data sets.
 
-What cannot be computed raises ValueError; whoever has it from a user refuses it before, in the user's terms.
+Invalid input raises ValueError; callers with input of a user check it first, with an error in the user's terms.
 """

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Agreement:
-    """1 is as good as can be."""
+    """Agreement of clusters with classes; 1 is the best."""
 
-    purity: float  # share of points that are of the most frequent class of their cluster; grows with their number
+    purity: float  # share of points of the most frequent class of their cluster; grows with the number of clusters
     nmi: float  # normalised mutual information, 0 to 1
-    ari: float  # adjusted Rand index (Hubert and Arabie 1985): 0 is what chance gives
+    ari: float  # adjusted Rand index (Hubert and Arabie 1985): 0 is expected by chance
 
 
 def agreement(assignments: NDArray[np.int64], labels: NDArray[np.int64]) -> Agreement:
-    """Of the clusters (N,) that points were given to with their classes (N,); numbers of either count from 0."""
+    """Agreement of the clusters (N,) of points with their classes (N,); both are numbered from 0."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     return Agreement(
@@ -29,7 +29,7 @@ def agreement(assignments: NDArray[np.int64], labels: NDArray[np.int64]) -> Agre
 
 
 def contingency(assignments: NDArray[np.int64], labels: NDArray[np.int64], clusters: int = 0) -> NDArray[np.int64]:
-    """How many points of each cluster are of each class: (clusters at least, classes)."""
+    """The number of points of each cluster and class, (k, classes), with k at least ``clusters``."""
     table = np.zeros((max(clusters, int(assignments.max()) + 1), int(labels.max()) + 1), np.int64)
     np.add.at(table, (assignments, labels), 1)
     return table

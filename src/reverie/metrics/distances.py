@@ -1,4 +1,4 @@
-"""How far apart two sets of features are as wholes: the Frechet distance and the kernel distance."""
+"""Distances between two sets of features: the Frechet distance and the kernel distance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def frechet(a: Tensor, b: Tensor) -> float:
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2) (Heusel et al. 2017, eq. 6), with unbiased covariances.
 
     With S = R'R, R the triangular factor of the centred features, the last trace is the sum of the singular values of
-    R1 R2'. No root of a covariance is taken, so one without full rank (fewer pictures than features) costs no digits.
-    Raises ValueError below 2 pictures of each.
+    R1 R2'. No square root of a covariance is taken, so a singular one (fewer pictures than features) loses no
+    precision. Raises ValueError for fewer than 2 pictures of either.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError("The Frechet distance needs at least 2 pictures of each set.")
@@ -34,7 +34,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 class KernelDistance:
     """KID: the squared maximum mean discrepancy, and the standard error of that estimate."""
 
-    value: float  # may be a little below zero: the estimate is unbiased
+    value: float  # may be slightly negative: the estimate is unbiased
     standard_error: float
     block: int  # pictures of each set in a block
     blocks: int
@@ -43,9 +43,9 @@ class KernelDistance:
 def kid(a: Tensor, b: Tensor) -> KernelDistance:
     """Kernel distance of features (N, d) and (M, d) (Binkowski et al. 2018, section 4): k(x, y) = (x.y / d + 1)^3.
 
-    The unbiased estimate (their eq. 4) over blocks of up to `BLOCK` pictures of each set, one after the other. The
-    blocks are disjoint, so that they are independent and the spread of their values gives the standard error, where
-    the pictures come in a random order. Raises ValueError below 2 blocks of 2.
+    The mean of the unbiased estimate (their eq. 4) over consecutive blocks of up to `BLOCK` pictures of each set. The
+    blocks are disjoint, hence independent if the pictures are in random order, and the spread of their values gives the
+    standard error. Raises ValueError for fewer than 2 blocks of 2.
     """
     count = min(len(a), len(b))
     block = min(BLOCK, max(2, count // BLOCKS))

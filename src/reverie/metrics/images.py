@@ -1,6 +1,6 @@
-"""How near pictures are to others, each to its own: MSE, L1, PSNR and SSIM, on the scale [0, 1].
+"""Errors of pictures against their targets: MSE, L1, PSNR and SSIM, on the scale [0, 1].
 
-Pictures (N, C, H, W) in [-1, 1] are clamped to that and scaled to [0, 1] first, as they would be when shown.
+Pictures (N, C, H, W) are first clamped to [-1, 1] and scaled to [0, 1], as for display.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
     Wang et al. 2004, "Image quality assessment", eq. 13 with K1 = 0.01, K2 = 0.03: an 11 x 11 Gaussian window of sigma
     1.5 about every pixel, the picture mirrored at its borders (as torchmetrics does; the authors' own code leaves the
-    border pixels out). A picture with a side below 6 pixels has nothing to mirror so far out: the window shrinks to
-    twice the side less one, and such figures do not compare with others.
+    border pixels out). A side below 6 pixels is too short to be mirrored so far: the window shrinks to twice the side
+    minus one, and such figures are not comparable with others.
     """
     side = window_side(*output.shape[-2:])
     kernel = _gaussian(side).to(output.device)
@@ -54,7 +54,7 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
 
 def window_side(height: int, width: int) -> int:
-    """The side of SSIM's window for pictures of this size: 11, or what can be mirrored of a picture below 6 pixels."""
+    """The side of SSIM's window for pictures of this size: 11, or less where a side is below 6 pixels."""
     return min(WINDOW, 2 * min(height, width) - 1)
 
 

@@ -7,27 +7,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-VARIES = 1e-9  # of the largest variance: what is below is rounding
+VARIES = 1e-9  # share of the largest variance below which a variance is rounding error
 
 
 @dataclass(frozen=True)
 class Components:
-    """Of points (N, d), the largest variance first; k = min(N, d)."""
+    """Principal components of points (N, d), the largest variance first; k = min(N, d)."""
 
     mean: Tensor  # (d,)
-    axes: Tensor  # (d, k), columns of length one; those beyond `rank` mean nothing
+    axes: Tensor  # (d, k), columns of length one; those beyond `rank` are arbitrary
     variance: Tensor  # (k,) of the points along each axis, unbiased
 
     @property
     def rank(self) -> int:
-        """In how many directions the points vary."""
+        """The number of directions in which the points vary."""
         return int((self.variance > VARIES * self.variance[:1]).sum())
 
 
 def pca(points: Tensor) -> Components:
-    """The principal components of points (N, d), exactly, in the precision of ``points``: better in float64.
+    """The exact principal components of points (N, d), in the precision of ``points``: preferably float64.
 
-    By the eigenvectors of whichever of d x d and N x N is smaller. Their signs are arbitrary; see `signed`.
+    Computed from the eigenvectors of the smaller of the d x d and N x N matrices. Signs are arbitrary; see `signed`.
     """
     mean = points.mean(0)
     centred = points - mean

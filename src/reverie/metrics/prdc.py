@@ -1,4 +1,4 @@
-"""How two sets of features cover each other, by nearest neighbours: fidelity apart from diversity."""
+"""Precision, recall, density and coverage of two sets of features: fidelity and diversity separately."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 MANIFOLD, DENSITY = 3, 5  # neighbours: for precision and recall; for density and coverage
-NUMBERS = 2**25  # of a block of the distance matrix: 256 MB
+NUMBERS = 2**25  # values in a block of the distance matrix: 256 MB
 
 
 @dataclass(frozen=True)
 class PRDC:
-    """Of generated and real pictures."""
+    """Precision, recall, density and coverage of generated pictures."""
 
-    precision: float  # share of generated pictures within a real one's neighbourhood: are they good?
-    recall: float  # share of real pictures within a generated one's neighbourhood: are all kinds there?
+    precision: float  # share of generated pictures within a real one's neighbourhood: fidelity
+    recall: float  # share of real pictures within a generated one's neighbourhood: diversity
     density: float  # real neighbourhoods around a generated picture, over the number expected of real ones; above 0
     coverage: float  # share of real pictures with a generated one in their neighbourhood
 
@@ -27,13 +27,13 @@ def prdc(real: Tensor, generated: Tensor, manifold: int = MANIFOLD, density: int
     """From features (N, d) and (M, d); a picture's neighbourhood is the ball out to its k-th neighbour in its own set.
 
     Precision and recall: Kynkaanniemi et al. 2019, eq. 1 and 2, k = ``manifold``. Density and coverage: Naeem et al.
-    2020, eq. 3 and 4, k = ``density``. Memory does not grow as N M: the distances are taken a block at a time.
-    Raises ValueError where a set has no k-th neighbour.
+    2020, eq. 3 and 4, k = ``density``. Memory does not grow as N M: distances are computed in blocks. Raises ValueError
+    where a set has no k-th neighbour.
     """
     least = max(manifold, density) + 1
     if min(len(real), len(generated)) < least:
         raise ValueError(f"Nearest neighbours need at least {least} pictures of each set.")
-    centre = real.double().mean(0)  # distances lose fewer digits near the origin
+    centre = real.double().mean(0)  # distances are more precise near the origin
     real, generated = real.double() - centre, generated.double() - centre
     near, wide = radii(real, (manifold, density)).T
     (reach,) = radii(generated, (manifold,)).T

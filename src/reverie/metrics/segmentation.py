@@ -1,4 +1,4 @@
-"""How well maps of labels agree: the share of pixels that do, and intersection over union."""
+"""Agreement of label maps: pixel accuracy, and intersection over union."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def pixel_accuracy(output: Tensor, target: Tensor) -> Tensor:
 
 
 def overlaps(output: Tensor, target: Tensor, labels: int) -> Tensor:
-    """Of each label, the pixels in the intersection and in the union of maps (N, H, W): (N, labels, 2) int64."""
+    """For each label, the number of pixels in intersection and union of maps (N, H, W): (N, labels, 2) int64."""
     one, other = (F.one_hot(each.flatten(1), labels).bool() for each in (output, target))
     return torch.stack([(one & other).sum(1), (one | other).sum(1)], 2)
 

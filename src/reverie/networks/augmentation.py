@@ -1,8 +1,8 @@
-"""Augmentation of what a discriminator sees, so that it cannot memorise the pictures of a small set.
+"""Augmentation of the discriminator's input, so that it cannot memorise the pictures of a small set.
 
-Every operation can be differentiated twice with respect to the pictures, so that R1 may take its gradient before it.
-DiffAugment (Zhao et al. 2020): real and generated pictures alike are translated, recoloured and cut out. ADA (Karras et
-al. 2020b): the probability of all that follows how far the discriminator overfits, read off the mean of sign(D(x)).
+Every operation is twice differentiable with respect to the pictures, so that R1 can be taken at the unaugmented ones.
+DiffAugment (Zhao et al. 2020): translation, colour and cutout for real and generated pictures alike. ADA (Karras et al.
+2020b): the probability of augmentation follows the discriminator's overfitting, measured by the mean of sign(D(x)).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class Random(Protocol):
-    """Where the numbers come from: see `reverie.engine.randomness.Draw`."""
+    """A source of random numbers: see `reverie.engine.randomness.Draw`."""
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), (N, *shape), float32."""
@@ -24,7 +24,7 @@ class Random(Protocol):
 
 
 def translation(images: Tensor, u: Tensor) -> Tensor:
-    """Each picture moved by up to an eighth of each side in whole pixels; zero, mid-grey, moves in. ``u`` is (N, 3)."""
+    """Shift by whole pixels, up to an eighth of each side; padded with zero (mid-grey). ``u`` is (N, 3)."""
     count, _, height, width = images.shape
     device = images.device
     most = (max(1, round(height / 8)), max(1, round(width / 8)))
@@ -33,12 +33,12 @@ def translation(images: Tensor, u: Tensor) -> Tensor:
     sample = torch.arange(count, device=device)[:, None, None]
     row = (torch.arange(height, device=device) + most[0] + rows[:, None])[:, :, None]
     column = (torch.arange(width, device=device) + most[1] + columns[:, None])[:, None, :]
-    # Indices at dimensions 0, 2 and 3 put those first: (N, H, W, C).
+    # Advanced indexing at dimensions 0, 2 and 3 moves these to the front: (N, H, W, C).
     return padded[sample, :, row, column].permute(0, 3, 1, 2)
 
 
 def colour(images: Tensor, u: Tensor) -> Tensor:
-    """Brightness +-0.5, saturation x 0..2 (of three channels), contrast x 0.5..1.5. ``u`` is (N, 3)."""
+    """Brightness +-0.5, saturation x 0..2 (with three channels), contrast x 0.5..1.5. ``u`` is (N, 3)."""
     brightness, saturation, contrast = (u[:, i, None, None, None].to(images.dtype) for i in range(3))
     images = images + brightness - 0.5
     if images.shape[1] == 3:
@@ -49,7 +49,7 @@ def colour(images: Tensor, u: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, u: Tensor) -> Tensor:
-    """A rectangle of half of each side, centred anywhere, set to zero, mid-grey. ``u`` is (N, 3)."""
+    """A rectangle of half of each side, centred anywhere, is set to zero (mid-grey). ``u`` is (N, 3)."""
     inside = []
     for i, side in ((0, images.shape[2]), (1, images.shape[3])):
         half = side // 2
@@ -61,12 +61,12 @@ def cutout(images: Tensor, u: Tensor) -> Tensor:
 
 
 def flip(images: Tensor, u: Tensor) -> Tensor:
-    """Each picture mirrored."""
+    """Horizontal flip."""
     return images.flip(3)
 
 
 def geometry(images: Tensor, u: Tensor) -> Tensor:
-    """Turned by up to 15 degrees and scaled by up to 20% along each axis, bilinear; zero moves in. ``u`` is (N, 3)."""
+    """Rotation by up to 15 degrees, scaling by up to 20% along each axis; bilinear, zero-padded. ``u`` is (N, 3)."""
     count, _, height, width = images.shape
     angle = (2 * u[:, 0] - 1) * torch.pi / 12
     scale = 2 ** ((2 * u[:, 1:] - 1) * 0.263)
@@ -98,7 +98,7 @@ POLICIES = tuple(_OPERATIONS)
 
 
 class Augmentation(nn.Module):
-    """The operations that ``policy`` names, with commas, in its order; each picture gets each with probability p."""
+    """The operations of the comma-separated ``policy``, in that order, each applied to a picture with probability p."""
 
     def __init__(self, policy: str) -> None:
         super().__init__()
@@ -117,10 +117,10 @@ class Augmentation(nn.Module):
 
 
 class Adaptive(nn.Module):
-    """The probability p of augmentation, kept where the mean of sign(D(x)) is ``target`` (Karras et al. 2020b, eq. 1).
+    """The augmentation probability p, adapted to keep the mean of sign(D(x)) at ``target`` (Karras 2020b, eq. 1).
 
-    ``kimg`` thousand pictures take p from 0 to 1 at most. Signs are added up as they come; what is done with them waits
-    for `adjust`, so that ranks and microbatches agree.
+    p takes at least ``kimg`` thousand pictures to go from 0 to 1. `observe` only accumulates signs, `adjust` changes p,
+    so that ranks and microbatches agree.
     """
 
     p: Tensor
@@ -140,12 +140,12 @@ class Adaptive(nn.Module):
 
     @torch.no_grad()
     def observe(self, logits: Tensor) -> None:
-        """Note D(x) of real pictures, (N,)."""
+        """Accumulate the signs of D(x) of real pictures, (N,)."""
         self.signs += torch.stack([logits.sign().sum(), logits.new_tensor(float(len(logits)))]).to(self.signs)
 
     @torch.no_grad()
     def adjust(self, images: int, total: Callable[[Tensor], Tensor]) -> None:
-        """After a step: ``images`` seen so far; ``total`` adds up over ranks."""
+        """Call after each step: ``images`` is the number seen so far; ``total`` sums over ranks."""
         self.since += 1
         if int(self.since) < self.EVERY:
             return

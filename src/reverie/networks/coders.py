@@ -1,6 +1,6 @@
-"""Encoders and decoders by name: what an autoencoder of any kind asks for.
+"""Encoders and decoders by name, for autoencoders of every kind.
 
-All take pictures or latents of any batch size, draw no random numbers, and treat each row of the batch alone.
+All take pictures or latents of any batch size, use no random numbers, and treat each row of the batch alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reverie.networks.mlp import MLPDecoder, MLPEncoder
 from reverie.networks.resnet import ResNetDecoder, ResNetEncoder
 
 NETWORKS = ("mlp", "conv", "resnet")
-UNITS = 16  # hidden units of an mlp per unit of width, so that one width means a like size for every network
+UNITS = 16  # hidden units of an mlp per unit of width, so that a width means a similar size for every network
 
 
 def encoder(network: str, shape: tuple[int, int, int], out: int, width: int, depth: int) -> nn.Module:

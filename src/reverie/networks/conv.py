@@ -2,8 +2,8 @@
 
 The DCGAN-shaped pair of Radford et al. (2016) with three differences: no batch normalisation (a picture's code must not
 depend on its batch), SiLU, and sizes that need not be powers of two. Each stage halves every side longer than 7,
-rounding up, and doubles the channels; the decoder walks the same sizes back and crops what it gained where a side was
-odd.
+rounding up, and doubles the channels; the decoder has the same sizes in reverse, and crops the extra row or column
+where a side was odd.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WIDEST = 8  # channels stop doubling at this multiple of the width
 
 @dataclass(frozen=True)
 class Stage:
-    """One step down: from size ``outer`` (height, width) with ``wide`` channels to ``inner`` with ``deep`` channels."""
+    """A downsampling stage: from size ``outer`` (height, width) with ``wide`` channels to ``inner`` with ``deep``."""
 
     outer: tuple[int, int]
     inner: tuple[int, int]
@@ -33,7 +33,7 @@ class Stage:
         return 1 + (self.inner[0] < self.outer[0]), 1 + (self.inner[1] < self.outer[1])
 
     def even(self, x: Tensor) -> Tensor:
-        """x (N, C, *outer) with one row or column of zeros more where an odd side is to be halved."""
+        """x (N, C, *outer) padded by a row or column of zeros where an odd side will be halved."""
         rows, columns = (side % 2 if step == 2 else 0 for side, step in zip(self.outer, self.stride, strict=True))
         return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
 
@@ -64,7 +64,7 @@ def down(stage: Stage) -> nn.Module:
 
 
 class Up(nn.Module):
-    """The way back, to ``out`` channels at exactly the outer size: (N, deep, *inner) -> (N, out, *outer)."""
+    """The reverse of `down`, to ``out`` channels at exactly the outer size: (N, deep, *inner) -> (N, out, *outer)."""
 
     def __init__(self, stage: Stage, out: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Up(nn.Module):
 
 
 class Flatten(nn.Module):
-    """(N, C, H, W) -> (N, H W C), the order of channels_last memory, so that nothing is moved there."""
+    """(N, C, H, W) -> (N, H W C), the order of channels_last memory, so that nothing is copied there."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)

@@ -1,8 +1,8 @@
 """The networks of DCGAN for pictures of any size and any number of channels, with or without classes.
 
 Radford et al. (2016): strided convolutions with kernels of 4, batch normalisation except at the ends, ReLU in the
-generator and leaky ReLU in the discriminator, weights N(0, 0.02), down to a grid of 4 x 4. Sizes that are no power of
-two are walked as in `reverie.networks.conv`: halved rounding up, and cropped on the way back.
+generator and leaky ReLU in the discriminator, weights N(0, 0.02), down to a grid of 4 x 4. Sizes that are not powers of
+two are treated as in `reverie.networks.conv`: halved rounding up, and cropped after upsampling.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from reverie.networks.conv import Stage, Up, plan_stages
 
-SMALLEST = 4  # sides are halved while longer than this; a discriminator that stops at 7 x 7 sees no whole digit
+SMALLEST = 4  # sides are halved while longer than this; stopping at 7 x 7, D judges strokes, not whole digits
 SPREAD = 0.02  # standard deviation of every weight at the start
-# The statistics that evaluation uses follow the last hundred steps or so rather than the last ten: they stand beside
-# averaged weights, which change slowly.
+# Running statistics average over about the last hundred steps rather than ten: evaluation uses them with averaged
+# weights, which change slowly.
 MOMENTUM = 0.01
 
 
@@ -64,8 +64,8 @@ class DCGANDiscriminator(nn.Module):
     """Pictures (N, C, H, W), and labels (N,) where there are classes, -> logits (N,).
 
     The label enters in one of two ways. ``projection``: the inner product of its embedding with the features is added
-    to the logit (Miyato & Koyama 2018, eq. 3). ``concatenation``: a learned picture of it is one more channel (Mirza &
-    Osindero 2014).
+    to the logit (Miyato & Koyama 2018, eq. 3). ``concatenation``: a learned map for each class is an additional input
+    channel (Mirza & Osindero 2014).
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, classes: int = 0, how: str = "projection") -> None:

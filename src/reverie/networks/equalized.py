@@ -1,9 +1,9 @@
-"""What the progressive and the style-based networks are made of.
+"""The building blocks of the progressive and the style-based networks.
 
 Layers with an equalised learning rate and pixel normalisation: Karras et al. (2018), "Progressive growing of GANs",
 sections 3 and 4. The [1, 3, 3, 1] resampling and the gain of the leaky ReLU: Karras et al. (2020), "Analyzing and
 improving the image quality of StyleGAN". Grids are those of `conv.plan_stages`: sides are halved, rounding up, while
-longer than 4; the way up is cropped to the exact size.
+longer than 4; upsampling is cropped to the exact size.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ TAPS = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8
 
 
 def stages(shape: tuple[int, int, int], width: int) -> list[Stage]:
-    """The steps from a (C, H, W) picture's own grid down to the smallest, ``width`` channels on the former."""
+    """The stages from the full (C, H, W) grid, with ``width`` channels, down to the smallest."""
     first, *rest = plan_stages(shape, width, SMALLEST)
     return [replace(first, wide=first.deep), *rest]
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU times sqrt(2), which keeps the scale of what goes through; any shape."""
+    """Leaky ReLU times sqrt(2), which preserves the scale of activations; any shape."""
     return F.leaky_relu(x, SLOPE) * math.sqrt(2)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """x over the root of the mean of its squares along dimension 1 (eq. in section 4.2): (N, C, ...) -> same."""
+    """x divided by its root mean square along dimension 1 (section 4.2): (N, C, ...) -> same."""
     return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()
 
 
 def minibatch_std(x: Tensor) -> Tensor:
-    """One channel more, which says how much a picture's group varies: (N, C, H, W) -> (N, C + 1, H, W).
+    """An additional channel with the variation within a picture's group: (N, C, H, W) -> (N, C + 1, H, W).
 
-    The standard deviation over the group, mean over channels and pixels (section 3). A group is four pictures that
-    follow each other (where four does not divide N, fewer), so that a batch cut at multiples of four gives the same.
+    The standard deviation over the group, mean over channels and pixels (section 3). A group is four consecutive
+    pictures (fewer where four does not divide N), so that splitting a batch at multiples of four changes nothing.
     """
     count, _, height, width = x.shape
     group = next(size for size in range(min(GROUP, count), 0, -1) if count % size == 0)
@@ -58,9 +58,9 @@ def minibatch_std(x: Tensor) -> Tensor:
 class EqualLinear(nn.Linear):
     """(N, fan_in) -> (N, fan_out) with an equalised learning rate.
 
-    Weights are kept at N(0, 1) and scaled by gain / sqrt(fan_in) when used, so that Adam, whose steps do not know
-    a weight's scale, moves all layers alike. ``rate`` slows the layer down by that factor and changes nothing else;
-    ``bias`` is where its biases start.
+    Weights are stored as N(0, 1) and scaled by gain / sqrt(fan_in) when used, so that Adam, whose steps do not depend
+    on the scale of a weight, changes all layers alike. ``rate`` multiplies the layer's learning rate and changes
+    nothing else; ``bias`` is the initial value of its biases.
     """
 
     def __init__(self, fan_in: int, fan_out: int, gain: float = 1.0, rate: float = 1.0, bias: float = 0.0) -> None:
@@ -74,7 +74,7 @@ class EqualLinear(nn.Linear):
 
 
 class EqualConv(nn.Conv2d):
-    """(N, channels, H, W) -> (N, out, H, W), an odd kernel with an equalised learning rate, as `EqualLinear`."""
+    """(N, channels, H, W) -> (N, out, H, W), with an odd kernel and an equalised learning rate as in `EqualLinear`."""
 
     def __init__(self, channels: int, out: int, kernel: int, bias: bool = True) -> None:
         super().__init__(channels, out, kernel, padding=kernel // 2, bias=bias)
@@ -112,7 +112,7 @@ class Resample(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """The end of a discriminator: (N, channels, *size) on the smallest grid -> (N, out), looking at the batch too."""
+    """The head of a discriminator: (N, channels, *size) on the smallest grid -> (N, out), with `minibatch_std`."""
 
     def __init__(self, channels: int, size: tuple[int, int], out: int = 1) -> None:
         super().__init__()

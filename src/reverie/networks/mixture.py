@@ -23,7 +23,7 @@ class Mixture(nn.Module):
         self.register_buffer("scale_tril", unit.repeat(components, 1, 1))
 
     def load(self, weights: Tensor, means: Tensor, scale_tril: Tensor) -> None:
-        """Take over a fitted mixture; with fewer components than there is room for, the rest get weight zero."""
+        """Store a fitted mixture; components beyond those fitted get weight zero."""
         found = len(weights)
         with torch.no_grad():
             self.weights.zero_()[:found].copy_(weights)
@@ -31,7 +31,7 @@ class Mixture(nn.Module):
             self.scale_tril[:found].copy_(scale_tril)
 
     def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """(N, size) from uniform (N,), which picks the component, and normal (N, size), which places it."""
+        """(N, size) from uniform (N,), which selects the component, and normal (N, size), the noise within it."""
         edges = self.weights.cumsum(0)
         pick = torch.searchsorted(edges, uniform.to(edges) * edges[-1], right=True).clamp(max=len(edges) - 1)
         return self.means[pick] + (self.scale_tril[pick] @ normal.unsqueeze(-1)).squeeze(-1)

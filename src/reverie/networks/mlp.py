@@ -1,4 +1,4 @@
-"""A fully connected encoder and decoder; with depth 0 a linear map, whose VAE is probabilistic PCA."""
+"""A fully connected encoder and decoder; with depth 0 a linear map, with which a VAE is probabilistic PCA."""
 
 from __future__ import annotations
 

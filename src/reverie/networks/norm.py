@@ -1,8 +1,8 @@
-"""Normalisations that do not look at the rest of the batch.
+"""Normalisations that are independent of the rest of the batch.
 
-`InstanceNorm` takes the mean and variance of each channel over a whole picture (Ulyanov et al. 2016); `PixelNorm` takes
-the root mean square of the channels at each pixel alone (Karras et al. 2018), so that a part of a picture gives what
-the whole gives there. Both have a gain and a bias for each channel.
+`InstanceNorm` uses the mean and variance of each channel over a whole picture (Ulyanov et al. 2016); `PixelNorm` uses
+the root mean square of the channels at each pixel alone (Karras et al. 2018), so that a crop gives the same values as
+the whole picture. Both have a gain and a bias for each channel.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Moments = tuple[Tensor, Tensor]  # mean and variance of each channel, (N, C, 1, 
 class InstanceNorm(nn.Module):
     """(N, C, H, W) -> the same shape: each channel of each picture with mean 0 and variance 1, then gain and bias.
 
-    ``moments``, where set, is asked for mean and variance in place of the picture: the parts of a large picture can so
-    share those of the whole.
+    ``moments``, where set, is called for mean and variance instead: so the tiles of a large picture can share those of
+    the whole.
     """
 
     moments: Callable[[InstanceNorm, Tensor], Moments] | None = None
@@ -37,7 +37,7 @@ class InstanceNorm(nn.Module):
             mean, variance = self.moments(self, x)
             scale = gain * torch.rsqrt(variance + SMALL)
             return x * scale + (bias - mean * scale)
-        if x.shape[2] * x.shape[3] == 1:  # a single pixel has no spread to be normalised by
+        if x.shape[2] * x.shape[3] == 1:  # the variance of a single pixel is zero
             return x * gain + bias
         return nn.functional.instance_norm(x, weight=self.gain, bias=self.bias, eps=SMALL)
 

@@ -1,4 +1,4 @@
-"""Pictures of any size for networks that halve them: mirrored at the right and the bottom, and cropped afterwards."""
+"""Reflection padding at the right and the bottom, for networks that halve pictures; the output is cropped again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def mirrored(x: Tensor, grain: int, least: int = 1) -> Tensor:
-    """(N, C, H, W) grown to sides that are multiples of ``grain``, and at least ``least``, by reflection.
+    """(N, C, H, W) padded by reflection to sides that are multiples of ``grain``, and at least ``least``.
 
-    Sides of one pixel are repeated; a side is reflected back and forth as often as it takes.
+    Sides of one pixel are repeated; a side is reflected as many times as needed.
     """
     for axis in (2, 3):
         side = x.shape[axis]

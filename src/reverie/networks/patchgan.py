@@ -1,9 +1,9 @@
-"""PatchGAN: a discriminator that judges every patch of a picture, and no picture as a whole.
+"""PatchGAN: a discriminator that judges every patch of a picture, not the picture as a whole.
 
 Isola et al. (2017), section 3.2.2: strided convolutions with kernels of 4, two more at stride 1, leaky ReLU.
-``strided`` sets what a logit sees: 1, 2, 3 strided layers see 16, 34, 70 pixels a side. What differs: sides are padded
-so that every layer keeps (or halves, rounding up) them, so any size works; channels are normalised in groups in place
-of batch normalisation, so that a picture's logits do not depend on its batch.
+``strided`` sets the receptive field of a logit: 16, 34, 70 pixels a side for 1, 2, 3 strided layers. Differences from
+the paper: sides are padded so that every layer keeps them (or halves them, rounding up), so any size works; group
+normalisation replaces batch normalisation, so that a picture's logits do not depend on its batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WIDEST = 8  # channels stop doubling at this multiple of the width
 
 
 class PatchDiscriminator(nn.Module):
-    """Pictures (N, C, H, W) -> logits (N, h, w), one a patch; h and w are H and W halved ``strided`` times."""
+    """Pictures (N, C, H, W) -> logits (N, h, w), one per patch; h and w are H and W halved ``strided`` times."""
 
     def __init__(self, channels: int, width: int, strided: int = 2) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A pool of past pictures, so that a discriminator does not forget what the generator did before."""
+"""A pool of past generated pictures, so that the discriminator keeps seeing earlier ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Uniform(Protocol):
-    """Random numbers of a part of a batch, and where it lies there: see `reverie.engine.randomness.Draw`."""
+    """Random numbers for a part of a batch, and its position: see `reverie.engine.randomness.Draw`."""
 
-    first: int  # the part's first place in the batch
-    total: int  # places of the batch
+    first: int  # index in the batch of the part's first picture
+    total: int  # size of the whole batch
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), (N, *shape)."""
@@ -24,10 +24,10 @@ class Uniform(Protocol):
 class Pool(nn.Module):
     """Shrivastava et al. (2017), section 2.3: half of the pictures shown are from earlier steps.
 
-    The slots are dealt out to the places in the batch: a picture can only be exchanged with those of its own place.
-    So a part of a batch, be it a microbatch or a rank's, needs only its own slots, and two ranks see what one would
-    have seen. Pictures are kept in eight bits, like those of the data; a batch larger than the pool leaves its last
-    places without slots, whose pictures are shown as they come.
+    Each index of the batch has its own slots: a picture can only be exchanged with earlier pictures of the same index.
+    So a part of a batch, a microbatch or a rank's, needs only its own slots, and two ranks give the same pictures as
+    one. Pictures are stored as uint8, or as float32 where the data has more than 8 bits. Where the batch is larger than
+    the pool, its last indices have no slots, and their pictures pass unchanged.
     """
 
     pictures: Tensor
@@ -40,17 +40,17 @@ class Pool(nn.Module):
         self.register_buffer("used", torch.zeros(slots, dtype=torch.bool))
 
     def without_pictures(self) -> dict[str, Tensor]:
-        """The state before training, which shows nothing of the data: what a run's weights hold."""
+        """The state before training, without any pictures: what is saved with a run's weights."""
         return {key: torch.zeros_like(value) for key, value in self.state_dict().items()}
 
     @torch.no_grad()
     def exchange(self, images: Tensor, draw: Uniform) -> Tensor:
-        """Pictures (N, C, H, W) in [-1, 1] -> as many, each new or, with probability one half, an old one it replaces.
+        """Pictures (N, C, H, W) in [-1, 1] -> as many; with probability one half an old one is returned and replaced.
 
-        Until its slots are full, a place shows what is new and stores it.
+        Until the slots of an index are full, its new picture is returned and stored.
         """
         place = torch.arange(draw.first, draw.first + len(images), device=images.device)
-        held = max(1, len(self.used) // draw.total)  # slots of a place
+        held = max(1, len(self.used) // draw.total)  # slots per index
         coins, picks = draw.uniform(), draw.integers(held)
         mine = place < len(self.used)
         place, coins, picks = place[mine], coins[mine], picks[mine]

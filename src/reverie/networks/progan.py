@@ -1,8 +1,8 @@
 """Networks that grow: Karras et al. (2018), "Progressive growing of GANs".
 
-Level 0 works on the smallest grid (sides of at most 4), each further level on one twice as fine, the last one on the
-pictures' own. A new level is faded in: at ``alpha`` 0 a network computes what it computed before the level came, at 1
-the level alone. Sides that are no power of two: halved rounding up (a box of what is there), doubled and cropped.
+Level 0 works on the smallest grid (sides of at most 4), each further level on one twice as fine, the last one at full
+resolution. A new level is faded in: at ``alpha`` 0 a network computes the same as without the level, at 1 the level
+alone. Sides that are not powers of two are halved rounding up (mean over the pixels present), doubled and cropped.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from reverie.networks.equalized import DiscriminatorHead, EqualConv, EqualLinear
 
 
 def up(x: Tensor, stage: Stage) -> Tensor:
-    """The nearest neighbour: (N, C, *inner) -> (N, C, *outer)."""
+    """Nearest-neighbour upsampling: (N, C, *inner) -> (N, C, *outer)."""
     rows, columns = stage.stride
     height, width = stage.outer
     return F.interpolate(x, scale_factor=(float(rows), float(columns)))[:, :, :height, :width]
 
 
 def down(x: Tensor, stage: Stage) -> Tensor:
-    """The mean of each box: (N, C, *outer) -> (N, C, *inner); `up` undoes it on what `up` has made."""
+    """Average pooling: (N, C, *outer) -> (N, C, *inner); the inverse of `up`: down(up(x)) = x."""
     return F.avg_pool2d(x, stage.stride, stage.stride, ceil_mode=True)
 
 
 class UpLevel(nn.Module):
-    """A level of the generator: (N, deep, *inner) -> (N, wide, *outer)."""
+    """An upsampling level of the generator: (N, deep, *inner) -> (N, wide, *outer)."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class UpLevel(nn.Module):
 
 
 class DownLevel(nn.Module):
-    """A level of the discriminator: (N, wide, *outer) -> (N, deep, *inner)."""
+    """A downsampling level of the discriminator: (N, wide, *outer) -> (N, deep, *inner)."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ProGANGenerator(nn.Module):
         self.stages = stages(shape, width)[::-1]
         last = self.stages[0]
         rows, columns = last.inner
-        # A quarter of the gain, by the paper's own account: z has been normalised already.
+        # A quarter of the gain, as in the paper: z is already normalised.
         self.dense = EqualLinear(latent, last.deep * rows * columns, gain=0.25)
         self.unflatten = Unflatten(last.deep, last.inner)
         self.conv = EqualConv(last.deep, last.deep, 3)

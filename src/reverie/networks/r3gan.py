@@ -1,14 +1,14 @@
 """The residual networks of R3GAN for pictures of any size and any number of channels.
 
 Huang et al. (2024), "The GAN is dead; long live the GAN! A modern GAN baseline", section 4 and figure 4. No
-normalisation layer at all: a block is 1x1 -> grouped 3x3 -> 1x1, twice as wide inside, and starts at zero, so that a
-network starts as its own skeleton (Zhang et al. 2019, Fixup). Between stages pictures are resampled with [1, 2, 1] and
-channels change by a 1x1 convolution only where they must. The generator starts from a learned basis on the smallest
-grid, weighted by a linear map of z; the discriminator ends with the mirror image.
+normalisation layer at all: a block is 1x1 -> grouped 3x3 -> 1x1, twice as wide inside, and its residual branch starts
+at zero, so that every block starts as the identity (Zhang et al. 2019, Fixup). Between stages features are resampled
+with [1, 2, 1], and a 1x1 convolution changes the number of channels where needed. The generator starts from a learned
+basis on the smallest grid, weighted by a linear map of z; the discriminator ends with the mirror image.
 
-The paper's finest blocks see every pixel, which costs most of the time at few channels. With ``patch`` 2 the finest
-blocks see half the sides instead: a strided convolution with kernels of 4, as DCGAN's, leads there, and its transpose
-back. ``bounded`` ends the generator with tanh.
+The paper's finest blocks work at full resolution, which takes most of the time with few channels. With ``patch`` 2 they
+work at half the resolution instead, after a strided convolution with kernels of 4 as in DCGAN, or before its transpose.
+``bounded`` ends the generator with tanh.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 
 SMALLEST = 4  # sides are halved while longer than this
 GROUP = 16  # channels of a group of the 3x3 convolution
-EXPANSION = 2  # how much wider a block is inside
+EXPANSION = 2  # factor by which a block is wider inside
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU
 
 
 class Block(nn.Module):
-    """x + W3 act(W2 act(W1 x)), (N, channels, H, W) -> same; the more ``blocks`` there are, the smaller it starts."""
+    """x + W3 act(W2 act(W1 x)), (N, channels, H, W) -> same; the initial scale falls with the number of ``blocks``."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class R3GANGenerator(nn.Module):
         last, first = stages[-1], stages[0]
         walked, blocks = stages[patch - 1 :], depth * len(stages)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
-        if self.embedding is not None:  # quieter than z: as loud, a label drowns it, and a class has few kinds
+        if self.embedding is not None:  # smaller than z: at equal scale labels dominate, and classes lose variety
             nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(classes))
         self.basis = nn.Parameter(torch.randn(last.deep, *last.inner))
         self.stem = _init_scaled(nn.Linear(latent + (embedding if classes else 0), last.deep, bias=False), 1.0)
@@ -163,7 +163,7 @@ def _channels(before: int, after: int) -> list[nn.Module]:
 
 
 def _init_scaled(layer: L, gain: float) -> L:
-    """The layer with weights N(0, gain^2 / fan_in), and biases zero where there are some: before an activation."""
+    """The layer with weights N(0, gain^2 / fan_in) and zero biases, if any: for layers before an activation."""
     with torch.no_grad():
         layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))
         if layer.bias is not None:

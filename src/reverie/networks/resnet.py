@@ -1,8 +1,9 @@
 """A residual encoder and its mirror image, for pictures of any size and any number of channels.
 
-The stages of `reverie.networks.conv` with ``depth`` residual blocks after each step down and before each step up, in
-the pre-activation order of He et al. (2016b). No normalisation at all: the last convolution of each block starts at
-zero, so that the network starts as its own skeleton (Zhang et al. 2019, Fixup), and a code cannot depend on its batch.
+The stages of `reverie.networks.conv` with ``depth`` residual blocks after each downsampling and before each upsampling,
+in the pre-activation order of He et al. (2016b). There is no normalisation, so that a code cannot depend on its batch;
+the last convolution of each block starts at zero, so that every block starts as the identity (Zhang et al. 2019,
+Fixup).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The style-based generator: Karras et al. (2019), "A style-based generator architecture for GANs".
 
-Latents are first mapped to styles w; each layer of the synthesis network is given its own copy of w. Here is what all
-versions share (mapping, noise, discriminator), and the synthesis of the first, whose styles set mean and deviation of
-each feature map (adaptive instance normalisation); stylegan2.py has the second.
+Latents are first mapped to styles w; each layer of the synthesis network gets its own copy of w. This file has what
+both versions share (mapping, noise, discriminator) and the synthesis of the first, whose styles set mean and standard
+deviation of each feature map (adaptive instance normalisation); stylegan2.py has that of the second.
 
-What differs from the paper: a layer that changes resolution convolves on the coarser of the two grids; both versions
-resample with [1, 3, 3, 1] (for the first that *is* its nearest neighbour and [1, 2, 1] blur).
+Differences from the paper: a layer that changes resolution convolves on the coarser of the two grids; both versions
+resample with [1, 3, 3, 1] (which equals nearest neighbour and [1, 2, 1] blur, as used in the first).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from reverie.networks.equalized import (
     stages,
 )
 
-SLOW = 0.01  # how much slower the mapping network learns
+SLOW = 0.01  # factor on the learning rate of the mapping network
 
 
 class Noise(Protocol):
-    """Where random numbers come from, one row for each picture."""
+    """A source of random numbers, one row for each picture."""
 
     def normal(self, *shape: int) -> Tensor:
         """N(0, 1), (N, *shape)."""
@@ -61,8 +61,8 @@ class Mapping(nn.Module):
 class Noisy(nn.Module):
     """activate(x + strength noise + bias): (N, channels, *size) -> same.
 
-    The noise is one number a pixel; fresh in training, and otherwise a fixed picture, so that a picture depends on its
-    own styles alone. It starts with no strength.
+    The noise is one number per pixel: fresh in training, otherwise a fixed map, so that a picture depends on its styles
+    alone. Its strength is learned, starting from zero.
     """
 
     fixed: Tensor
@@ -79,7 +79,7 @@ class Noisy(nn.Module):
 
 
 class AdaIN(nn.Module):
-    """Feature maps with the deviations and the means that styles (N, size) say (eq. 1): (N, channels, H, W) -> same."""
+    """Feature maps with mean and deviation set by styles (N, size) (eq. 1): (N, channels, H, W) -> same."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -119,13 +119,13 @@ class Synthesis(nn.Module):
 
 
 class AdaINSynthesis(Synthesis):
-    """Layer i reads style i."""
+    """The synthesis of the first version. Layer i uses style i."""
 
     def __init__(self, shape: tuple[int, int, int], width: int, size: int) -> None:
         super().__init__()
         coarse_to_fine = stages(shape, width)[::-1]
         last = coarse_to_fine[0]
-        # Not the paper's ones: what is the same everywhere has no deviation to normalise, and no useful gradient.
+        # Random, not ones as in the paper: a constant map has no deviation to normalise, and no useful gradient.
         self.constant = nn.Parameter(torch.randn(1, last.deep, *last.inner))
         self.noisy, self.style = Noisy(last.deep, last.inner), AdaIN(last.deep, size)
         layers = [Layer(last.deep, last.deep, last.inner, size, nn.Identity())]
@@ -145,7 +145,7 @@ class AdaINSynthesis(Synthesis):
 
 
 class Downward(nn.Module):
-    """A stage of the discriminator, where ``residual`` with a skip: (N, wide, *outer) -> (N, deep, *inner)."""
+    """A stage of the discriminator, with ``residual`` with a skip: (N, wide, *outer) -> (N, deep, *inner)."""
 
     def __init__(self, wide: int, deep: int, down: nn.Module, residual: bool) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """The second style-based generator: Karras et al. (2020), "Analyzing and improving the image quality of StyleGAN".
 
-A style scales what a convolution reads, and its output is scaled back to unit deviation *by expectation*, not by its
-own statistics (section 2.2): so nothing can hide from the normalisation in a droplet. Each resolution adds its picture
-to the upsampled picture of those before it (section 4.1).
+A style scales the input of a convolution, and the output is scaled back to unit *expected* deviation, not by its actual
+statistics (section 2.2), which removes the droplet artifacts of the first version. Each resolution adds its picture to
+the upsampled picture of the previous one (section 4.1).
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from reverie.networks.stylegan import Noise, Noisy, Synthesis
 def modulated(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True, fused: bool = False) -> Tensor:
     """Modulated convolution (eq. 1 and 3): x (N, I, H, W), weight (O, I, k, k), k odd, style (N, I) -> (N, O, H, W).
 
-    ``fused`` convolves each picture with its own weights w s, in one grouped convolution. The default scales what goes
-    in by s and what comes out by the deviation of the products, which is the same in exact arithmetic, and faster on a
-    CPU.
+    ``fused`` convolves each picture with its own weights w s, in one grouped convolution. The default scales the input
+    by s and the output by the deviation instead, which is the same in exact arithmetic, and faster on a CPU.
     """
     padding = weight.shape[2] // 2
     if fused:
@@ -38,7 +37,7 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True,
 
 
 class ModulatedConv(nn.Module):
-    """A convolution whose inputs are weighed by styles (N, size): (N, channels, H, W) -> (N, out, H, W)."""
+    """A convolution with inputs scaled by styles (N, size): (N, channels, H, W) -> (N, out, H, W)."""
 
     def __init__(self, channels: int, out: int, kernel: int, size: int, demodulate: bool = True) -> None:
         super().__init__()
@@ -76,7 +75,7 @@ class ToPicture(nn.Module):
 
 
 class SkipSynthesis(Synthesis):
-    """Layer i reads style i; the picture made after it reads style i + 1, as does the layer that follows it."""
+    """The synthesis of the second version; layer i uses style i, its picture style i + 1, as does the next layer."""
 
     def __init__(self, shape: tuple[int, int, int], width: int, size: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Networks that turn pictures into pictures, by name: the U-Net of unet.py, and CycleGAN's residual one.
+"""Image-to-image networks by name: the U-Net of unet.py, and CycleGAN's residual network.
 
 Zhu et al. (2017), appendix 7.2, after Johnson et al. (2016): a 7x7 convolution, two that halve, residual blocks, two
-that double, and a 7x7 convolution, padded by reflection. What differs: any height and width (mirrored to multiples of
-four, and cropped back), and a choice of normalisation.
+that double, and a 7x7 convolution, padded by reflection. Differences: any height and width (padded by reflection to
+multiples of four, and cropped back), and a choice of normalisation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reverie.networks.padding import mirrored
 from reverie.networks.unet import DEEPEST, UNet, Uniform
 
 NETWORKS = ("unet", "resnet")
-LEAST = 8  # pixels a side of the residual net: below, there is nothing to reflect
+LEAST = 8  # shortest side in pixels of the residual network: below it, reflection padding is impossible
 
 
 def translator(
@@ -30,9 +30,9 @@ def translator(
     kind: str,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1); calls take a `Uniform` for dropout too.
+    """Pictures (N, before, H, W) of any size -> (N, after, H, W) in (-1, 1); calls also take a `Uniform` for dropout.
 
-    ``depth`` is how often the unet halves, at most down to one pixel of pictures of ``size``; 0 is all the way.
+    ``depth`` is the number of halvings of the unet, at most down to one pixel for pictures of ``size``; 0 is that most.
     """
     if network == "resnet":
         return ResNet(before, after, width, blocks, kind)

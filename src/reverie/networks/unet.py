@@ -1,10 +1,10 @@
-"""The U-Net that turns pictures into pictures: Isola et al. (2017), section 6.1.1.
+"""The image-to-image U-Net: Isola et al. (2017), section 6.1.1.
 
-Strided convolutions with kernels of 4 walk down, transposed ones walk back, and each size on the way back also sees
-what the way down made of it, so that edges need not pass through the narrow middle. What differs: any height and width
-(mirrored to what the depth needs, and cropped back); residual blocks in the middle where asked for, with which a
-shallow net has a large receptive field; normalisation that never looks at the batch, which with the paper's batches of
-one is the paper's; dropout that is asked for, by numbers from outside, rather than by the train mode.
+Strided convolutions with kernels of 4 downsample, transposed ones upsample, and skip connections pass the features of
+each size across, so that edges need not pass the bottleneck. Differences: any height and width (padded by reflection as
+the depth needs, and cropped back); optional residual blocks in the middle, which give a shallow network a large
+receptive field; normalisation independent of the batch, which for the paper's batches of one is the same; dropout is
+controlled by passing random numbers, not by train mode.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from reverie.networks.padding import mirrored
 
 DEEPEST = 8  # halvings of the paper's net for 256 pixels
 WIDEST = 8  # channels stop doubling at this multiple of the width
-DROPPED = 3  # innermost stages of the way back that have dropout
+DROPPED = 3  # innermost upsampling stages, which have dropout
 
 
 class Uniform(Protocol):
-    """Where dropout's random numbers come from: see `reverie.engine.randomness.Draw`."""
+    """A source of random numbers for dropout: see `reverie.engine.randomness.Draw`."""
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), (N, *shape)."""
@@ -40,10 +40,10 @@ class UNet(nn.Module):
         self.grain = 2**depth
         wide = [width * min(2**level, WIDEST) for level in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.dropout = dropout if depth > 1 else 0.0  # the last stage, which gives the picture, has none
+        self.dropout = dropout if depth > 1 else 0.0  # the output stage has none
         for level, channels in enumerate(wide):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
-            # The first sees pixels, and the innermost of a deep net a single one: neither is normalised.
+            # The first stage, on pixels, and the innermost, which may be one pixel in size, are not normalised.
             plain = level in (0, depth - 1)
             layers.append(nn.Conv2d(wide[level - 1] if level else before, channels, 4, 2, 1, bias=plain))
             self.down.append(nn.Sequential(*layers, *([] if plain else [norm(kind, channels)])))

@@ -1,1 +1,1 @@
-"""What people read: the report of a run, its card, charts."""
+"""Output for people: the report of a run, its model card, charts."""

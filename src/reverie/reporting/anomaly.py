@@ -1,4 +1,4 @@
-"""What was found odd, as people read it: a table, pictures under their heat maps, and a page of the oddest."""
+"""Results of anomaly detection for people: a table, pictures with heat maps, and a page of the oddest pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_SHOWN = 500  # pictures on a sheet
 
 
 def oddest(scores: NDArray[np.float64], count: int | None = None) -> NDArray[np.int64]:
-    """The places of the ``count`` highest of ``scores``, highest first; equal ones in their order.
+    """The indices of the ``count`` highest ``scores``, highest first; ties in their order.
 
     By default as many as a sheet shows, `MOST_SHOWN`.
     """
@@ -30,7 +30,7 @@ def oddest(scores: NDArray[np.float64], count: int | None = None) -> NDArray[np.
 
 
 def overlay(images: Tensor, heat: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) in [-1, 1] in grey, with heat (N, H, W) in [0, 1] as red over them: (N, 3, H, W)."""
+    """Pictures (N, C, H, W) in [-1, 1] in grey, overlaid in red with heat (N, H, W) in [0, 1]: (N, 3, H, W)."""
     if heat.shape != (len(images), *images.shape[2:]):
         raise ReverieError(f"A heat map for pictures {tuple(images.shape)} cannot be {tuple(heat.shape)}.")
     grey = coloured(images).mean(1, keepdim=True)
@@ -45,7 +45,7 @@ def write_csv(
     p_values: NDArray[np.float64],
     odd: NDArray[np.bool_],
 ) -> None:
-    """A table of name, score, p_value and odd (true or false), in the order given; it appears whole or not at all."""
+    """Write a table of name, score, p_value and odd (true or false), in the given order; atomically."""
     _check_lengths(names, {"scores": scores, "p-values": p_values, "verdicts": odd})
     columns = zip(names, scores.tolist(), p_values.tolist(), odd.tolist(), strict=True)
     rows = ([name, repr(score), repr(p), str(strange).lower()] for name, score, p, strange in columns)
@@ -63,12 +63,12 @@ def write_sheet(
     title: str = "Odd pictures",
     rows: NDArray[np.int64] | None = None,
 ) -> None:
-    """One HTML page of the pictures (N, C, H, W) in [-1, 1], oddest first, that needs nothing but a browser.
+    """Write a self-contained HTML page of the pictures (N, C, H, W) in [-1, 1], oddest first.
 
-    With ``heat`` (N, H, W) in [0, 1] its `overlay` stands beside each picture. At most `MOST_SHOWN` pictures are
-    shown. Where there are too many to hold, ``rows``, from `oddest`, says which of them ``images`` and ``heat`` are of;
-    names, scores, p-values and verdicts are always of all. Names and the title are escaped; the page appears whole or
-    not at all.
+    With ``heat`` (N, H, W) in [0, 1] its `overlay` is shown beside each picture. At most `MOST_SHOWN` pictures are
+    shown. If there are too many to hold in memory, ``images`` and ``heat`` may be only those of ``rows``, from
+    `oddest`; names, scores, p-values and verdicts are always of all. Names and the title are escaped; the page is
+    written atomically.
     """
     _check_lengths(names, {"scores": scores, "p-values": p_values, "verdicts": odd})
     given = np.arange(len(names)) if rows is None else rows
@@ -90,7 +90,7 @@ def write_sheet(
 
 
 def _embedded(picture: Tensor) -> Embedded:
-    """Of (1, 3, H, W); its name stands below it."""
+    """An embedded picture of (1, 3, H, W), without alt text: its name is below it."""
     pixels = to_uint8(picture)[0]
     data = png(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
     return Embedded(data_uri(data), pixels.shape[2], pixels.shape[1], alt="", crisp=True)

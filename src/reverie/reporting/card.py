@@ -1,4 +1,4 @@
-"""The model card: README.md of a run, in the form that the Hugging Face Hub reads."""
+"""The model card: README.md of a run, in the format of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SHOWN_CLASSES = 20
 def write_card(folder: Path, config: dict[str, Any], model: Model | type[Model] | None = None) -> None:
     """Write README.md: what the model is, its data, its final training figures, and how to use it.
 
-    ``config`` is the content of config.json; the figures are the last line of metrics.jsonl. ``model`` may be left out
-    where the name of it in config.json is registered.
+    ``config`` is the content of config.json; the figures are the last line of metrics.jsonl. ``model`` may be omitted
+    where its name in config.json is registered.
     """
     given = registry.load_class(config["model"]) if model is None else model
     kind = given if isinstance(given, type) else type(given)
@@ -50,7 +50,7 @@ def write_card(folder: Path, config: dict[str, Any], model: Model | type[Model] 
 
 
 def _task(kind: type[Model]) -> str | None:
-    """What the Hub calls what the model does."""
+    """The Hub's name for the task of the model."""
     if issubclass(kind, Translates):
         return "image-to-image"
     return "unconditional-image-generation" if issubclass(kind, Samples) and not issubclass(kind, Conditions) else None
@@ -63,7 +63,7 @@ def _channels(facts: dict[str, Any]) -> str:
 
 
 def _quality(folder: Path) -> dict[str, Any] | None:
-    """The figures of samples at the best and at the last measurement; None where there was none."""
+    """The quality figures of the best and the last measurement; None where there are none."""
     measured = best_and_last(folder)
     if not measured:
         return None

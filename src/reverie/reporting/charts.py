@@ -1,4 +1,4 @@
-"""The one place that draws charts: SVG as text, which a browser shows without anything else. All values are finite."""
+"""All charts: SVG as text, which a browser shows without anything else. All values are finite."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from numpy.typing import NDArray
 from reverie.reporting.formatting import number
 from reverie.reporting.plot import Plot, axis, path_of
 
-POINTS = 120  # on a curve; more are drawn as means with their range
+POINTS = 120  # on a curve; of more, means and ranges are drawn
 
-# Petroff (2021), "Accessible color sequences for data visualization": ten colours, told apart by the colour-blind too.
+# Petroff (2021), "Accessible color sequences for data visualization": ten colours, also for the colour-blind.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some of the dots of a scatter plot."""
+    """A group of points of a scatter plot."""
 
     name: str
-    member: NDArray[np.bool_]  # (N,): which of the dots
+    member: NDArray[np.bool_]  # (N,): which of the points
     colour: str
 
     @property
     def count(self) -> int:
-        """How many dots it has."""
+        """The number of points."""
         return int(self.member.sum())
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing and what a page says above it."""
+    """A drawing, and the text that a page shows above it."""
 
     heading: str
     svg: Markup
-    key: str = ""  # what a program calls it
-    value: str = ""  # the figure that stands out
+    key: str = ""  # identifies it in the page
+    value: str = ""  # the figure that is highlighted
     note: str = ""
     legend: Sequence[Group] = ()  # none for a single group
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of a chart of bars."""
+    """A bar of a bar chart."""
 
     value: float
-    reading: str  # what is said of it where a pointer rests on it
-    idle: bool = False  # drawn faintly
+    reading: str  # the tooltip
+    idle: bool = False  # drawn faint
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Spot:
 
 
 def curve(key: str, title: str, values: Sequence[tuple[int, float]], steps: tuple[int, int], unit: str = "") -> Chart:
-    """Values by step: a line, with its range where points were put together, and a reading at each point."""
+    """A line of values by step, with the range where points were averaged, and a tooltip at each point."""
     points = _thinned(values)
     low, high = min(least for _, _, least, _ in points), max(most for _, _, _, most in points)
     logarithmic = low > 0 and high / low > 200
@@ -99,7 +99,7 @@ def curve(key: str, title: str, values: Sequence[tuple[int, float]], steps: tupl
 
 
 def bars(values: Sequence[Bar], across: str, described: str, least: float) -> Markup:
-    """A bar for each value, from zero; the axis reaches ``least`` where no value does."""
+    """A bar for each value, from zero; the axis reaches at least to ``least``."""
     plot = Plot(520, 500)
     heights = [bar.value for bar in values]
     plot.y = axis(min(0.0, *heights), max(least, *heights), plot.bottom, plot.top)
@@ -118,7 +118,7 @@ def bars(values: Sequence[Bar], across: str, described: str, least: float) -> Ma
 
 
 def scatter(places: NDArray[np.float32], groups: Sequence[Group], names: tuple[str, str]) -> Markup:
-    """The finite places of each group as dots, on axes with these names; the middle of a group bears its name."""
+    """The finite positions of each group as points, on axes with these names; a group's name is at its middle."""
     plot = Plot(520, 520, top=10, below=50)
     shown = places[np.any([group.member for group in groups], 0)].astype(np.float64)
     middle = (shown.min(0) + shown.max(0)) / 2
@@ -153,10 +153,10 @@ def lines(
     logarithmic: bool = False,
     zero: bool = False,
 ) -> str:
-    """A chart that is a file of its own: a named line through the spots of each of ``curves``, on common axes.
+    """A chart as a file of its own: a named line through the points of each of ``curves``, on common axes.
 
-    ``across`` and ``up`` name the axes. With ``logarithmic`` the one across is, and x must be positive; with ``zero``
-    the other begins at 0. Lines named in ``dashed`` are so.
+    ``across`` and ``up`` name the x and y axes. With ``logarithmic`` the x axis is logarithmic, and x must be positive;
+    with ``zero`` the y axis begins at 0. Lines named in ``dashed`` are dashed.
     """
     plot = Plot(720, 420, left=60, beside=190, top=44, below=50)
     xs, ys = ([getattr(spot, side) for spots in curves.values() for spot in spots] for side in "xy")
@@ -174,7 +174,7 @@ def lines(
         for spot in spots:
             plot.add('<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}">', plot.x(spot.x), plot.y(spot.y), colour)
             plot.add("<title>{}</title></circle>", f"{name}: {spot.reading}" if spot.reading else name)
-        # Names stand in a column of their own: the ends of the lines lie close together.
+        # Names are in a column of their own: the ends of the lines are too close together.
         place = plot.top + 8 + 20 * i
         plot.add('<path class="line" stroke="{}"{} d="M{} {}h20"/>', colour, dash, plot.right + 14, place)
         plot.text(plot.right + 40, place + 4, name, "start")
@@ -182,12 +182,12 @@ def lines(
 
 
 def colour_of(index: int, count: int) -> str:
-    """The colour of one of ``count`` groups, distinct from the others'."""
+    """The colour of one of ``count`` groups, distinct from that of the others."""
     return PALETTE[index] if count <= len(PALETTE) else f"hsl({360 * index / count:.0f} 65% {(45, 60)[index % 2]}%)"
 
 
 def _thinned(values: Sequence[tuple[int, float]]) -> list[tuple[float, float, float, float]]:
-    """Step, mean, least and most of at most `POINTS` runs of consecutive values, at the last step of each."""
+    """(last step, mean, minimum, maximum) of at most `POINTS` runs of consecutive values."""
     points = []
     for part in np.array_split(np.arange(len(values)), min(POINTS, len(values))):
         each = [values[i][1] for i in part]

@@ -1,4 +1,4 @@
-"""Pictures that lie inside a page."""
+"""Pictures embedded in a page."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from PIL import Image
 
 from reverie.data.png import png
 
-LARGE, LARGE_BYTES = 1024, 1_000_000  # pixels of side, and bytes, of a picture at most
+LARGE, LARGE_BYTES = 1024, 1_000_000  # largest side in pixels, and size in bytes, of a picture
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as an <img> holds it."""
+    """A picture as the attributes of an <img>."""
 
     source: str  # a data URI
     width: int
     height: int
     alt: str
-    crisp: bool  # whether its pixels are to be seen as squares
+    crisp: bool  # whether it is enlarged without smoothing
 
 
 def embedded(
     path: Path, alt: str, side: int = LARGE, most: int = LARGE_BYTES, crop: tuple[int, int] | None = None
 ) -> Embedded:
-    """The picture of a file, or its upper left of height and width ``crop``, at most ``side`` pixels large.
+    """The picture of a file, or its upper left part of ``crop`` (height, width), at most ``side`` pixels large.
 
-    Where its PNG has more than ``most`` bytes, it is shown in 256 colours.
+    Where its PNG has more than ``most`` bytes, it is reduced to 256 colours.
     """
     with Image.open(path) as opened:
         picture = opened.copy()
@@ -44,5 +44,5 @@ def embedded(
 
 
 def data_uri(data: bytes) -> str:
-    """A PNG as the address of itself."""
+    """A PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number(value: float) -> str:
-    """Four digits or so, with thousands apart: 12,345 or 0.1234."""
+    """About four digits, with thousands separators: 12,345 or 0.1234."""
     if value == 0 or 1e-3 <= abs(value) < 1000:
         return f"{value:.4g}".replace("-", "−")
     return (f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}").replace("-", "−")
@@ -19,14 +19,14 @@ def shortened(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """A duration in the largest suitable unit."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def setting(value: object) -> str:
-    """The value of a setting, of whatever type that JSON has, in full."""
+    """The full value of a setting, of any JSON type."""
     if value is None:
         return "–"
     if isinstance(value, dict):

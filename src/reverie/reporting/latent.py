@@ -1,4 +1,4 @@
-"""Charts of the latent space of a run: what each dimension carries, and where pictures lie."""
+"""Charts of the latent space of a run: the KL of each dimension, and a map of codes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from reverie.reporting.logged import drawable
 
 ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 MAPPED = 2000  # pictures on the map of the latent space
-ENOUGH = 500  # pictures of the test split that make a map; with fewer, training pictures are shown
+ENOUGH = 500  # test pictures needed for a map; with fewer, training pictures are shown
 
 
 def kl_bars(metrics: list[dict[str, Any]]) -> Chart | None:
-    """The last KL divergence that was logged of every latent dimension, the largest first; None where none was."""
+    """The last logged KL divergence of every latent dimension, the largest first; None where none was logged."""
     logged = [line["kl_dims"] for line in metrics if isinstance(line.get("kl_dims"), list)]
     kl = {i: float(value) for i, value in enumerate(logged[-1]) if drawable(value)} if logged else {}
     if not kl:
@@ -42,7 +42,7 @@ def kl_bars(metrics: list[dict[str, Any]]) -> Chart | None:
 
 
 def code_map(model: Model, dataset: Dataset) -> Chart | None:
-    """Codes of pictures on the plane, coloured by class where there are classes; None where none can be shown."""
+    """Codes of pictures in two dimensions, coloured by class where there are classes; None where there are no codes."""
     if not isinstance(model, Encodes):
         return None
     split, word = dataset.split("test"), "the test split"

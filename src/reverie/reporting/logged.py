@@ -1,4 +1,4 @@
-"""What a run logged, as it is drawn: series of numbers, warnings, rates and the grids of pictures."""
+"""What a run logged, read for charts: series of numbers, warnings, rates and the grids of pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reverie.engine.events import EVENTS, read_metrics, read_quality
 from reverie.reporting.charts import Chart, curve
 
 LARGEST = 1e100  # a value beyond it is not drawn
-COUNTED = ("step", "images")  # what is counted and not measured
+COUNTED = ("step", "images")  # counters, not measurements
 
 NAMES = {
     "loss": "Loss",
@@ -33,7 +33,7 @@ Series = list[tuple[int, float]]  # step and value
 
 
 def series(lines: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
-    """Every scalar of ``lines`` by its name, where it can be drawn."""
+    """Every scalar of ``lines`` that can be drawn, by its name."""
     found: dict[str, Series] = {}
     for line in lines:
         for key, value in line.items():
@@ -43,7 +43,7 @@ def series(lines: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
 
 
 def drawable(value: object) -> bool:
-    """Whether it is a number that a chart has a place for."""
+    """Whether it is a number that a chart can show: finite and not too large."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
@@ -56,7 +56,7 @@ def final_figures(folder: Path) -> dict[str, float]:
 
 
 def training_curves(metrics: list[dict[str, Any]], rates: Series, nats: bool) -> list[Chart]:
-    """A chart of each scalar that was logged, and of the speed; ``nats``: whether the model has a bound on log p(x)."""
+    """Charts of each logged scalar and of the speed; ``nats``: whether the model has a bound on log p(x)."""
     order = {key: i for i, key in enumerate(NAMES)}
     found = series(metrics)
     shown = {key: found[key] for key in sorted(found, key=lambda key: order.get(key, len(order)))}
@@ -75,7 +75,7 @@ def training_curves(metrics: list[dict[str, Any]], rates: Series, nats: bool) ->
 
 
 def quality_curves(lines: list[dict[str, Any]]) -> list[Chart]:
-    """A chart of each figure of the last of these lines of quality.jsonl, but for standard errors."""
+    """A chart of each figure in the last of these lines of quality.jsonl, except standard errors."""
     if not lines:
         return []
     found, steps = series(lines), (lines[0]["step"], lines[-1]["step"])
@@ -87,13 +87,13 @@ def quality_curves(lines: list[dict[str, Any]]) -> list[Chart]:
 
 
 def best_and_last(folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The best and the last measurement of quality.jsonl by these names; none where nothing was measured."""
+    """The best and the last measurement of quality.jsonl, with the names "Best" and "Last"; none without any."""
     lines, best = read_quality(folder)
     return [] if best is None else [("Best", best), ("Last", lines[-1])]
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The lines of events.jsonl that are whole."""
+    """The complete lines of events.jsonl."""
     file = folder / EVENTS
     found = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
@@ -107,6 +107,6 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 
 def grids(folder: Path, kind: str = "") -> list[tuple[int, Path]]:
-    """The steps and files of the grids of pictures of the run whose names end in ``kind``, in the order of steps."""
+    """The steps and files of the run's picture grids with names that end in ``kind``, by step."""
     found = ((re.fullmatch(rf"(\d{{9}}){kind}\.png", path.name), path) for path in (folder / "samples").glob("*.png"))
     return sorted((int(match[1]), path) for match, path in found if match)

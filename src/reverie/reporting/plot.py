@@ -1,7 +1,7 @@
-"""What charts are made of: axes with round ticks, and a drawing that they stand in.
+"""The parts of charts: axes with round ticks, and a drawing with axes.
 
-What is written into a drawing is escaped (`Markup.format`). On a page colours and lines come from its style sheet; a
-drawing that is a file of its own carries chart.css.
+All text in a drawing is escaped (`Markup.format`). On a page, colours and lines come from the page's style sheet; a
+drawing in a file of its own includes chart.css.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ STYLE = Path(__file__).with_name("chart.css")
 
 @dataclass(frozen=True)
 class Axis:
-    """A map from numbers to places along one side of a chart, and round numbers with their texts."""
+    """A map from numbers to positions along one side of a chart, and ticks at round numbers with their labels."""
 
-    low: float  # on a logarithmic axis, of the logarithms to base 10, as ``high``
+    low: float  # on a logarithmic axis ``low`` and ``high`` are logarithms to base 10
     high: float
-    start: float  # where ``low`` lies, in units of the drawing
+    start: float  # the position of ``low``, in units of the drawing
     stop: float
     logarithmic: bool
     ticks: Sequence[tuple[float, str]]
@@ -45,10 +45,10 @@ def axis(
     short: bool = False,
     most: int = 6,
 ) -> Axis:
-    """An axis for numbers from ``low`` to ``high``, between the places ``start`` and ``stop``.
+    """An axis for numbers from ``low`` to ``high``, between the positions ``start`` and ``stop``.
 
-    ``padding`` is what is added on both ends, as a share of the range. ``short`` writes 12,000 as 12k. There are about
-    ``most`` ticks; on a logarithmic axis, where that is too few for 1, 2 and 5, one at every power of ten or so.
+    ``padding`` is added on both ends, as a share of the range. ``short`` writes 12,000 as 12k. There are about ``most``
+    ticks; on a logarithmic axis at 1, 2 and 5 times powers of ten or, if those are too many, at powers of ten only.
     """
     if logarithmic:
         low, high = (low, high) if high > low else (low / 2, high * 2)
@@ -78,7 +78,7 @@ def _round(low: float, high: float, most: int, short: bool = False) -> list[tupl
 
 
 def _powers(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """1, 2 and 5 times powers of ten, or these alone, or every so many of them; in a narrow range, round numbers."""
+    """1, 2 and 5 times powers of ten, or powers of ten, or every n-th of them; in a narrow range, round numbers."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = [value for p in exponents for m in (1, 2, 5) if low <= (value := m * 10.0**p) <= high]
     if len(fine) < 2:
@@ -90,13 +90,13 @@ def _powers(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 @dataclass
 class Plot:
-    """A drawing of a width and height, the field between its axes, and what has been drawn so far."""
+    """A drawing of a width and height, the field between its axes, and the elements drawn so far."""
 
     width: int
     height: int
-    left: int = 50  # where the field begins
+    left: int = 50  # the left edge of the field
     top: int = 12
-    beside: int = 10  # what is left free on the right of the field
+    beside: int = 10  # free space to the right of the field
     below: int = 24
     parts: list[Markup] = field(default_factory=list)
     x: Axis = field(init=False)
@@ -111,38 +111,38 @@ class Plot:
         return self.height - self.below
 
     def add(self, svg: str, *values: object) -> None:
-        """A piece of SVG with ``values`` in its places, escaped unless they are Markup."""
+        """Add an SVG element formatted with ``values``, which are escaped unless they are Markup."""
         self.parts.append(Markup(svg).format(*values))
 
     def text(self, x: float, y: float, words: str, anchor: str = "middle") -> None:
         self.add('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', x, y, anchor, words)
 
     def rows(self) -> None:
-        """A rule across the field at each tick of y."""
+        """Draw a horizontal line across the field at each y tick."""
         for value, words in self.y.ticks:
             self.add('<path class="rule" d="M{} {:.1f}H{}"/>', self.left, self.y(value), self.right)
             self.text(self.left - 6, self.y(value) + 4, words, "end")
 
     def columns(self) -> None:
-        """A rule up the field at each tick of x."""
+        """Draw a vertical line across the field at each x tick."""
         for value, words in self.x.ticks:
             self.add('<path class="rule" d="M{:.1f} {}V{}"/>', self.x(value), self.top, self.bottom)
             self.text(self.x(value), self.bottom + 17, words)
 
     def base(self) -> None:
-        """The line that x is read on, marked at each tick."""
+        """Draw the x axis, with a mark at each tick."""
         self.add('<path class="axis" d="M{} {}H{}"/>', self.left, self.bottom, self.right)
         for value, words in self.x.ticks:
             self.add('<path class="axis" d="M{:.1f} {}v4"/>', self.x(value), self.bottom)
             self.text(self.x(value), self.bottom + 17, words)
 
     def svg(self, described: str) -> Markup:
-        """For a page, with a description for who cannot see it."""
+        """The SVG for a page, with a description for screen readers."""
         head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(self.width, self.height, described)
         return head + Markup("").join(self.parts) + Markup("</svg>")
 
     def file(self, title: str) -> str:
-        """As a file of its own."""
+        """The SVG as a file of its own."""
         head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">')
         style = Markup("<style>{}</style>").format(Markup(STYLE.read_text(encoding="utf-8").strip()))
         paper = Markup('<rect class="paper" width="{}" height="{}"/>').format(self.width, self.height)
@@ -151,5 +151,5 @@ class Plot:
 
 
 def path_of(points: Iterable[tuple[float, float]]) -> str:
-    """The ``d`` of an SVG path through these places."""
+    """The ``d`` of an SVG path through these points."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)

@@ -1,7 +1,7 @@
-"""Jinja2 templates become pages and cards: whatever a template is given is escaped, unless it is marked as safe.
+"""Rendering of pages and cards by Jinja2 templates: all values are escaped, unless they are marked as safe.
 
-HTML is escaped by Jinja2's autoescape. Markdown has rules of its own, by `as_markdown`; what may hold anything, such as
-a path or a command, goes into a card by the filters ``code`` and ``fence``.
+HTML is escaped by Jinja2's autoescape, Markdown by `as_markdown`. Text that may contain anything, such as a path or a
+command, is inserted into a card with the filters ``code`` and ``fence``.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from markupsafe import Markup
 from reverie.files import replacing
 from reverie.reporting.formatting import number
 
-HERE = Path(__file__).parent  # of the style sheets, which templates include
-SPECIAL = re.compile(r"[\\`*_\[\]<>|~#$]|&(?=[#\w]+;)")  # what means something to Markdown in the middle of a line
-LEADING = re.compile(r"([-+=]|\d+[.)](?=\s|$))")  # or at its beginning
+HERE = Path(__file__).parent  # folder of the style sheets, which templates include
+SPECIAL = re.compile(r"[\\`*_\[\]<>|~#$]|&(?=[#\w]+;)")  # characters with a meaning in Markdown anywhere in a line
+LEADING = re.compile(r"([-+=]|\d+[.)](?=\s|$))")  # or at its beginning only
 
 
 def html(template: str, /, **values: object) -> str:
-    """The text of a page, or of a part of one."""
+    """Render a page, or a part of one."""
     return _pages().get_template(template).render(values)
 
 
 def markdown(template: str, /, **values: object) -> str:
-    """The text of a Markdown file."""
+    """Render a Markdown file."""
     return _cards().get_template(template).render(values)
 
 
 def write(path: Path | str, text: str) -> None:
-    """A text file in UTF-8 that appears whole or not at all; what has no code there, as in names of files, is a '?'."""
+    """Write a UTF-8 text file atomically; what cannot be encoded, as in some file names, becomes '?'."""
     with replacing(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def as_markdown(value: object) -> Markup:
-    """Text on one line that Markdown shows as it is."""
+    """Text on one line, escaped so that Markdown shows it literally."""
     if isinstance(value, Markup):
         return value
     text = SPECIAL.sub(r"\\\g<0>", " ".join(str(value).split()))
@@ -70,7 +70,7 @@ def _pages() -> Environment:
 def _cards() -> Environment:
     environment = Environment(
         loader=_loader(),
-        finalize=as_markdown,  # which sees every value; autoescape would write HTML
+        finalize=as_markdown,  # applied to every value; autoescape would write HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

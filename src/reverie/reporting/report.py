@@ -1,7 +1,7 @@
-"""report.html: what became of a run, on one page that needs nothing but a browser.
+"""report.html: the results of a run, on one self-contained page.
 
-Pictures are inside the page, charts are SVG, and whatever comes from outside (names of files and classes, specs,
-warnings) is escaped by the template. A section that has nothing to show is left out.
+Pictures are embedded, charts are SVG, and text from outside (names of files and classes, specs, warnings) is escaped by
+the template. A section without content is left out.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from reverie.reporting.logged import (
 from reverie.reporting.rendering import html, write
 from reverie.reporting.usage import commands, script
 
-SMALL, SMALL_BYTES = 264, 80_000  # pixels of side, and bytes, of a picture in a strip
+SMALL, SMALL_BYTES = 264, 80_000  # largest side in pixels, and size in bytes, of a picture in a strip
 STRIP, BESIDE = 10, 9  # pictures in a strip, and in one beside a large picture
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The last grid of pictures of a kind, and how it became so."""
+    """The last grid of pictures of a kind, and earlier ones."""
 
     title: str
     note: str
     picture: Embedded
     step: int
-    strip: list[tuple[int, Embedded]]  # by step; empty where there is one grid alone
+    strip: list[tuple[int, Embedded]]  # by step; empty where there is only one grid
 
 
 def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
-    """Write report.html from what the run in ``folder`` left there, and the codes of pictures of ``dataset``.
+    """Write report.html from the files of the run in ``folder`` and the codes of pictures of ``dataset``.
 
-    ``model`` is in eval mode. The page loads nothing from elsewhere.
+    ``model`` is in eval mode. The page loads no other files.
     """
     config, metrics, events = read_config(folder), read_metrics(folder), read_events(folder)
     rates = [(e["step"], float(e["images_per_second"])) for e in events if drawable(e.get("images_per_second"))]
@@ -82,7 +82,7 @@ def write_report(folder: Path, model: Model, dataset: Dataset) -> None:
 
 
 def _figures(config: dict[str, Any], metrics: list[dict[str, Any]], rates: Series, model: Model) -> dict[str, str]:
-    """What is said of the run at the head of the page, by its name."""
+    """The figures at the top of the page, by name."""
     facts, plan = config["facts"], config["settings"]["train"]
     steps = metrics[-1]["step"] if metrics else plan.get("steps")
     images = metrics[-1].get("images") if metrics else None
@@ -101,7 +101,7 @@ def _figures(config: dict[str, Any], metrics: list[dict[str, Any]], rates: Serie
 
 
 def _warnings(events: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Each warning once, and the first step that it was said at."""
+    """Each warning once, with the first step at which it occurred."""
     said = {str(e["warning"]): e["step"] for e in reversed(events) if e.get("warning")}
     return list(reversed(said.items()))
 
@@ -117,11 +117,11 @@ def _reconstructions(folder: Path, config: dict[str, Any]) -> list[Shown]:
 
 
 def _translations(folder: Path, config: dict[str, Any], model: Model) -> list[Shown]:
-    """One of each direction that pictures were translated in."""
+    """One for each direction of translation."""
     directions = model.directions if isinstance(model, Translates) else ()
     rows = ["the input", "its translation"]
     rows += ["that, translated back"] if len(directions) == 2 else []
-    # As the pictures are: without pairs, there is nothing that belongs to an input.
+    # As in the grids: without pairs, inputs have no counterparts.
     rows += ["what belongs to the input"] if config["settings"]["data"].get("pair") != "unpaired" else []
     crop = len(rows) * (config["facts"]["height"] + GAP) - GAP, 2 * (config["facts"]["width"] + GAP) - GAP
     shown = []
@@ -135,7 +135,7 @@ def _translations(folder: Path, config: dict[str, Any], model: Model) -> list[Sh
 
 
 def _settings(config: dict[str, Any], dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """What the run was trained with, by the caption of each table."""
+    """The settings of the run, by the caption of each table."""
     about = {k: v for k, v in config["data"].items() if k != "place"} | {
         f"facts.{k}": v for k, v in config["facts"].items()
     }
@@ -162,9 +162,9 @@ def _after(what: str, found: list[tuple[int, Path]]) -> str:
 def _strip(
     found: list[tuple[int, Path]], config: dict[str, Any], what: str, most: int, crop: tuple[int, int] | None = None
 ) -> list[tuple[int, Embedded]]:
-    """At most so many of the grids, evenly spread, the first and the last among them; none of a single one.
+    """At most ``most`` of the grids, evenly spaced, including the first and the last; none of a single one.
 
-    Of each only the upper left is shown: of height and width ``crop``, or the whole cells that fit, two at least.
+    Only the upper left of each is shown: ``crop`` (height, width), or the whole cells that fit, at least two.
     """
     if len(found) < 2:
         return []

@@ -1,4 +1,4 @@
-"""Lines that use a run, in a shell and in Python, as its model's capabilities permit."""
+"""Example commands and Python code for a run, as its model's capabilities permit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reverie.engine.model import Model
 
 
 def commands(run: str, config: dict[str, Any], kind: type[Model]) -> str:
-    """Lines for a shell that use the run, as its model's capabilities permit; none where only a program can load it."""
+    """Shell commands for the run, as its model's capabilities permit; none where only a program can load it."""
     if not _named(config, kind) or kind.__module__ == "__main__":
         return ""
     spec = str(config["data"].get("spec", ""))
@@ -30,10 +30,10 @@ def commands(run: str, config: dict[str, Any], kind: type[Model]) -> str:
 
 
 def script(run: str, config: dict[str, Any], kind: type[Model]) -> str:
-    """Lines of Python that use the run, as its model's capabilities permit."""
+    """Python code for the run, as its model's capabilities permit."""
     a, b = config["facts"].get("sides") or (0, 0)
     lines, given = ["import reverie"], ""
-    if config.get("outside"):  # what only the program that trained it can build
+    if config.get("outside"):  # only the program that trained it can build the model
         given = ", model=model"
     elif not _named(config, kind):
         lines.append(f"from {kind.__module__} import {kind.__name__}")
@@ -53,5 +53,5 @@ def script(run: str, config: dict[str, Any], kind: type[Model]) -> str:
 
 
 def _named(config: dict[str, Any], kind: type[Model]) -> bool:
-    """Whether the name in config.json is one of the class's, and builds it."""
+    """Whether the name in config.json is one of the class's, so that it builds this model."""
     return config["model"] in registry.names_of(kind) and not config.get("outside")

@@ -1,9 +1,9 @@
-"""Which pictures are odd, with a stated rate of false alarms, and where in a picture the oddness is.
+"""Anomaly detection with a stated false alarm rate.
 
-A model that has learned from normal pictures gives every picture a score, higher for odder; which scores there are
-depends on its capabilities (`SCORES`). What counts as odd is read off held-out normal pictures by conformal prediction
-(Vovk et al. 2005, "Algorithmic learning in a random world"; for outliers Bates et al. 2023, "Testing for outliers with
-conformal p-values"): no assumption on the scores, only that new normal pictures come from where the held-out ones did.
+A model trained on normal pictures gives every picture a score, higher for odder; the available scores depend on its
+capabilities (`SCORES`). The threshold is calibrated on held-out normal pictures by conformal prediction (Vovk et al.
+2005, "Algorithmic learning in a random world"; for outliers Bates et al. 2023, "Testing for outliers with conformal
+p-values"), which assumes nothing of the scores, only that new normal pictures are distributed like the held-out ones.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from reverie.metrics import ranking
 from reverie.tasks.anomaly_scores import SCORES, Given, Measure, Scores, batches, comparable, score_of
 from reverie.tasks.conformal import allowed, least
 
-SAMPLES = 32  # draws of z for each picture
+SAMPLES = 32  # samples of z for each picture
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a `Detector` says of N pictures."""
+    """The verdicts of a `Detector` on N pictures."""
 
     scores: Scores  # (N,), higher for odder
     p_values: Scores  # (N,) in (0, 1]
@@ -37,11 +37,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Detector:
-    """Scores pictures, and knows what scores normal pictures have; made by `detector`."""
+    """Scores pictures, and compares the scores with those of normal pictures; made by `detector`."""
 
     model: object
     score: str
-    rate: float  # of normal pictures that are called odd, at most
+    rate: float  # largest share of normal pictures that are called odd
     shape: tuple[int, int, int]  # (C, H, W) of its pictures
     normal: Scores  # (n,), of the held-out normal pictures, ascending
     samples: int
@@ -49,12 +49,12 @@ class Detector:
 
     @property
     def threshold(self) -> float:
-        """What is above it is odd: the k-th smallest score of n normal pictures, k = ceil((n + 1) (1 - rate))."""
+        """Higher scores are odd: the k-th smallest score of n normal pictures, k = ceil((n + 1) (1 - rate))."""
         return float(self.normal[-allowed(len(self.normal), self.rate)])
 
     @property
     def draws(self) -> bool:
-        """Whether a score takes draws of z, ``samples`` for each picture."""
+        """Whether the score samples z, ``samples`` times for each picture."""
         return SCORES[self.score].capability is Bounds or (self.score == "joint" and comparable(self.model))
 
     def judge(self, data: Data) -> Scored:
@@ -63,9 +63,9 @@ class Detector:
         return Scored(scores, self.p_values(scores), self.odd(scores))
 
     def scores(self, data: Data) -> Scores:
-        """(N,) float64, higher for odder; a picture's score depends on nothing but the picture (and its label).
+        """(N,) float64, higher for odder; a picture's score depends only on the picture (and its label).
 
-        Where a score is not a number, the picture is as odd as can be: infinity.
+        A score that is NaN becomes infinity.
         """
         pictures = pictures_of(self.model, data)
         if pictures.image_spec.shape != self.shape:
@@ -82,7 +82,7 @@ class Detector:
     def figures(self, scores: Scores, good: NDArray[np.bool_] | None = None) -> dict[str, Any]:
         """For JSON: how it was calibrated, and how many of the pictures with ``scores`` (N,) are odd.
 
-        With ``good`` (N,), whether each picture is a normal one, also how well the two kinds are told apart.
+        With ``good`` (N,), whether each picture is normal, also how well the scores separate the two kinds.
         """
         odd = self.odd(scores)
         found: dict[str, Any] = {
@@ -118,11 +118,11 @@ def detector(
 ) -> Detector:
     """A detector of odd pictures, calibrated so that at most ``rate`` of new normal pictures are called odd.
 
-    ``normal`` are normal pictures that ``model`` has not learned from: on its training pictures a model scores lower,
+    ``normal`` are normal pictures that ``model`` was not trained on: on its training pictures a model scores lower,
     and the rate would not hold. ``score`` is a name from `SCORES`, or "auto", the first of `scores_of`. ``codes``
-    and ``joint`` learn what is usual from one half of ``normal``, drawn by ``seed``, and are calibrated on the other.
-    ``background`` is another model with a bound, for ``likelihood-ratio``. ``samples`` is the number of draws of z for
-    each picture where there is a bound. All pictures see the same draws, those of ``seed``.
+    and ``joint`` are fitted to one half of ``normal``, split by ``seed``, and calibrated on the other. ``background``
+    is another model with a bound, for ``likelihood-ratio``. ``samples`` is the number of samples of z for each picture
+    where there is a bound; all pictures use the same random numbers, those of ``seed``.
     """
     check_range("The rate of false alarms", rate, above=0, below=1)
     check_range("The number of samples", samples, low=1)
@@ -150,9 +150,9 @@ def auroc(normal: Scores, odd: Scores) -> float:
 
 
 def aupr(normal: Scores, odd: Scores) -> float:
-    """Area under the precision-recall curve, odd pictures being what is looked for: sum_k (R_k - R_{k-1}) P_k.
+    """Area under the precision-recall curve, odd pictures being the positives: sum_k (R_k - R_{k-1}) P_k.
 
-    The step-wise sum (average precision) over distinct thresholds; a straight line between points would flatter.
+    The step-wise sum (average precision) over distinct thresholds; linear interpolation would be too optimistic.
     """
     return ranking.auprc(*_compared(normal, odd))
 

@@ -1,6 +1,6 @@
-"""How odd a picture is: the scores that `reverie.tasks.anomaly` calibrates, each for models of a capability.
+"""The anomaly scores that `reverie.tasks.anomaly` calibrates, each for models with some capability.
 
-Higher is odder, and a picture's score depends on nothing but the picture (and its label).
+Higher is odder, and a picture's score depends only on the picture (and its label).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Measure = Callable[[Read], Scores]
 
 @dataclass(frozen=True)
 class Given:
-    """What a score may look at before it measures pictures."""
+    """What a score is given before it measures pictures."""
 
     reference: Pictures  # normal pictures, none of which the threshold is calibrated on
     background: object | None
@@ -44,7 +44,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Score:
-    """A way to measure oddness, what a model must be for it, and that in words."""
+    """An anomaly score, the capability that it needs, and a description of that."""
 
     capability: type
     needs: str
@@ -60,7 +60,7 @@ def _reconstruction(model: Reconstructs, given: Given) -> Measure:
 
 
 def _peak(model: Reconstructs, given: Given) -> Measure:
-    """The largest squared error, smoothed as in `heat_map`: a small defect is not drowned by the rest of a picture."""
+    """The largest squared error, smoothed as in `heat_map`: it finds small defects that a sum over pixels would not."""
     return lambda part: _numbers(smooth(_squared_error(model, part).mean(1)).amax((1, 2)))
 
 
@@ -75,10 +75,10 @@ def _importance_weighted(model: Bounds, given: Given) -> Measure:
 
 
 def _complexity(model: Bounds, given: Given) -> Measure:
-    """Minus the ELBO, minus the length in nats of the picture in a file without loss (Serra et al. 2020).
+    """Minus the ELBO, minus the length in nats of the picture in a lossless file (Serra et al. 2020).
 
-    A likelihood alone finds simple pictures (smooth, dark) likelier than the ones it learned from, whatever they show
-    (Nalisnick et al. 2019); what general compressors need for a picture, the best of several, tells how simple it is.
+    A likelihood alone is often higher for simple pictures (smooth, dark) than for the training pictures, whatever they
+    show (Nalisnick et al. 2019). The length of the smallest of several lossless files measures how simple a picture is.
     """
     if not weighs(model):
         raise ReverieError(
@@ -95,7 +95,7 @@ def _complexity(model: Bounds, given: Given) -> Measure:
 
 
 def _discriminator(model: Discriminates, given: Given) -> Measure:
-    """Minus the discriminator's logit: how little a picture looks like those it was taught to take for real."""
+    """Minus the discriminator's logit: higher for pictures that look less like the training pictures."""
 
     def measure(part: Read) -> Scores:
         with torch.no_grad():
@@ -105,9 +105,9 @@ def _discriminator(model: Discriminates, given: Given) -> Measure:
 
 
 def _ratio(model: Bounds, given: Given) -> Measure:
-    """The ELBO of a background model less this model's (Ren et al. 2019, section 3).
+    """The ELBO of a background model minus this model's (Ren et al. 2019, section 3).
 
-    The background model has learned what is common to all pictures, say from perturbed ones; it cancels out.
+    The background model, trained for example on perturbed pictures, has what is common to all pictures: it cancels out.
     """
     background = given.background
     if background is None:
@@ -146,7 +146,7 @@ def _distance(model: Encodes, given: Given) -> Measure:
     center = known.mean(0)
     covariance, _ = ledoit_wolf(known - center, assume_centered=True)
     size = len(center)
-    covariance = covariance + max(FLOOR * np.trace(covariance) / size, 1e-12) * np.eye(size)  # codes may not vary
+    covariance = covariance + max(FLOOR * np.trace(covariance) / size, 1e-12) * np.eye(size)  # codes may be constant
     root = np.linalg.cholesky(np.linalg.inv(covariance))
 
     def measure(part: Read) -> Scores:
@@ -156,10 +156,10 @@ def _distance(model: Encodes, given: Given) -> Measure:
 
 
 def _joint(model: Reconstructs, given: Given) -> Measure:
-    """What the decoder and what the codes say, in standard deviations of normal pictures each, and added.
+    """The sum of a score of the decoder and one of the codes, each standardised on normal pictures.
 
-    That is ``complexity`` where a model permits it, else ``reconstruction``, and ``density`` (after Abati et al. 2019,
-    "Latent space autoregression for novelty detection"): pictures may be odd in either way.
+    That is ``complexity`` where the model permits it, else ``reconstruction``, plus ``density`` (after Abati et al.
+    2019, "Latent space autoregression for novelty detection"): pictures may be odd in either way.
     """
     first = _complexity(model, given) if comparable(model) else _reconstruction(model, given)
     parts = []
@@ -192,8 +192,8 @@ SCORES = {  # in the order in which "auto" prefers them
 def scores_of(model: object, background: object | None = None) -> list[str]:
     """The names of the scores that ``model`` permits, the one that "auto" means first.
 
-    ``complexity`` is not among them under a Bernoulli likelihood, nor for floats or 16 bits of colour; ``density`` and
-    ``joint`` are once a mixture was fitted on codes, ``likelihood-ratio`` where there is a background model.
+    ``complexity`` is not available with a Bernoulli likelihood, for float pictures or for 16-bit colour; ``density``
+    and ``joint`` need a mixture fitted on codes, ``likelihood-ratio`` needs a background model.
     """
     names = [name for name, score in SCORES.items() if isinstance(model, score.capability)]
     if isinstance(model, Reconstructs) and not _fitted(model.mixture):
@@ -226,7 +226,7 @@ def score_of(model: object, score: str = "auto", background: object | None = Non
 
 
 def weighs(model: object) -> TypeGuard[Bounds]:
-    """Whether a model has a bound, and of whole pictures."""
+    """Whether a model has a bound on the pictures themselves, not on binarised ones."""
     return isinstance(model, Bounds) and not model.binarises
 
 
@@ -261,5 +261,5 @@ def _numbers(values: Tensor) -> Scores:
 
 
 def _fitted(mixture: Mixture) -> bool:
-    """Whether it is another one than the N(0, I) it started as."""
+    """Whether it differs from the initial N(0, I)."""
     return bool(mixture.means.any()) or bool((mixture.weights != mixture.weights[0]).any())

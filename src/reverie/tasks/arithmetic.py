@@ -1,8 +1,8 @@
 """Vector arithmetic on latents: "smiling - neutral" as a change that can be made to any picture (Radford et al. 2016).
 
-A term is a set of pictures; its latent is the mean of theirs, for that of one picture is noisy (their section 6.3.2).
-One change for all pictures needs a latent space in which "smiling" lies in the same direction everywhere. Where it is
-curved (a mouth on a turned head is elsewhere), `nearby` takes each picture's own: the means of those most like it.
+A term is a set of pictures; its latent is the mean over the set, since a single latent is noisy (their section 6.3.2).
+The same change works for all pictures only if "smiling" is the same direction everywhere in latent space. Where it is
+not (the mouth of a turned head is elsewhere), `nearby` uses, for each picture, the means of the pictures most like it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from reverie.tasks.project import Progress, latents_of
 from reverie.tasks.reconstruct import grid_rows
 
 LEAST = 3  # pictures in a term
-DEAD = 1e-2  # of the largest deviation; a dimension that varies less says little, and must not be blown up
-SHARE = 0.2  # of the pictures have a low, or a high, value of an attribute that is no class
+DEAD = 1e-2  # smallest deviation to divide by, as a share of the largest: nearly constant dimensions are not scaled up
+SHARE = 0.2  # of the pictures counts as low, or as high, for an attribute that is not a class
 
 
 @dataclass(frozen=True)
 class Term:
-    """``sign`` times the mean latent of what ``name`` says: an attribute or class, or not ("low"), or a place."""
+    """``sign`` times the mean latent of the pictures that ``name`` selects: an attribute, a class, or a data spec."""
 
     sign: int  # 1 or -1
     name: str
@@ -43,12 +43,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What became of a sum of latents."""
+    """The result of a sum of latents."""
 
     pictures: Tensor  # (rows * columns, C, H, W) in [-1, 1], row by row
-    columns: int  # one for each picture that was changed; above each other the picture, its latent drawn, the change
+    columns: int  # one for each changed picture; from top to bottom the picture, its latent decoded, the changed latent
     change: Tensor  # (...), or with ``near`` (columns, ...)
-    figures: dict[str, Any]  # for JSON: the terms' sizes, the change's length, and what changed of what can be measured
+    figures: dict[str, Any]  # for JSON: the terms' sizes, the change's length, and the change of measurable attributes
 
 
 def arithmetic(
@@ -65,12 +65,12 @@ def arithmetic(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Arithmetic:
-    """Add and subtract the mean latents of sets of pictures, as "smile - smile:low + curly/" says.
+    """Add and subtract the mean latents of sets of pictures, by an expression such as "smile - smile:low + curly/".
 
-    A term is an attribute or a class of ``data`` (see `chosen`), or the spec of other pictures; at most ``terms`` of
-    them are coded, or projected. The sum is drawn as it is, or added, ``strength`` times, to the first ``count``
-    pictures of ``to``; then ``near`` takes only so many pictures of each term, those most like the picture that is
-    changed (0: all). ``model`` may be a run, which then opens the data.
+    A term is an attribute or a class of ``data`` (see `chosen`), or the spec of other pictures; at most ``terms``
+    pictures of it are encoded, or projected. The sum is decoded, or added, times ``strength``, to the latents of the
+    first ``count`` pictures of ``to``; in that case ``near`` uses only that many pictures of each term, those most like
+    the picture that is changed (0: all). ``model`` may be a run, which then opens the data.
     """
     if near and to is None:
         raise ReverieError("The nearest pictures are those near to the pictures that are changed; give these as `to`.")
@@ -118,7 +118,7 @@ def arithmetic(
 
 
 def is_place(name: str) -> bool:
-    """Whether a term names something that is there on disk."""
+    """Whether a term is the path of an existing file or folder."""
     try:
         return Path(name).expanduser().exists()
     except (OSError, RuntimeError):  # a name too long, the home of an unknown user
@@ -126,7 +126,7 @@ def is_place(name: str) -> bool:
 
 
 def _named(model: object, name: str, known: Pictures) -> Pictures:
-    """The pictures that a term names, which is no attribute of the ``known`` ones."""
+    """The pictures of a term that is not an attribute of ``known``."""
     if not (is_built_in(name) or name.startswith("hf:") or is_place(name)):
         plain = name.partition(":")[0]
         raise ReverieError(f"'{name}' is neither an attribute nor a place{nearest(plain, attributes_of(known))}")
@@ -134,10 +134,10 @@ def _named(model: object, name: str, known: Pictures) -> Pictures:
 
 
 def parse(expression: str) -> list[Term]:
-    """The terms of "a - b + c"; signs stand between spaces, so that names may hold a hyphen."""
+    """The terms of "a - b + c"; signs are surrounded by spaces, so that names may contain a hyphen."""
     words = expression.split()
     signs = [i for i, word in enumerate(words) if word in ("+", "-")]
-    edges = [*([] if signs[:1] == [0] else [-1]), *signs, len(words)]  # -1: a plus that nobody wrote
+    edges = [*([] if signs[:1] == [0] else [-1]), *signs, len(words)]  # -1: the implicit plus of the first term
     terms = [
         Term(-1 if start >= 0 and words[start] == "-" else 1, " ".join(words[start + 1 : end]))
         for start, end in pairwise(edges)
@@ -148,10 +148,10 @@ def parse(expression: str) -> list[Term]:
 
 
 def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np.int64] | None:
-    """Up to ``most`` pictures of a set with the attribute ``name``: of a class, or the fifth with its highest values.
+    """Indices of up to ``most`` pictures with the attribute ``name``: of a class, or the fifth with the highest values.
 
-    ``name:low`` is the opposite: the others, or the fifth with its lowest. A value that more than a fifth share is
-    taken by all of them, unless it is the opposite extreme. None where the name is no attribute.
+    ``name:low`` is the opposite: the other classes, or the fifth with the lowest values. Ties at the bound are all
+    taken, unless their value is the opposite extreme. None where ``name`` is not an attribute.
     """
     plain, _, which = name.partition(":")
     if plain not in attributes_of(dataset) or which not in ("", "low", "high"):
@@ -160,7 +160,7 @@ def chosen(dataset: Pictures, name: str, most: int, seed: int = 0) -> NDArray[np
     if which == "low":
         values = -values
     bound, lowest = np.quantile(values, 1 - SHARE), values.min()
-    # Where nearly all share the lowest value (a class of few), it is the bound, and no extreme.
+    # Where nearly all pictures have the lowest value, it equals the bound: take only those above it.
     members = np.flatnonzero(values >= bound if bound > lowest else values > lowest)
     return members[sample_indices(members, most, seed)]
 
@@ -174,9 +174,9 @@ def total(terms: Sequence[tuple[int, Tensor]]) -> Tensor:
 
 
 def nearby(terms: Sequence[tuple[int, Tensor]], latents: Tensor, count: int) -> Tensor:
-    """For each of ``latents`` (N, ...), the `total` of those ``count`` of each term that are nearest to it: (N, ...).
+    """For each of ``latents`` (N, ...), the `total` over the ``count`` latents of each term nearest to it: (N, ...).
 
-    Distances are in standard deviations of the terms' latents. A term of fewer is taken whole.
+    Distances are in standard deviations of the terms' latents. A term with fewer latents is used whole.
     """
     check_range("The number of a term's nearest pictures", count, low=LEAST)
     deviation = torch.cat([part for _, part in terms]).flatten(1).std(0)

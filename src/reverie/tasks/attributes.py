@@ -1,7 +1,7 @@
-"""What pictures are like, in numbers: known factors, classes, and what can be measured on any picture.
+"""Attributes of pictures as numbers: known factors, classes, and what can be measured on any picture.
 
-An attribute is one number a picture. `MEASURED` are computed from the pixels, so that drawn pictures have them as well
-as given ones; they serve for strokes on a plain ground (digits, letters, drawings), brightness for anything.
+An attribute is one number per picture. `MEASURED` are computed from the pixels, so generated pictures have them too.
+Thickness and slant are meant for strokes on a plain background (digits, letters, drawings), brightness for anything.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ MEASURED: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def _ink(images: Tensor) -> Tensor:
-    """How far each pixel is from the ground, (N, H, W) in [0, 1]; the ground is the median of the picture's rim."""
+    """The distance of each pixel from the background, (N, H, W) in [0, 1]; the background is the border's median."""
     grey = coloured(images.float()).mean(1)
     rim = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
     return (grey - rim.median(1).values[:, None, None]).abs() / 2
 
 
 def attributes_of(dataset: Pictures) -> list[str]:
-    """The names that `attribute` knows for a set: its factors, its classes, and what can be measured."""
+    """The names that `attribute` accepts for a set: its factors, its classes, and what can be measured."""
     factors = getattr(dataset, "factors", None) or {}
     return list(dict.fromkeys([*factors, *_classes(dataset), *MEASURED]))
 
 
 def attribute(dataset: Data, name: str, indices: NDArray[np.int64] | None = None) -> Values:
-    """One attribute of the pictures ``indices`` (default: all) of a set, (N,): of a class 1 where it is, else 0.
+    """One attribute of the pictures ``indices`` (default: all) of a set, (N,); for a class, 1 for its pictures, else 0.
 
-    Raises ReverieError for a name that is none, and for an attribute that all the pictures share.
+    Raises ReverieError for an unknown name, and for an attribute with the same value for all pictures.
     """
     dataset = pictures_of(None, dataset)
     rows = np.arange(len(dataset)) if indices is None else indices

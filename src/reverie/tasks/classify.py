@@ -1,11 +1,11 @@
-"""Which class a picture is of, by Bayes' rule: p(y|x) = p(x|y) p(y) / p(x), with p(x) = sum_y p(x|y) p(y).
+"""Classification by Bayes' rule: p(y|x) = p(x|y) p(y) / p(x), with p(x) = sum_y p(x|y) p(y).
 
-A conditional model with a bound on log p(x|y) is a classifier that was never trained as one, and that knows what it
-does not know: where log p(x) is low, the picture is of none of the classes. log p(x|y) is the importance-weighted bound
-(Burda et al. 2016, eq. 8), which tightens with samples; p(y|x) is exact where the bound is tight. How low is too low is
-read off held-out normal pictures by conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world").
-Likelihoods can find simple pictures of something else likelier than what was learned (Nalisnick et al. 2019), and then
-refuse fewer of them than one would hope; `reverie.tasks.anomaly_scores` has scores that do not.
+A conditional model with a bound on log p(x|y) is a classifier without having been trained as one, and it can reject
+pictures of other classes: those with a low log p(x). log p(x|y) is the importance-weighted bound (Burda et al. 2016,
+eq. 8), which tightens with samples; p(y|x) is exact where the bound is tight. The threshold on log p(x) is calibrated
+on held-out normal pictures by conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world").
+Likelihoods can be higher for simple pictures of something else than for the training pictures (Nalisnick et al. 2019);
+fewer of those are rejected then, and `reverie.tasks.anomaly_scores` has scores without that failure.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from reverie.inference.pictures import Data, Pictures, device_of, images_of, pic
 from reverie.registry import able
 from reverie.tasks.conformal import allowed, least
 
-SAMPLES = 50  # draws of z for each picture and class
+SAMPLES = 50  # samples of z for each picture and class
 
 Weights = Sequence[float] | NDArray[np.float64] | Tensor  # (classes,), non-negative, in proportion to p(y)
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """The log p(x) in nats below which a picture is of none of the classes; made by `calibrate`."""
+    """The log p(x) in nats below which a picture counts as none of the classes; made by `calibrate`."""
 
     threshold: float
-    rate: float  # of normal pictures that are refused, at most
-    pictures: int  # that it was calibrated on
-    samples: int  # the bounds it was found with, which are the ones it holds for
+    rate: float  # largest share of normal pictures that are rejected
+    pictures: int  # number that it was calibrated on
+    samples: int  # of the bounds that it was calibrated with; it is valid for no others
     log_prior: tuple[float, ...]
     seed: int
 
 
 @dataclass(frozen=True)
 class Classified:
-    """What Bayes' rule says of N pictures; nats throughout."""
+    """The result of Bayes' rule for N pictures, in nats."""
 
     classes: tuple[str, ...]
-    log_joint: NDArray[np.float64]  # (N, classes): log p(x|y) + log p(y), minus infinity where it is no number
+    log_joint: NDArray[np.float64]  # (N, classes): log p(x|y) + log p(y), minus infinity in place of NaN
     log_prior: NDArray[np.float64]  # (classes,)
-    threshold: float | None = None  # of log p(x); None refuses nothing
+    threshold: float | None = None  # of log p(x); None rejects nothing
 
     @property
     def log_evidence(self) -> NDArray[np.float64]:
@@ -65,28 +65,28 @@ class Classified:
 
     @property
     def posterior(self) -> NDArray[np.float64]:
-        """p(y|x), (N, classes), rows that sum to one; the prior where the model gives a picture no chance at all."""
+        """p(y|x), (N, classes), rows that sum to one; the prior where p(x|y) is 0 for every class."""
         evidence = self.log_evidence[:, None]
         known = np.isfinite(evidence)
         return np.exp(np.where(known, self.log_joint - np.where(known, evidence, 0), self.log_prior))
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The number of the most probable class, (N,), also of pictures that are refused."""
+        """The number of the most probable class, (N,), also for rejected pictures."""
         return np.asarray(self.posterior.argmax(1), np.int64)
 
     @property
     def rejected(self) -> NDArray[np.bool_]:
-        """Whether each picture is of none of the classes, (N,)."""
+        """Whether each picture is rejected as none of the classes, (N,)."""
         low = -math.inf if self.threshold is None else self.threshold
         return np.asarray(self.log_evidence < low, np.bool_)
 
     def figures(self, pictures: Pictures) -> dict[str, Any]:
-        """How often it is right on these ``pictures``, which it classified; for JSON.
+        """The accuracy on ``pictures``, those that were classified; for JSON.
 
-        Classes are matched by name. ``accuracy`` is the share of the pictures of a known class that get it, refused or
-        not; ``accuracy_of_accepted`` of those that are not refused. ``rejected`` are shares of all pictures, and of
-        those with labels of none of the classes. None where there is nothing to take a share of.
+        Classes are matched by name. ``accuracy`` is the share of correct predictions among pictures of a known class,
+        rejected or not; ``accuracy_of_accepted`` that among those not rejected. ``rejected`` are shares of all
+        pictures, and of those with labels of none of the classes. None where a share has no pictures.
         """
         refused = self.rejected
         found: dict[str, Any] = {"pictures": len(refused), "rejected": _share(refused)}
@@ -112,9 +112,9 @@ class Classified:
         write_table(Path(path), head, rows)
 
     def sheet(self, pictures: Pictures, columns: int = 12) -> Tensor:
-        """((classes + 1) * columns, C, H, W) for a grid: the surest pictures of each class in a row, surest first.
+        """((classes + 1) * columns, C, H, W) for a grid: in each row the pictures of a class, most probable first.
 
-        The last row is of what is refused, least likely first; it is left out where nothing can be. Blanks are white.
+        The last row has the rejected pictures, least likely first; without a threshold there is none. Blanks are white.
         """
         sure, predicted, refused = self.posterior.max(1), self.predicted, self.rejected
         kinds = [(sure, ~refused & (predicted == number)) for number in range(len(self.classes))]
@@ -133,10 +133,10 @@ def log_joint(
 ) -> Tensor:
     """log p(x|y) + log p(y) of pictures (N, C, H, W) in [-1, 1] for each class: (N, classes) float64, on the CPU.
 
-    log p(x|y) is the importance-weighted bound of ``samples`` draws of z. Every picture under every class sees the same
-    random numbers, those of ``seed``: a picture's row depends on the picture alone, and what the draws add to the
-    bounds of two classes cancels for the most part when they are compared. ``prior`` is in proportion to p(y), uniform
-    by default. Raises ReverieError for a model without labels or without a bound.
+    log p(x|y) is the importance-weighted bound of ``samples`` samples of z. All pictures and classes use the same
+    random numbers, those of ``seed``: a picture's row depends on the picture alone, and most of the sampling noise
+    cancels when the bounds of two classes are compared. ``prior`` is proportional to p(y), uniform by default. Raises
+    ReverieError for a model without labels or without a bound.
     """
     able, log_prior = _able(model, samples), _log_prior(prior, classes_of(model))
     images, device = images_of(model, images), device_of(model)
@@ -159,10 +159,10 @@ def classify(
     seed: int = 0,
     reject: Rejection | None = None,
 ) -> Classified:
-    """The probability of each class for every picture, whose own labels, if any, are not looked at.
+    """The probability of each class for every picture; labels of the pictures, if any, are ignored.
 
     Classes are the model's, in its numbering. ``reject`` is a threshold found by `calibrate` with the same samples,
-    prior and seed, since it holds for no other bounds; without it no picture is refused. See `log_joint`.
+    prior and seed: it is valid for no other bounds. Without it no picture is rejected. See `log_joint`.
     """
     _able(model, samples)
     classes = classes_of(model)
@@ -190,11 +190,11 @@ def calibrate(
     prior: Weights | None = None,
     seed: int = 0,
 ) -> Rejection:
-    """The threshold that refuses at most ``rate`` of new normal pictures: the conformal quantile of log p(x).
+    """The threshold that rejects at most ``rate`` of new normal pictures: the conformal quantile of log p(x).
 
-    ``normal`` are pictures of the model's classes that it has not learned from; on its training pictures the bound is
-    higher, and the rate would not hold. Of n of them the threshold is the k-th smallest log p(x), k the whole part of
-    (n + 1) rate: a new one is below it with probability k / (n + 1) or less.
+    ``normal`` are pictures of the model's classes that it was not trained on; on its training pictures the bound is
+    higher, and the rate would not hold. With n of them the threshold is the k-th smallest log p(x),
+    k = floor((n + 1) rate): a new one is below it with probability k / (n + 1) or less.
     """
     check_range("The rate of false refusals", rate, above=0, below=1)
     normal = pictures_of(model, normal)
@@ -238,12 +238,12 @@ def _log_prior(prior: Weights | None, classes: Sequence[str]) -> NDArray[np.floa
         raise ReverieError(f"The prior needs a number for each of the {len(classes)} classes, not {given.size}.")
     if not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise ReverieError("The prior over classes needs numbers of at least 0, one of them above 0.")
-    with np.errstate(divide="ignore"):  # a class that cannot be has minus infinity
+    with np.errstate(divide="ignore"):  # a prior of 0 becomes minus infinity
         return np.asarray(np.log(given / given.sum()))
 
 
 def _batches(pictures: Pictures, samples: int) -> Iterator[Tensor]:
-    """Not `read`, which would ask for labels."""
+    """Batches of pictures without labels, which `read` would require."""
     rows = max(1, CHUNK // samples)
     for start in range(0, len(pictures), rows):
         yield to_tensor(pictures.batch(np.arange(start, min(start + rows, len(pictures)))))

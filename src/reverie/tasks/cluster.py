@@ -1,8 +1,8 @@
-"""Groups among the codes of pictures, by k-means or a Gaussian mixture, and a sheet that shows what each group is.
+"""Clusters of the codes of pictures, by k-means or a Gaussian mixture, and a sheet that shows each cluster.
 
-Codes are clustered as they are, not standardised: the encoder's scale says what matters. A dimension that a VAE does
-not use has codes of almost no variance, and dividing by its deviation would blow its noise up to the size of the
-dimensions that tell pictures apart. (A mixture with full covariances does not depend on the scale anyway.)
+Codes are not standardised before clustering: the encoder's scale is meaningful. A dimension that a VAE does not use has
+codes of almost no variance, and dividing by its deviation would scale its noise up to the size of the dimensions that
+distinguish pictures. (A mixture with full covariances does not depend on the scale anyway.)
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ How = Literal["kmeans", "mixture"]
 
 MOST_FITTED = 20_000  # codes that clusters are fitted on; all are assigned
 MOST_COMPARED = 2_000  # codes that the silhouette is measured on: it needs the distance of every pair
-STARTS = 5  # of k-means, of which the best is kept
-ROUNDS = 100  # of EM at most
-FLOOR = 1e-6  # variance added to every direction, in units of the mean variance: far above what rounding takes away
+STARTS = 5  # of k-means; the best is kept
+ROUNDS = 100  # iterations of EM, at most
+FLOOR = 1e-6  # variance added to every direction, in units of the mean variance: far above rounding errors
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """k groups of N codes, numbered by their size, the largest first."""
+    """k clusters of N codes, numbered by size, the largest first."""
 
     assignments: NDArray[np.int64]  # (N,), the number of each code's cluster
     centres: NDArray[np.float32]  # (k, d): the mean of a cluster, or of its Gaussian
@@ -61,12 +61,12 @@ class Clusters:
 def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clusters:
     """``count`` clusters of codes (N, d), with the figures that compare them to classes where an embedding has labels.
 
-    ``kmeans`` gives every code to its nearest centre (Lloyd 1982, from k-means++ starts); ``mixture`` to the Gaussian
-    that is likeliest to have made it, with full covariances, or with diagonal ones where there are not d + 1 codes for
-    each Gaussian; a Gaussian may end without a code. Fitted on at most `MOST_FITTED` codes, drawn by ``seed``.
+    ``kmeans`` assigns every code to its nearest centre (Lloyd 1982, from k-means++ starts); ``mixture`` to the Gaussian
+    of highest posterior probability, with full covariances, or diagonal ones where there are fewer than d + 1 codes for
+    each Gaussian; a Gaussian may end up without codes. Fitted on at most `MOST_FITTED` codes, sampled by ``seed``.
 
     Figures: silhouette (Rousseeuw 1987), purity, normalised mutual information, adjusted Rand index (Hubert and Arabie
-    1985). Raises ReverieError for codes that are no numbers, and for more clusters than distinct codes.
+    1985). Raises ReverieError for codes that are not finite, and for more clusters than distinct codes.
     """
     if how not in ("kmeans", "mixture"):
         raise ReverieError(f"Codes cannot be clustered by '{how}'{nearest(how, ('kmeans', 'mixture'))}")
@@ -77,7 +77,7 @@ def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clu
 
     from threadpoolctl import threadpool_limits
 
-    # On one thread: several would add up in the order in which they happen to finish.
+    # On one thread: with several, the order of summation, and so the rounding, would vary.
     with threadpool_limits(1):
         fit = _kmeans if how == "kmeans" else _mixture
         assignments, centres = fit(rows, fitted, count, seed)
@@ -94,9 +94,9 @@ def cluster(codes: Codes, count: int, how: How = "kmeans", seed: int = 0) -> Clu
 def contact_sheet(clusters: Clusters, dataset: Pictures, columns: int = 10, model: object | None = None) -> Tensor:
     """The clusters as pictures for a grid of ``columns`` columns, a row each: (k columns, C, H, W) in [-1, 1].
 
-    A row holds the pictures nearest to the centre, nearest first, and white where the cluster has no more. Where
-    ``model`` has an encoder with a decoder, the decoded centre comes before them; a conditional model draws it as the
-    most frequent class of the cluster. ``dataset`` holds the pictures whose codes were clustered, in their order.
+    A row holds the pictures nearest to the centre, nearest first, then white. Where ``model`` has an encoder and a
+    decoder, the decoded centre comes before them; a conditional model decodes it as the most frequent class of the
+    cluster. ``dataset`` holds the pictures whose codes were clustered, in the same order.
     """
     if len(dataset) != len(clusters.assignments):
         raise ReverieError(f"{len(clusters.assignments)} codes were clustered, and there are {len(dataset)} pictures.")
@@ -129,14 +129,14 @@ def _mixture(
 ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
     from sklearn.mixture import GaussianMixture
 
-    # One scale for all dimensions leaves their proportions alone, and gives the floor of the variances its meaning.
+    # One scale for all dimensions keeps their proportions; the floor of the variances is relative to it.
     centre, scale = fitted.mean(0), np.sqrt(fitted.var(0).mean()) or 1.0
     kind = "full" if len(fitted) >= count * (fitted.shape[1] + 1) else "diag"
     fit = GaussianMixture(
         count, covariance_type=kind, max_iter=ROUNDS, reg_covar=FLOOR, random_state=derive(seed, "mixture") % 2**32
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where EM has not converged yet, its clusters are still clusters
+        warnings.simplefilter("ignore")  # clusters of an EM that has not converged are usable
         fit.fit((fitted - centre) / scale)
     return fit.predict((rows - centre) / scale), fit.means_ * scale + centre
 

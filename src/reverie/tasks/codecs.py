@@ -1,4 +1,4 @@
-"""Ways to keep pictures as few bytes, and to bring them back: codes in cells, principal components, files."""
+"""Ways to compress pictures and to decompress them: quantised codes, principal components, image files."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ from reverie.inference.codes import decode, latents
 from reverie.inference.labels import classes_of
 from reverie.inference.pictures import Pictures, Read, sample_indices
 
-MOST_NUMBERS = 2**26  # of the pictures that principal components are fitted on: 256 MB
+MOST_NUMBERS = 2**26  # values of the pictures that principal components are fitted on: 256 MB
 CODED = ", entropy coded"
 
 Coder = Callable[[Read], tuple[Tensor, dict[str, NDArray[np.float64]]]]
-"""From n pictures to the pictures that come back, (n, C, H, W) in [-1, 1] on the CPU, and by the name of each curve
-what that took in bytes, (n,)."""
+"""From n pictures to the decompressed pictures, (n, C, H, W) in [-1, 1] on the CPU, and the bytes of each picture,
+(n,), by the name of the curve."""
 
 
 class Cells:
-    """Equal cells, 2^bits for each number of a code, over the range that training codes (N, d) have."""
+    """A uniform quantiser: 2^bits equal cells for each dimension of a code, over the range of training codes (N, d)."""
 
     def __init__(self, codes: NDArray[np.float64], bits: int) -> None:
         self.count = 2**bits
         self.bits = bits
         self.low = codes.min(0)
-        self.width = (codes.max(0) - self.low) / self.count  # zero for a number that never changes
-        # Half an occurrence on top: a cell that no training code fell in has a price too (Krichevsky, Trofimov 1981).
+        self.width = (codes.max(0) - self.low) / self.count  # zero for a constant dimension
+        # Half a count is added to each cell, so that empty cells have a price too (Krichevsky, Trofimov 1981).
         counts = np.full((codes.shape[1], self.count), 0.5)
         cells = self.of(codes)
         for dimension, row in enumerate(counts):
             row += np.bincount(cells[:, dimension], minlength=self.count)
         self.price = -np.log2(counts / counts.sum(1, keepdims=True))  # (d, 2^bits), in bits
-        self.price[self.width == 0] = 0  # a number that never changes need not be written
+        self.price[self.width == 0] = 0  # a constant dimension need not be stored
 
     def of(self, codes: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The cell of each number of codes (n, d); outside the range the first or last."""
+        """The cell of each number of codes (n, d); outside the range, the first or last cell."""
         width = np.where(self.width > 0, self.width, 1)
         return np.asarray(np.floor((codes - self.low) / width).clip(0, self.count - 1), np.int64)
 
     def middles(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What is put in the place of each number (n, d): at most half a cell away from it, inside the range."""
+        """The middle of each cell (n, d): inside the range, at most half a cell away from the number."""
         return np.asarray(self.low + (cells + 0.5) * self.width)
 
     def entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The bits that an ideal coder with the frequencies of the training codes writes for each of (n, d): (n,)."""
+        """The bits (n,) that an ideal entropy coder with the frequencies of the training codes needs for (n, d)."""
         return np.asarray(self.price[np.arange(cells.shape[1]), cells].sum(1))
 
 
 class NetworkCode:
-    """The codes of a model, and the pictures of codes."""
+    """Encoding and decoding by a model."""
 
     def __init__(self, model: Reconstructs) -> None:
         self.model = model
         self.size = latents(model, 1).numel()
-        self.told = math.log2(len(classes_of(model)) or 1) / 8  # bytes for the class that the decoder is told
+        self.told = math.log2(len(classes_of(model)) or 1) / 8  # bytes for the class that the decoder is conditioned on
 
     @torch.no_grad()
     def encode(self, part: Read) -> NDArray[np.float64]:
@@ -73,12 +73,12 @@ class NetworkCode:
         return np.asarray(codes)
 
     def decode(self, codes: NDArray[np.float64], part: Read) -> Tensor:
-        """(n, C, H, W) in [-1, 1], of the classes of ``part``."""
+        """(n, C, H, W) in [-1, 1], conditioned on the classes of ``part``."""
         return decode(self.model, codes, part.labels, len(codes))
 
 
 class LinearCode:
-    """The codes of principal components, and the pictures of codes."""
+    """Encoding and decoding by principal components."""
 
     told = 0.0
 
@@ -93,7 +93,7 @@ class LinearCode:
             part = slice(start, start + batch)
             known[part] = to_tensor(dataset.batch(rows[part])).flatten(1).numpy()
         self.size = min(size, *known.shape)
-        # Exact where that is quick, randomised (Halko et al. 2011) for large pictures. On one thread, for the same sum.
+        # Exact where that is quick, randomised (Halko et al. 2011) for large pictures. One thread: reproducible sums.
         with threadpool_limits(1):
             self.pca = PCA(self.size, random_state=derive(seed, "pca") % 2**32).fit(known)
             self.known = np.asarray(self.pca.transform(known), np.float64)  # (n, size), codes of the training pictures
@@ -109,7 +109,7 @@ class LinearCode:
 
 
 def code_coder(name: str, transform: NetworkCode | LinearCode, cells: Cells | None) -> Coder:
-    """Codes rounded to ``cells``; None: as float32."""
+    """A coder by codes quantised to ``cells``; None: stored as float32."""
 
     def code(part: Read) -> tuple[Tensor, dict[str, NDArray[np.float64]]]:
         codes = transform.encode(part)
@@ -124,7 +124,7 @@ def code_coder(name: str, transform: NetworkCode | LinearCode, cells: Cells | No
     return code
 
 
-# By format, the mode that Pillow has for so many channels. WebP knows no grey: it is stored as equal colours.
+# By format, Pillow's mode for each number of channels. WebP has no grey mode: grey is stored as RGB.
 FORMATS: Mapping[str, Mapping[int, str]] = {
     "JPEG": {1: "L", 3: "RGB"},
     "WebP": {1: "L", 3: "RGB", 4: "RGBA"},
@@ -133,7 +133,7 @@ FORMATS: Mapping[str, Mapping[int, str]] = {
 
 
 def file_coder(kind: str, quality: int | None) -> Coder:
-    """Whole files as Pillow writes them, as small as it can; ``quality`` None: without loss."""
+    """A coder by whole files as Pillow writes them, as small as it can; ``quality`` None: lossless."""
 
     def code(part: Read) -> tuple[Tensor, dict[str, NDArray[np.float64]]]:
         outputs, sizes = [], []
@@ -154,6 +154,6 @@ def _written(pixels: Pixels, kind: str, quality: int | None) -> bytes:
     stream = io.BytesIO()
     options: dict[str, object] = {"optimize": True} if quality is None else {"quality": quality, "optimize": True}
     if kind == "WebP":
-        options = {"quality": quality, "method": 6, "exact": True}  # the colour of what is transparent is kept too
+        options = {"quality": quality, "method": 6, "exact": True}  # keeps the colour of transparent pixels
     Image.fromarray(array).save(stream, kind, **options)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""How long pictures are in files without loss, which tells how simple they are."""
+"""The sizes of pictures in lossless files, a measure of how simple they are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEBP_SIDE = 16383  # pixels; that format has no larger pictures
 
 
 def code_lengths(images: Tensor, depth: int) -> NDArray[np.float64]:
-    """(N,) nats of each picture in the smaller of a PNG and, at 8 bits and where Pillow can, a lossless WebP."""
+    """(N,) size in nats of each picture as a PNG or, if smaller, at 8 bits and where Pillow can, a lossless WebP."""
     if depth == 16:
         deep = quantised((images.float().cpu().numpy() + 1) / 2, 16)
         return np.array([8 * len(png(Image.fromarray(picture[0]))) for picture in deep], np.float64) * math.log(2)
@@ -36,7 +36,7 @@ def code_lengths(images: Tensor, depth: int) -> NDArray[np.float64]:
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """(C, H, W); channels that no file has lie one below the other in grey."""
+    """The picture (C, H, W); where no mode has so many channels, they are stacked vertically in grey."""
     channels, _, width = pixels.shape
     if channels == 1 or channels > 4:
         return Image.fromarray(pixels.reshape(-1, width))

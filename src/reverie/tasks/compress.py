@@ -1,11 +1,11 @@
-"""Pictures kept as few bytes: an autoencoder's code, a code of principal components, and JPEG, WebP and PNG.
+"""Compression of pictures: by an autoencoder's code, by principal components, and by JPEG, WebP and PNG.
 
-A code of d numbers is rounded to one of 2^b equal cells of the range that each number has on training pictures: d b / 8
-bytes a picture. *Entropy coded* is what the same cells need as an arithmetic coder writes them that knows how often
-each was met on the training pictures: minus the mean log2 of those frequencies, each number on its own. It is counted,
-not written; a coder comes within two bits a picture of it (Witten et al. 1987). Decoders are not counted, on any side:
-a network, principal components, the tables of a code, the program that reads JPEG. JPEG, WebP and PNG are counted as
-whole files, whose headers weigh much in small pictures: some 300 bytes of JPEG, 100 to 200 in grey.
+Each of the d numbers of a code is quantised to 2^b equal cells over its range on training pictures: d b / 8 bytes a
+picture. *Entropy coded* is the size of the same cells under an ideal arithmetic coder with the frequencies of the cells
+on training pictures: minus the sum of log2 of those, each dimension on its own. It is computed, not written; a real
+coder comes within two bits a picture of it (Witten et al. 1987). Decoders are not counted for any method: neither
+networks, principal components and frequency tables nor the program that reads JPEG. JPEG, WebP and PNG are counted as
+whole files, whose headers matter for small pictures: some 300 bytes of JPEG, 100 to 200 in grey.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ from reverie.metrics.images import mse, psnr
 from reverie.reporting.charts import Spot, lines
 from reverie.tasks.codecs import CODED, FORMATS, Cells, Coder, LinearCode, NetworkCode, code_coder, file_coder
 
-BITS = (2, 3, 4, 5, 6, 8)  # of a number; float32 is the last setting
+BITS = (2, 3, 4, 5, 6, 8)  # per number of a code; float32 is measured too
 QUALITIES = (1, 5, 10, 25, 50, 75, 90)  # of JPEG and WebP
 MOST_KNOWN = 10_000  # training pictures that ranges, frequencies and principal components come from
-LEAST = 0.01  # bytes; fewer are drawn as these
-LOSSLESS = 99.0  # dB; what `psnr` says of equal pictures is 100
+LEAST = 0.01  # bytes; fewer are plotted as this
+LOSSLESS = 99.0  # dB; `psnr` of equal pictures is 100
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one way to keep pictures."""
+    """One setting of one compression method."""
 
     name: str  # of the curve
     setting: str
-    bytes: float  # a picture, mean
+    bytes: float  # per picture, mean
     psnr: float  # dB, mean over pictures, peak 1, at most 100
     mse: float  # mean over pictures, pixels in [0, 1]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pictures and what comes back of them, for a grid of as many columns as pictures."""
+    """Pictures and their decompressed versions, for a grid with a column for each picture."""
 
     pictures: Tensor  # (rows * N, C, H, W) in [-1, 1], row by row, the originals first
-    names: list[str]  # (rows,): what each row is, with its mean bytes a picture
+    names: list[str]  # (rows,): each row's method, with its mean bytes per picture
 
 
 @dataclass(frozen=True)
 class Compression:
-    """What `compress` found."""
+    """The result of `compress`."""
 
     model: Reconstructs
     name: str  # of the model's curve
@@ -74,10 +74,10 @@ class Compression:
         return [point for point in self.points if point.name == name]
 
     def picture(self, images: Tensor, bits: int = 4, labels: Labels | None = None) -> Comparison:
-        """``images`` (N, C, H, W) in [-1, 1] above what comes back of them.
+        """``images`` (N, C, H, W) in [-1, 1] above their decompressed versions.
 
-        First by the model at ``bits`` a number (32: float32), then by PCA at the same, then by JPEG and WebP at the
-        quality whose mean bytes over the test pictures are nearest to the model's, where they take such pictures. A
+        First by the model at ``bits`` a number (32: float32), then by PCA at the same, then by JPEG and WebP (where
+        they support such pictures) at the quality whose mean bytes over the test pictures are nearest to the model's. A
         conditional model needs the class of each picture, by name or number.
         """
         setting = _setting(bits)
@@ -100,7 +100,7 @@ class Compression:
         return Comparison(torch.cat(rows), names)
 
     def chart(self, title: str = "Quality against bytes") -> str:
-        """An SVG: PSNR over mean bytes a picture, on a logarithmic axis. Curves without loss are not drawn."""
+        """An SVG: PSNR over mean bytes per picture, on a logarithmic axis. Lossless curves are not drawn."""
         curves = {name: self.curve(name) for name in dict.fromkeys(point.name for point in self.points)}
         drawn = {name: [_spot(point) for point in curve] for name, curve in curves.items() if _loses(curve)}
         dashed = [name for name in drawn if name.endswith(CODED)]
@@ -110,13 +110,13 @@ class Compression:
 def compress(
     model: object, training: Data, test: Data, count: int = 1000, seed: int = 0, batch: int = 256
 ) -> Compression:
-    """How well ``count`` test pictures (all, where there are no more) come back from how many bytes.
+    """Quality against bytes per picture, measured on ``count`` test pictures (all, where there are no more).
 
     The curves: the model at `BITS` a number and at float32, PCA with as many components quantised in the same way, both
-    also entropy coded, and JPEG and WebP at `QUALITIES` and PNG where they take pictures of these channels. Ranges,
+    also entropy coded, and JPEG and WebP at `QUALITIES` and PNG where they support that number of channels. Ranges,
     frequencies and components come from at most `MOST_KNOWN` training pictures (components from as many of them as
-    `MOST_NUMBERS` allows), drawn by ``seed``, as the test pictures are. A Gaussian code is its mean. A conditional
-    model has to be told the class, which is counted as log2 of the number of classes.
+    `MOST_NUMBERS` allows), sampled by ``seed``, as the test pictures are. A Gaussian code is its mean. A conditional
+    model needs the class, which is counted as log2 of the number of classes.
 
     Raises ReverieError for a model that cannot reconstruct, and for sets without pictures or of different shapes.
     """

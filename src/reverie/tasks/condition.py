@@ -1,17 +1,17 @@
-"""Pictures of one class from a model that knows no classes: p(x|y) from a generator of p(x) and a classifier's p(y|x).
+"""Pictures of one class from an unconditional model: p(x|y) from a generator of p(x) and a classifier's p(y|x).
 
-By Bayes' rule p(z|y) is in proportion to p(z) p(y|G(z)). ``resample`` draws latents from p(z), weights each one by
-p(y|G(z)) and draws from them again (Rubin 1988, "Using the SIR algorithm"). ``langevin`` then moves what was drawn by
-Langevin steps towards more of log p(z) + log p(y|G(z)), each accepted by Metropolis' rule, which leaves p(z|y) as it is
-whatever the size of the steps (Roberts and Tweedie 1996): copies of one latent part, and places are found that no draw
-had hit. In the spirit of Nguyen et al. (2017), "Plug & play generative networks", but with the correction.
-Both are only as good as p(y|x): a classifier that is sure of pictures that show nothing is taken at its word. A
-``strength`` s above 1 draws from p(x) p(y|x)^s instead, the scale of classifier guidance (Dhariwal and Nichol 2021,
-"Diffusion models beat GANs on image synthesis", section 4.3): surer pictures, and fewer kinds of them.
+By Bayes' rule p(z|y) is proportional to p(z) p(y|G(z)). ``resample`` samples latents from p(z), weights each by
+p(y|G(z)) and resamples them by weight (Rubin 1988, "Using the SIR algorithm"). ``langevin`` then moves the resampled
+latents by Langevin steps towards higher log p(z) + log p(y|G(z)), each accepted by the Metropolis rule, which leaves
+p(z|y) invariant for any step size (Roberts and Tweedie 1996): copies of one latent separate, and regions are reached
+that no sample was in. As Nguyen et al. (2017), "Plug & play generative networks", but with the Metropolis correction.
+Both are only as good as p(y|x): pictures that show nothing are accepted if the classifier is confident of them. A
+``strength`` s above 1 samples from p(x) p(y|x)^s instead, the scale of classifier guidance (Dhariwal and Nichol 2021,
+"Diffusion models beat GANs on image synthesis", section 4.3): higher confidence, less variety.
 
-Steps are taken in the standard normal numbers that the model makes a latent of, not in the latent itself: their density
-is known whatever the model's prior is. For most models they are the latent; for a mixture of Gaussians each latent
-stays in the component that it was drawn in, and how often there is which component is settled by the weights.
+Steps are taken in the standard normal numbers from which the model makes a latent, not in the latent itself: their
+density is known whatever the model's prior is. For most models they are the latent; for a mixture of Gaussians each
+latent stays in its component, and the weights alone determine how often each component occurs.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Conditioned:
 
     pictures: Tensor  # (count, C, H, W) in [-1, 1], on the CPU
     probability: Tensor  # (count,): the classifier's p(y|x) of each
-    effective: float  # the effective size of the weighted draws, (sum w)^2 / sum w^2: from 1 to their number
-    share: float  # mean p(y|x): how much of what the model draws is of the class, in the classifier's eyes
-    acceptance: float | None  # the share of steps accepted once their size was settled; None without steps
+    effective: float  # effective sample size of the weighted draws, (sum w)^2 / sum w^2: from 1 to their number
+    share: float  # mean p(y|x) over the draws: the share of the model's pictures that are of the class
+    acceptance: float | None  # the share of steps accepted after their size was fixed; None without steps
 
 
 def condition(
@@ -65,13 +65,13 @@ def condition(
 ) -> Conditioned:
     """``count`` pictures from p(x) p(y|x)^strength, y being class number ``label`` of ``classifier``.
 
-    ``classifier`` gives logits for pictures on the model's device, each alone (so in eval mode), and for ``langevin``
-    their gradient. ``draws`` latents are weighted; where ``effective`` is not far above ``count``, ``resample`` repeats
-    pictures, and ``langevin`` or more draws help. The size of the Langevin steps adapts to `ACCEPTED` during the first
-    half of ``steps``, and stays. Pictures are a function of all arguments but ``batch``.
+    ``classifier`` gives logits for pictures on the model's device, each picture alone (so in eval mode); for
+    ``langevin`` they must be differentiable. ``draws`` latents are weighted; where ``effective`` is not far above
+    ``count``, ``resample`` repeats pictures, and ``langevin`` or more draws help. The size of the Langevin steps adapts
+    to `ACCEPTED` during the first half of ``steps``, then stays. All arguments but ``batch`` determine the pictures.
 
-    Raises ReverieError for a model that cannot draw, one that takes labels itself, one whose latents are made of no
-    normal numbers (``langevin``), and logits that are none.
+    Raises ReverieError for a model that cannot sample, one that takes labels itself, one whose latents are not made of
+    normal numbers (``langevin``), and invalid logits.
     """
     able_model = check_conditionable(model)
     if how not in ("resample", "langevin"):
@@ -104,15 +104,15 @@ def check_conditionable(model: object) -> Samples:
 
 
 class _Noise:
-    """The random numbers that latents are made of: ``normal`` (N, d) can be moved, the rest is kept."""
+    """The random numbers from which latents are made: ``normal`` (N, d) can be moved, the rest is fixed."""
 
     def __init__(self, normal: Tensor, numbers: Sequence[Tensor | tuple[int, ...]]) -> None:
         self.normal = normal
-        self._numbers = numbers  # in the order in which the model asks: what is kept, or the shape of what is normal
+        self._numbers = numbers  # in the order of the model's calls: fixed numbers, or the shape of normal ones
 
     @classmethod
     def drawn(cls, model: Samples, seed: int, count: int) -> _Noise:
-        """What ``model`` asks for to draw ``count`` latents."""
+        """The random numbers that ``model`` uses to sample ``count`` latents."""
         draw = _Recorded(seed, "condition", samples=range(count), device=device_of(model))
         with torch.no_grad():
             model.draw_latent(draw)
@@ -120,7 +120,7 @@ class _Noise:
         return cls(torch.cat([torch.empty(count, 0, device=draw.device), *normal], 1), draw.numbers)
 
     def rows(self, which: Tensor | slice) -> _Noise:
-        """Those of some latents."""
+        """The numbers of some of the latents."""
         kept = [n if isinstance(n, tuple) else n[which] for n in self._numbers]
         return _Noise(self.normal[which], kept)
 
@@ -129,12 +129,12 @@ class _Noise:
         return _Noise(normal, self._numbers)
 
     def latent(self, model: Samples) -> Tensor:
-        """The latents, with their gradient in the normal numbers."""
+        """The latents, differentiable in the normal numbers."""
         return model.draw_latent(_Given(self.normal, self._numbers))
 
 
 class _Recorded(DrawEach):
-    """Remembers what it drew."""
+    """A `DrawEach` that records its numbers."""
 
     def __init__(self, *key: int | str, samples: Sequence[int], device: torch.device) -> None:
         super().__init__(*key, samples=samples, device=device)
@@ -158,7 +158,7 @@ class _Recorded(DrawEach):
 
 
 class _Given(Draw):
-    """Hands out numbers that were drawn before, in their order."""
+    """A `Draw` that replays recorded numbers in order."""
 
     def __init__(self, normal: Tensor, numbers: Sequence[Tensor | tuple[int, ...]]) -> None:
         super().__init__(count=len(normal), device=normal.device)
@@ -183,7 +183,7 @@ class _Given(Draw):
 
 
 class _Judge:
-    """The probability of a class for what a model makes of its noise, ``batch`` pictures at a time."""
+    """The probability of a class for the pictures that a model makes from noise, ``batch`` at a time."""
 
     def __init__(self, model: Samples, classifier: Classifier, label: int, strength: float, batch: int) -> None:
         self.model, self.classifier, self.label = model, classifier, label
@@ -236,9 +236,9 @@ class _Judge:
 
 
 def _systematic(weights: Tensor, count: int, seed: int) -> Tensor:
-    """``count`` rows by weights (N,) that sum to one, (count,): each as often as count w, give or take one.
+    """``count`` row numbers by weights (N,) that sum to one, (count,): each count * w times, rounded up or down.
 
-    Systematic resampling (Kitagawa 1996), in an order of its own, so that the first few are a sample too.
+    Systematic resampling (Kitagawa 1996), shuffled, so that the first few are a sample too.
     """
     random = torch.Generator().manual_seed(derive(seed, "condition", "resample"))
     places = (torch.arange(count) + torch.rand((), generator=random, dtype=torch.float64)) / count
@@ -248,14 +248,14 @@ def _systematic(weights: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _langevin(judge: _Judge, noise: _Noise, steps: int, seed: int) -> tuple[_Noise, float]:
-    """``noise`` after so many Metropolis-adjusted Langevin steps, and the share of the later half that was accepted."""
+    """``noise`` after ``steps`` Metropolis-adjusted Langevin steps, and the accepted share of their second half."""
     dimensions = noise.normal.shape[1]
     if not dimensions:
         raise ReverieError(
             f"{type(judge.model).__name__} makes its latents of no normal numbers, which 'langevin' needs; take "
             "'resample'."
         )
-    step = dimensions ** (-1 / 6)  # by which it has to shrink (Roberts & Rosenthal 1998)
+    step = dimensions ** (-1 / 6)  # how the best size scales (Roberts & Rosenthal 1998)
     numbers = range(len(noise.normal))
     here, (value, slope) = noise.normal, judge.slope(noise)
     accepted = []
@@ -269,7 +269,7 @@ def _langevin(judge: _Judge, noise: _Noise, steps: int, seed: int) -> tuple[_Noi
         yes = draw.uniform().log() < log_ratio
         here, slope = torch.where(yes[:, None], there, here), torch.where(yes[:, None], new_slope, slope)
         value = torch.where(yes, new_value, value)
-        if number < steps // 2:  # ever smaller changes, so that it settles (Robbins & Monro 1951)
+        if number < steps // 2:  # ever smaller changes, so that it converges (Robbins & Monro 1951)
             step *= math.exp((float(log_ratio.clamp(max=0).exp().mean()) - ACCEPTED) / math.sqrt(number + 1))
         else:
             accepted.append(float(yes.double().mean()))

@@ -1,4 +1,4 @@
-"""How many of n held-out normal pictures a promised rate lets lie beyond the threshold.
+"""How many of n held-out normal pictures may lie beyond the threshold for a guaranteed rate.
 
 Conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world"): with the threshold at the k-th most
 extreme of n normal scores, a new normal picture lies beyond it with probability k / (n + 1) or less.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 
-ROUNDING = 1e-9  # 0.05 * 20 is to count as 1
+ROUNDING = 1e-9  # tolerance for rounding: 0.05 * 20 counts as 1
 
 
 def allowed(count: int, rate: float) -> int:
-    """k = the whole part of (count + 1) rate; 0 where so few pictures can promise nothing."""
+    """k = floor((count + 1) rate); 0 where there are too few pictures to guarantee the rate."""
     return math.floor((count + 1) * rate + ROUNDING)
 
 
 def least(rate: float) -> int:
-    """The fewest normal pictures that a rate can be promised with."""
+    """The fewest normal pictures with which a rate can be guaranteed."""
     return math.ceil(1 / rate - ROUNDING) - 1

@@ -1,9 +1,9 @@
-"""Pictures restored by what a model knows of them: without their noise, their holes, or their coarseness.
+"""Image restoration with a model as the prior: denoising, inpainting and super-resolution.
 
-A denoising autoencoder has learned to remove noise, and a VAE's reconstruction leaves out what it cannot explain: one
-pass. Any model that draws restores by projection (project.py): the picture which it can draw, and which agrees with
-what is seen. Only so are holes filled (inpainting) and pixels added (super-resolution), as in Bora et al. (2017),
-"Compressed sensing using generative models".
+Noise is removed in one pass by a denoising autoencoder, which was trained for it, or by a VAE, whose reconstruction
+leaves out what it cannot explain. Any model that samples restores by projection (project.py): it finds a picture of the
+model that agrees with what is observed. Holes are filled (inpainting) and pixels added (super-resolution) only in this
+way, as in Bora et al. (2017), "Compressed sensing using generative models".
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ How = Literal["auto", "reconstruct", "project"]
 
 @dataclass(frozen=True)
 class Damage:
-    """What was done to pictures (N, C, H, W), and what of them is still seen."""
+    """Damaged pictures (N, C, H, W), and how they are observed."""
 
-    damaged: Tensor  # (N, C, H, W) in [-1, 1], to look at; float, beyond the range where noise is
-    observe: Observe | None  # what is seen of a picture; None: all of it
-    sigma: float  # of the noise on what is seen
+    damaged: Tensor  # (N, C, H, W) in [-1, 1], for display; noise may exceed the range
+    observe: Observe | None  # from a picture to what is observed of it; None: all of it
+    sigma: float  # standard deviation of the noise on what is observed
 
     @property
     def seen(self) -> Tensor:
-        """What is seen of the damaged pictures, for `project`."""
+        """What is observed of the damaged pictures, for `project`."""
         return self.damaged if self.observe is None else self.observe(self.damaged)
 
 
@@ -52,9 +52,9 @@ def _tensor(images: Data) -> Tensor:
 
 
 def add_noise(images: Data, sigma: float, seed: int = 0) -> Damage:
-    """Pictures with Gaussian noise of a standard deviation ``sigma`` where they span 0 to 1, as papers count it.
+    """Pictures with Gaussian noise of standard deviation ``sigma`` on the scale of pixels in [0, 1], as in papers.
 
-    Pictures here span -1 to 1, so the noise on them is twice as much. Noise of picture i is a function of (seed, i).
+    Pixels here are in [-1, 1], so the noise added is twice that. The noise of picture i is a function of (seed, i).
     """
     images = _tensor(images)
     noise = DrawEach(seed, "noise", samples=range(len(images)), device=images.device).normal(*images.shape[1:])
@@ -62,13 +62,13 @@ def add_noise(images: Data, sigma: float, seed: int = 0) -> Damage:
 
 
 def already_noisy(images: Data, sigma: float) -> Damage:
-    """Pictures that have noise of a standard deviation ``sigma`` already, pixels being 0 to 1."""
+    """Pictures that already have noise of standard deviation ``sigma``, on the scale of pixels in [0, 1]."""
     check_range("The noise", sigma, above=0, high=10)
     return Damage(_tensor(images), None, 2 * sigma)
 
 
 def mask(images: Data, hole: Tensor) -> Damage:
-    """Pictures without the pixels where ``hole`` (H, W) is True; they are grey to look at."""
+    """Pictures without the pixels where ``hole`` (H, W) is True; those are displayed as grey."""
     images = _tensor(images)
     if hole.dtype != torch.bool:
         raise ReverieError(f"A hole says True or False of each pixel, not {str(hole.dtype).partition('.')[2]}.")
@@ -101,7 +101,7 @@ def centre_mask(height: int, width: int) -> Tensor:
 
 
 def downsample(images: Data, factor: int) -> Damage:
-    """Pictures of which only the means of blocks of ``factor`` x ``factor`` pixels are seen (the rim may be cut)."""
+    """Pictures observed as means of ``factor`` x ``factor`` blocks; pixels beyond the last whole block are ignored."""
     images = _tensor(images)
     height, width = images.shape[2:]
     check_range(f"The factor for pictures of {height} x {width} pixels", factor, low=2, high=min(height, width))
@@ -123,10 +123,10 @@ def restore(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """The pictures (N, C, H, W) in [-1, 1] behind the damaged ones, on the CPU.
+    """Restored pictures (N, C, H, W) in [-1, 1], on the CPU.
 
-    "auto" reconstructs what is noisy where the model has an encoder, and projects everything else. ``sigma`` of the
-    damage is then how much the observed pixels are trusted against the prior.
+    "auto" reconstructs noisy pictures where the model has an encoder, and projects everything else. In a projection
+    ``sigma`` of the damage weighs the observed pixels against the prior: the larger, the less they count.
     """
     if how not in ("auto", "reconstruct", "project"):
         raise ReverieError(f"Pictures cannot be restored by '{how}'{nearest(how, ('reconstruct', 'project'))}")
@@ -138,6 +138,6 @@ def restore(
         return rebuilt(check_reconstructs(model), damage.damaged, labels).clamp(-1, 1)
     if damage.observe is None:
         check_shape(model, damage.damaged.shape[1:])
-    observe = damage.observe or (lambda pictures: pictures)  # noise leads beyond the range of whole pictures
+    observe = damage.observe or (lambda pictures: pictures)  # noise exceeds the range of pictures
     found = project(model, damage.seen, labels, sigma=damage.sigma, observe=observe, seed=seed, progress=progress)
     return found.pictures

@@ -1,13 +1,13 @@
 """Directions in a latent space: what a step along each of them changes in the picture.
 
-Unsupervised, two ways. ``principal`` are the principal components of drawn latents (Haerkoenen et al. 2020,
-"GANSpace"); for a prior that is alike in every direction they mean nothing, but the codes of an encoder and the styles
-of a StyleGAN have some. ``sensitive`` are those along which the picture changes most: the eigenvectors of E[J^T J], J
-being the generator's derivative. Shen and Zhou (2021, "Closed-form factorization of latent semantics") take those of
-the weights of the generator's first layer; this is the same of the whole generator, and so for any of them.
+There are two unsupervised ways. ``principal`` are the principal components of sampled latents (Haerkoenen et al. 2020,
+"GANSpace"): meaningless for an isotropic prior, but not for the codes of an encoder or the styles of a StyleGAN.
+``sensitive`` are the directions along which the picture changes most: the eigenvectors of E[J^T J], J being the
+Jacobian of the generator. Shen and Zhou (2021, "Closed-form factorization of latent semantics") use the weights of the
+generator's first layer; the Jacobian is that of the whole generator, so that any architecture works.
 
-Supervised, `effects` is the multiple regression of latents on the attributes of their pictures: how the latents differ
-as one attribute differs while the others are the same, that is, with the others projected out.
+Supervised, `effects` is the multiple regression of latents on the attributes of their pictures: how latents change with
+one attribute while the others are constant, that is, with the others projected out.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from reverie.tasks.project import Progress, latents_of
 
 How = Literal["principal", "sensitive"]
 
-DRAWS = 2048  # latents
-EMBEDDED = 2000  # pictures whose codes say how codes are spread
-PROBED = 32  # of them, at which the derivative is taken
-SMALL = 0.02  # step of the difference that stands for it, in standard deviations of the latents
-ATTRIBUTES = 64  # at most, in a regression
+DRAWS = 2048  # latents sampled
+EMBEDDED = 2000  # pictures encoded for the distribution of codes
+PROBED = 32  # latents at which the derivative is taken
+SMALL = 0.02  # step of the finite difference, in standard deviations of the latents
+ATTRIBUTES = 64  # largest number in a regression
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Directions of a space: the most important first, or those of attributes in the order of these."""
+    """Directions of a latent space: the most important first, or one for each attribute, in that order."""
 
-    vectors: Tensor  # (k, ...), a latent each; a step of 1 is one standard deviation, or one of the attribute's
+    vectors: Tensor  # (k, ...), a latent each; its length is one standard deviation of the latents, or of the attribute
     strength: NDArray[np.float64]  # (k,): share of the variance, of the sensitivity, or of the latents explained
     names: list[str]  # (k,)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Directions, and what a step along each of them changes."""
+    """Directions, and what steps along each of them change."""
 
     directions: Directions
-    pictures: Tensor  # (k, columns, C, H, W) in [-1, 1]: a direction a row
-    measured: list[dict[str, list[float]]]  # (k,): what is `MEASURED` on each picture of the row, (columns,)
+    pictures: Tensor  # (k, columns, C, H, W) in [-1, 1]: a row for each direction
+    measured: list[dict[str, list[float]]]  # (k,): the attributes `MEASURED` of each picture of the row, (columns,)
 
 
 def directions(
@@ -73,12 +73,12 @@ def directions(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Found:
-    """Directions, and pictures from ``reach`` deviations on one side to as many on the other, ``columns`` of them.
+    """Directions, and ``columns`` pictures along each, from -``reach`` to +``reach`` standard deviations.
 
-    Those of ``attributes`` are learned from up to ``pictures`` pictures of ``data``, the others being held fixed (see
-    `attributed`, `effects`). Without attributes there are ``count``, found by ``how`` without labels: `principal` of
-    the codes of ``data``, or of drawn latents where there is no encoder, or `sensitive`. ``model`` may be a run, which
-    then opens the data.
+    With ``attributes``, one direction for each is estimated from up to ``pictures`` pictures of ``data``, the other
+    attributes held fixed (see `attributed`, `effects`). Without, ``count`` directions are found without labels by
+    ``how``: `principal` of the codes of ``data``, or of sampled latents where there is no encoder, or `sensitive`.
+    ``model`` may be a run, which then opens the data.
     """
     network = model_of(model)
     latent_space(network, space, "have directions")
@@ -89,7 +89,7 @@ def directions(
         latents, values = attributed(network, known, attributes, pictures, space, seed, progress)
         found = effects(latents, values)
     elif how == "sensitive":
-        latents = drawn(network, space, seed=seed, count=1)  # to show the directions from
+        latents = drawn(network, space, seed=seed, count=1)  # the starting point of every row
         found = sensitive(network, count, space, seed=seed)
     else:
         if isinstance(network, Encodes) and space != "w":
@@ -124,7 +124,7 @@ def principal(latents: Tensor, count: int = 10) -> Directions:
 def drawn(
     model: object, space: Name | None = None, labels: Labels | None = None, seed: int = 0, count: int = DRAWS
 ) -> Tensor:
-    """``count`` latents from the prior, (count, ...), on the CPU; in the styles' space, styles."""
+    """``count`` latents sampled from the prior, (count, ...), on the CPU; in the space "w", styles."""
     found = latent_space(model, space, "have directions")
     numbers = labels_in_turn(model, labels, count)
     with torch.no_grad():
@@ -143,8 +143,8 @@ def attributed(
 ) -> tuple[Tensor, dict[str, Values]]:
     """Up to ``count`` latents (N, ...) on the CPU, with the named attributes (N,) of their pictures, for `effects`.
 
-    Of pictures of the data set, coded or projected; but a model without an encoder, or styles, are drawn, classes in
-    turn, where all the attributes can be measured on any picture: that is exact, and much quicker.
+    By default these are pictures of the data set, encoded or projected. Without an encoder, or for styles, they are
+    sampled instead, classes in rotation, where all the attributes can be measured on any picture: exact, and faster.
     """
     coded = isinstance(model, Encodes) and space != "w"
     if not coded and all(name in MEASURED for name in names):
@@ -158,7 +158,7 @@ def attributed(
             parts.append(torch.stack([MEASURED[name](pictures) for name in names]))
         return latents, dict(zip(names, torch.cat(parts, 1).double().numpy(), strict=True))
     chosen = sample_indices(dataset, count, seed)
-    values = {name: attribute(dataset, name, chosen) for name in names}  # first: a name that is none costs no time
+    values = {name: attribute(dataset, name, chosen) for name in names}  # first, so that an unknown name fails at once
     labels, images = names_of(model, model_labels(model, dataset, chosen)), to_tensor(dataset.batch(chosen))
     return latents_of(model, images, labels, space=space, seed=seed, progress=progress), values
 
@@ -168,9 +168,9 @@ def sensitive(
 ) -> Directions:
     """The ``count`` directions along which pictures change most, each of length one in standard deviations.
 
-    Those are of each dimension of the draws on its own: where dimensions of styles go together, the draws' deviation
-    along a direction may be another. The derivative is a central difference along every dimension of the latent, at
-    `PROBED` drawn latents. Directions of styles move all layers alike.
+    The standard deviation is that of each dimension alone: where dimensions of styles are correlated, that along a
+    direction may differ. The derivative is a central difference along every dimension of the latent, at `PROBED`
+    sampled latents. Directions of styles move all layers alike.
     """
     found = latent_space(model, space, "have directions")
     latents = drawn(model, found.name, labels, seed)
@@ -196,10 +196,10 @@ def sensitive(
 
 
 def effects(latents: Tensor, attributes: Mapping[str, NDArray[np.float64]]) -> Directions:
-    """How latents (N, ...) change with each attribute (N,), the others being equal: one standard deviation a step.
+    """How latents (N, ...) change with one standard deviation of each attribute (N,), the others held fixed.
 
     By least squares. ``strength`` is the share of the latents' variance that the attribute explains beyond the others.
-    Raises ReverieError for an attribute that does not vary, and for one that follows from the others.
+    Raises ReverieError for a constant attribute, and for one that is a linear combination of the others.
     """
     names = list(attributes)
     flat = latents.flatten(1).double()
@@ -219,7 +219,7 @@ def effects(latents: Tensor, attributes: Mapping[str, NDArray[np.float64]]) -> D
         raise ReverieError(f"One of these attributes follows from the others: {', '.join(names)}; leave one out.")
     apart = flat - flat.mean(0)
     vectors = torch.linalg.solve(gram, scaled.T @ apart)  # (k, d)
-    # What an attribute has to itself: the squares of its residual on the others sum to 1 / (gram^-1)_ii.
+    # The residual of attribute i on the others has the squared norm 1 / (gram^-1)_ii.
     alone = 1 / torch.linalg.inv(gram).diagonal()
     strength = vectors.square().sum(1) * alone / apart.square().sum().clamp_min(1e-30)
     return Directions(vectors.float().view(len(names), *latents.shape[1:]), strength.numpy(), names)

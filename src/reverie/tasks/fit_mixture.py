@@ -18,8 +18,8 @@ from reverie.inference.embed import Embedding, embed
 from reverie.inference.pictures import Data, model_of, pictures_of, sample_indices
 from reverie.tasks.reconstruct import check_reconstructs
 
-MOST_CODES = 10_000  # more codes than this do not sharpen ten Gaussians enough to be worth the time
-ROUNDS = 40  # of EM from k-means; the likelihood of held-out codes has long stopped to rise
+MOST_CODES = 10_000  # more codes improve the fit of ten Gaussians too little to be worth the time
+ROUNDS = 40  # iterations of EM from k-means; the likelihood of held-out codes stops rising long before
 FLOOR = 1e-6  # variance added to every direction, in units of that dimension's variance
 
 
@@ -27,10 +27,9 @@ def fit_mixture(model: object, data: Data, components: int = 10, seed: int = 0) 
     """Fit ``components`` full-covariance Gaussians on codes by EM and store them in the model's ``mixture``.
 
     ``data`` are pictures, which are embedded, or codes: an `Embedding`, or its array (N, d). ``model`` may be a run,
-    which then opens the pictures.
-    Fewer components are fitted where there are fewer than d + 1 codes for each, or fewer distinct codes; how many were
-    is returned. Dimensions that never vary get a very narrow density. At most `MOST_CODES` codes are used, drawn by
-    ``seed``.
+    which then opens the pictures. Returns the number of components, which is smaller where there are fewer than d + 1
+    codes for each, or fewer distinct codes. Constant dimensions get a very narrow density. At most `MOST_CODES` codes
+    are used, sampled by ``seed``.
     """
     coder = check_reconstructs(model_of(model))
     codes = _codes(model, coder, data, seed)
@@ -42,7 +41,7 @@ def fit_mixture(model: object, data: Data, components: int = 10, seed: int = 0) 
         rows = np.random.default_rng(derive(seed, "mixture")).choice(len(codes), MOST_CODES, replace=False)
         codes = codes[np.sort(rows)]
     center, scale = codes.mean(0), codes.std(0)
-    scale = np.maximum(scale, max(1e-3 * scale.max(), 1e-6))  # a dead dimension must not be blown up to unit variance
+    scale = np.maximum(scale, max(1e-3 * scale.max(), 1e-6))  # a dead dimension must not be scaled to unit variance
     white = (codes - center) / scale
     room = len(coder.mixture.weights)
     distinct = len(np.unique(codes, axis=0))
@@ -55,7 +54,7 @@ def fit_mixture(model: object, data: Data, components: int = 10, seed: int = 0) 
 
 
 def _codes(model: object, coder: Reconstructs, data: Data, seed: int) -> NDArray[np.float64]:
-    """Of the data (N, d); of pictures no more are embedded than are used."""
+    """The codes (N, d) of the data; no more pictures are embedded than are used."""
     if isinstance(data, np.ndarray) and data.ndim == 2:
         return np.asarray(data, np.float64)
     if not isinstance(data, Embedding):
@@ -75,11 +74,11 @@ def _expectation_maximisation(
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    for floor in (FLOOR, 1e-4, 1e-2):  # clumped codes can defeat EM until the Gaussians are kept wide enough
+    for floor in (FLOOR, 1e-4, 1e-2):  # EM can fail on clumped codes unless the Gaussians are kept wide
         fit = GaussianMixture(
             components, max_iter=ROUNDS, reg_covar=floor, random_state=derive(seed, "mixture") % 2**32
         )
-        # EM makes many small products, where BLAS threads that wait for each other cost far more than they bring.
+        # EM makes many small products, for which synchronising BLAS threads costs far more than they save.
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # an unconverged mixture is still a density
             try:

@@ -1,4 +1,4 @@
-"""Where in a picture the oddness is: heat maps of what a model did not expect."""
+"""Heat maps of a model's reconstruction error: where in a picture an anomaly is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reverie.tasks.reconstruct import check_reconstructs, rebuilt
 
 
 def heat_map(model: object, images: Data, labels: Labels | None = None) -> Tensor:
-    """Where pictures (N, C, H, W) in [-1, 1] differ from what ``model`` makes of them: (N, H, W) in [0, 1], on the CPU.
+    """Where pictures (N, C, H, W) in [-1, 1] differ from their reconstructions: (N, H, W) in [0, 1], on the CPU.
 
-    Half the root of the squared error's mean over channels, smoothed by a Gaussian whose sigma is 1/32 of the shorter
-    side, one pixel at least. 1 is white in place of black; the scale is the same for all pictures. Raises ReverieError
-    for a model that cannot reconstruct.
+    Half the root mean squared error over channels, smoothed by a Gaussian with a sigma of 1/32 of the shorter side, at
+    least one pixel. 1 is white reconstructed as black; the scale is the same for all pictures. Raises ReverieError for
+    a model that cannot reconstruct.
     """
     coder = check_reconstructs(model)
     images, labels = images_and_labels(coder, images, labels)
@@ -28,7 +28,7 @@ def heat_map(model: object, images: Data, labels: Labels | None = None) -> Tenso
 
 
 def smooth(maps: Tensor) -> Tensor:
-    """(N, H, W) through a Gaussian whose sigma is 1/32 of the shorter side, one pixel at least; edges are continued."""
+    """(N, H, W) smoothed by a Gaussian of sigma 1/32 of the shorter side, at least one pixel; edges are replicated."""
     sigma = max(1.0, min(maps.shape[1:]) / 32)
     reach = math.ceil(3 * sigma)
     places = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)

@@ -1,4 +1,4 @@
-"""A walk through the latent space, from one drawn or given picture to the next."""
+"""Interpolation in latent space, from one sampled or given picture to the next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reverie.tasks.project import Progress, latents_of
 How = Literal["lerp", "slerp"]
 Join = Callable[[Tensor, Tensor, Tensor], Tensor]  # `lerp` or `slerp`
 
-FINER = 16  # steps that are looked at for each one that is taken, where steps are to be even
+FINER = 16  # candidate places evaluated for each step of an even path
 
 
 def interpolate(
@@ -38,13 +38,13 @@ def interpolate(
 ) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] along a path through ``stops`` latents, each ``between`` steps from the next.
 
-    The stops are ``ends`` (stops, ...), say what `latents_of` finds for given pictures, or else the latents of the
-    first pictures that `sample` draws with this seed. Without ``loop`` the path ends at the last stop,
-    N = (stops - 1) between + 1; with it the path comes back to the first, N = stops between, and the first picture,
-    which would follow, is not repeated. Latents ``z`` are joined along great circles (``slerp``), which keeps their
-    length what the prior's draws have, unless ``how`` says lerp; styles ``w`` along straight lines. ``labels`` is the
-    one class a conditional model draws all along (default: its first). ``even`` takes the steps of each leg not equally
-    far in the latent but so that the pictures change equally much, which costs `FINER` times the decodings.
+    The stops are ``ends`` (stops, ...), for example from `latents_of`, or else the latents of the first pictures of
+    `sample` with this seed. Without ``loop`` the path ends at the last stop, N = (stops - 1) between + 1; with it the
+    path returns to the first stop, N = stops between, and the first picture is not repeated at the end. Latents ``z``
+    are joined along great circles (``slerp``), which preserves the typical length of samples of the prior, unless
+    ``how`` is lerp; styles ``w`` along straight lines. ``labels`` is the one class of a conditional model along the
+    path (default: its first). ``even`` places the steps of each leg so that the pictures, not the latents, change
+    equally much, which takes `FINER` times as many decodings.
     """
     found = latent_space(model, space, "interpolate")
     if space == "w" and how == "slerp":
@@ -84,7 +84,7 @@ def ends_of(
 ) -> Tensor:
     """The latents (stops, ...) of the first ``stops`` pictures, for `interpolate` to go through.
 
-    Each picture is coded as what it is; where that is not known, as of the class ``label``, by default the first.
+    Each picture is encoded with its own class; where it has no label, with the class ``label``, by default the first.
     """
     if len(pictures) < stops:
         name = getattr(pictures, "spec", "This")
@@ -100,16 +100,17 @@ def ends_of(
 def evenness(path: Tensor) -> dict[str, float]:
     """How evenly pictures (N, C, H, W) change along a path, by the steps between neighbours, in units of [0, 1] pixels.
 
-    ``step`` is their mean root mean square, ``largest_over_median`` above about 3 a jump. N is at least 2.
+    ``step`` is the mean over steps of the root mean square; ``largest_over_median`` above about 3 means a jump. N is at
+    least 2.
     """
     steps = (path.diff(dim=0) / 2).square().flatten(1).mean(1).sqrt()
     return {"step": float(steps.mean()), "largest_over_median": float(steps.max() / steps.median().clamp_min(1e-9))}
 
 
 def even_places(path: Tensor, places: Tensor) -> Tensor:
-    """Where on a path of equally spaced pictures (N, C, H, W), 0 its start and 1 its end, so much of its length lies.
+    """The positions (n,), from 0 (start) to 1 (end), at which a path has covered the shares ``places`` of its length.
 
-    ``places`` (n,) are shares of the length, which is the sum of the distances between neighbours.
+    The path is given by equally spaced pictures (N, C, H, W); its length is the sum of distances between neighbours.
     """
     lengths = torch.stack([(b - a).double().norm() for a, b in pairwise(path)]).cumsum(0).numpy()
     if lengths[-1] == 0:
@@ -133,9 +134,9 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """The great circle from a to b (...) at t (n,), (n, ...); their lengths are joined linearly (Shoemake 1985).
+    """The great circle from a to b (...) at t (n,), (n, ...); lengths are interpolated linearly (Shoemake 1985).
 
-    Where the directions are the same, or opposite and no circle is singled out, the straight line.
+    A straight line where the directions are the same, or opposite, so that the great circle is not unique.
     """
     x, y = a.flatten() / a.norm().clamp_min(1e-12), b.flatten() / b.norm().clamp_min(1e-12)
     angle = torch.atan2((x - y).norm(), (x + y).norm()) * 2  # exact for small angles, where acos is not

@@ -1,4 +1,4 @@
-"""The latent space as a picture: what it decodes to place by place, what lies where, and how much of it is empty."""
+"""Maps of the latent space: what a grid of it decodes to, where pictures lie, and how much of it is empty."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from reverie.inference.labels import Labels, labels_in_turn
 from reverie.inference.latent_map import latent_map
 from reverie.inference.pictures import Data, pictures_of
 
-DRAWN = 2**16  # latents that tell where a prior lies; its mean is then known to 0.4% of its deviation
+DRAWN = 2**16  # latents for the mean and deviation of a prior; the mean is then known to 0.4% of the deviation
 MOST_COMPARED = 10_000  # codes that gaps are measured among
-FEWEST_COMPARED = 200  # below, a 99th percentile says nothing
+FEWEST_COMPARED = 200  # with fewer, a 99th percentile is meaningless
 RARE = 0.01  # share of held-out codes that may lie farther from their nearest code than what counts as a gap
 WHITE = 255
 
@@ -39,14 +39,14 @@ def manifold(
 ) -> Tensor:
     """A plane of the latent space, decoded on a grid of ``side`` columns: (side^2, C, H, W) in [-1, 1], row by row.
 
-    The first coordinate grows to the right, the second upwards, as on `latent_map`. Places are Gaussian quantiles,
-    mean + deviation Phi^-1((i + 1/2) / side), so that each cell holds as much of a Gaussian as the others (Kingma and
-    Welling 2014, figure 4). Without ``embedding`` the plane is a latent of two dimensions, and mean and deviation are
-    those of the model's prior. With it they are those of the codes, and the plane is that of `latent_map`: the latent
-    itself where it has two dimensions, else the one through the mean along the first two principal components.
+    The first coordinate grows to the right, the second upwards, as on `latent_map`. Positions are Gaussian quantiles,
+    mean + deviation Phi^-1((i + 1/2) / side), so that all cells have the same mass under a Gaussian (Kingma and Welling
+    2014, figure 4). Without ``embedding`` the latent must have two dimensions, and mean and deviation are those of the
+    model's prior. With it they are those of the codes, and the plane is that of `latent_map`: the latent itself where
+    it has two dimensions, else the plane through the mean along the first two principal components.
 
-    A conditional model draws the one class ``labels`` names (default: its first). Raises ReverieError for a model
-    without a decoder, and for a latent that has no such plane.
+    A conditional model decodes the one class ``labels`` (default: its first). Raises ReverieError for a model without a
+    decoder, and for a latent without such a plane.
     """
     if not isinstance(model, Samples):
         raise ReverieError(f"{type(model).__name__} has no latent manifold: it has no prior and decoder.")
@@ -72,11 +72,11 @@ def manifold(
 
 
 def thumbnails(embedding: Embedding, dataset: Data, side: int = 24, size: int = 32) -> Image.Image:
-    """Pictures where their codes lie on `latent_map`: an RGB picture of side x side cells of ``size`` pixels.
+    """Pictures placed by their codes on `latent_map`: an RGB picture of side x side cells of ``size`` pixels.
 
-    The map, with one scale for both axes, is cut into cells; each shows the one of its pictures whose code is nearest
-    to its middle, so that none covers another, and is white where there is none. Pictures keep their proportions.
-    ``dataset`` holds the pictures of ``embedding``, in their order; only those shown are read.
+    The map, with one scale for both axes, is divided into cells. Each shows the picture whose code is nearest to its
+    middle, so that pictures do not overlap, or is white. Pictures keep their aspect ratio. ``dataset`` holds the
+    pictures of ``embedding``, in the same order; only those shown are read.
     """
     dataset = pictures_of(None, dataset)
     if len(dataset) != len(embedding.codes):
@@ -96,20 +96,20 @@ def thumbnails(embedding: Embedding, dataset: Data, side: int = 24, size: int = 
 
 
 def gaps(codes: Codes, where: Where = "gaussian", seed: int = 0, points: int = 10_000) -> float:
-    """How much of the space that codes should fill is empty: a share, from 0 (none) to 1.
+    """The share of the space that codes should fill, but do not: from 0 (no gaps) to 1.
 
-    Of ``points`` random points, the share whose nearest code is farther away than that of all but 1% of held-out codes.
-    ``gaussian`` draws the points from the Gaussian with the mean and covariance of the codes, as one who samples the
-    latent would: 0.01 is expected of codes that are Gaussian, whatever their number of dimensions; holes, separate
-    clusters and curved sheets give more. ``segments`` draws them evenly on segments between random pairs of codes,
-    where `interpolate` leads: 0.01 or less of any convex cloud, in many dimensions near 0, as a segment runs through
-    the inside; clusters far apart give what part of the paths between them meets no code.
+    Of ``points`` random points, the share that is farther from its nearest code than 99% of held-out codes are.
+    ``gaussian`` samples the points from the Gaussian with the mean and covariance of the codes: 0.01 is expected of
+    Gaussian codes of any dimension; holes, separate clusters and curved sheets give more. ``segments`` samples them
+    uniformly on segments between random pairs of codes, as `interpolate` decodes them: 0.01 or less for a convex cloud
+    (near 0 in many dimensions, as segments run through its inside); for clusters far apart, the part of the paths
+    between them that is near no code.
 
-    An embedding of Gaussians stands for its aggregate posterior: one latent is drawn from each. One half of the codes,
-    at most `MOST_COMPARED` in all, drawn by ``seed``, is what others are near to; the other half is held out, and
-    pairs are of it, so that the ends of a segment are no nearer than any new code. The share does not change where
-    codes are moved, turned or scaled as a whole. It does with their number: compare sets of equally many codes.
-    Raises ReverieError for fewer than `FEWEST_COMPARED` codes.
+    For an embedding of Gaussians one latent is sampled from each, so that the aggregate posterior is measured. At most
+    `MOST_COMPARED` codes are used, sampled by ``seed``: distances are to one half of them; the other half is held out,
+    and the pairs are of that half, so that the ends of a segment are no nearer than any new code. The share is
+    invariant to translation, rotation and scaling, but not to the number of codes: compare equally many. Raises
+    ReverieError for fewer than `FEWEST_COMPARED` codes.
     """
     if where not in ("gaussian", "segments"):
         raise ReverieError(f"Gaps cannot be looked for by '{where}'{nearest(where, ('gaussian', 'segments'))}")
@@ -128,7 +128,7 @@ def gaps(codes: Codes, where: Where = "gaussian", seed: int = 0, points: int = 1
         drawn = random.standard_normal((points, len(axes))) * np.sqrt(variances.clip(0)) @ axes.T
     else:
         first = random.integers(len(held_out), size=points)
-        second = (first + random.integers(1, len(held_out), size=points)) % len(held_out)  # another one
+        second = (first + random.integers(1, len(held_out), size=points)) % len(held_out)  # different from first
         drawn = held_out[first] + random.uniform(size=(points, 1)) * (held_out[second] - held_out[first])
     far = np.quantile(_to_nearest(held_out, known), 1 - RARE)
     return float((_to_nearest(drawn, known) > far).mean())
@@ -142,7 +142,7 @@ def _plane(codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     mean = codes.mean(0)
     if size == 2:
         return mean, np.diag(codes.std(0))
-    # The map is linear in the codes, so its directions are those that its places are in proportion to.
+    # The map is a projection of the codes on principal components: its directions are proportional to places.T @ codes.
     places = latent_map(codes.astype(np.float32)).astype(np.float64)
     directions = places.T @ (codes - mean)  # variance times direction
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
@@ -151,7 +151,7 @@ def _plane(codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _binned(places: NDArray[np.float32], side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The cells (n, 2), column and row, that hold any of places (N, 2), and of each the place nearest its middle (n,).
+    """The non-empty cells (n, 2), column and row, of places (N, 2), and for each the place nearest to its middle (n,).
 
     Rows count downwards, while the second coordinate grows upwards.
     """
@@ -166,7 +166,7 @@ def _binned(places: NDArray[np.float32], side: int) -> tuple[NDArray[np.int64], 
 
 
 def _to_nearest(points: NDArray[np.float64], codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distance of each of (M, d) to its nearest one of codes (N, d), (M,); a block of distances at a time."""
+    """The distance (M,) from each of points (M, d) to the nearest of codes (N, d), computed in blocks."""
     from sklearn.metrics import pairwise_distances_argmin_min
 
     return np.asarray(pairwise_distances_argmin_min(points, codes)[1])

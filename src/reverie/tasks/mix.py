@@ -1,4 +1,4 @@
-"""Style mixing: what each layer of a style-based generator decides (Karras et al. 2019, figure 3)."""
+"""Style mixing: what each layer of a style-based generator controls (Karras et al. 2019, figure 3)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def mix(
 ) -> Tensor:
     """A table of pictures ((rows + 1) (columns + 1), C, H, W) in [-1, 1], row by row, for a grid of columns + 1.
 
-    Its first column holds ``rows`` drawn pictures, its first row ``columns`` others (the corner is white); where they
-    meet stands the picture of the row with the column's styles in the layers ``layers[0]`` up to, not including,
-    ``layers[1]`` (default: the first half of them, the coarse ones).
+    Its first column has ``rows`` sampled pictures, its first row ``columns`` others (the corner is white). Each other
+    cell has the row's picture with the column's styles in the layers from ``layers[0]`` up to, not including,
+    ``layers[1]`` (default: the first half, the coarse layers).
     """
     if not isinstance(model, Styles):
         raise unsupported(model, "mix styles", "styles", Styles)

@@ -1,4 +1,4 @@
-"""The training pictures nearest to given ones: has a generator learned, or learned by heart?"""
+"""The training pictures nearest to given ones: to see whether a generator has memorised its training pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Neighbours:
-    """For each given picture its nearest ones of a set, nearest first."""
+    """The nearest pictures of a set for each given picture, nearest first."""
 
     indices: NDArray[np.int64]  # (N, k), into the set
     distances: NDArray[np.float64]  # (N, k), Euclidean, in the space of features
@@ -32,12 +32,12 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Pictures beside the training pictures nearest to them, and how far what is new is from these."""
+    """Pictures, the training pictures nearest to them, and the distance of held-out pictures for comparison."""
 
     images: Tensor  # (N, C, H, W) in [-1, 1]
     training: Pictures
     found: Neighbours  # of the images, in the training pictures
-    held_out: float | None  # the mean distance of held-out pictures to the nearest; None where there are none
+    held_out: float | None  # mean distance of held-out pictures to their nearest training picture; None without any
 
     def sheet(self) -> Tensor:
         """As `Neighbours.sheet`."""
@@ -53,12 +53,12 @@ def nearest_of(
     count: int = 8,
     seed: int = 0,
 ) -> Nearest:
-    """The training pictures nearest to (N, C, H, W) in [-1, 1], and to ``count`` of ``test``, drawn by ``seed``.
+    """The training pictures nearest to (N, C, H, W) in [-1, 1], and to ``count`` of ``test``, sampled by ``seed``.
 
-    The latter say what distance pictures have that nobody can have learned by heart.
+    The latter show the distance of pictures that cannot have been memorised.
     """
     found = neighbours(images, training, nearest, features)
-    new, distance = without(test, training), None  # where no pictures were left for tests, training pictures stand in
+    new, distance = without(test, training), None  # without a test split, ``test`` has training pictures
     if len(new):
         others = to_tensor(new.batch(sample_indices(new, count, seed)))
         distance = float(neighbours(others, training, 1, features).distances.mean())
@@ -68,8 +68,8 @@ def nearest_of(
 def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels") -> Neighbours:
     """The ``k`` pictures of ``dataset`` nearest to each of (N, C, H, W) in [-1, 1], or to other data.
 
-    ``features`` names the space: "pixels" is the pictures themselves, whole; any other word is one of
-    `reverie.features.extractors`. Exact; the set is read once, a batch at a time.
+    ``features`` names the feature space: "pixels" is all pixels of the pictures; any other word is one of
+    `reverie.features.extractors`. The search is exact; the set is read once, a batch at a time.
     """
     dataset = pictures_of(None, dataset)
     images = images_of(dataset.image_spec, images)

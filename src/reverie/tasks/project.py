@@ -1,14 +1,14 @@
-"""The latent of a given picture, for models without an encoder too: the one whose picture is like it.
+"""Projection: the latent that decodes to a given picture, found by optimisation, so no encoder is needed.
 
-Maximises log p(x|z) + log p(z) with x = G(z) + noise of a standard deviation ``sigma`` on each pixel: the posterior's
+Maximises log p(x|z) + log p(z) with x = G(z) + noise of standard deviation ``sigma`` on each pixel: the posterior's
 mode (Creswell and Bharath 2018, "Inverting the generator of a generative adversarial network", with a prior on z). The
-objective has many poor modes, so starts matter more than steps: `DRAWS` drawn latents whose pictures are compared, a
-ridge regression from their pictures to them, and the encoder where there is one. The best starts are optimised
-together, and each round keeps the better half of them (Jamieson and Talwalkar 2016, successive halving).
+objective has many poor local optima, so starts matter more than steps. The starts are the best of `DRAWS` sampled
+latents, a ridge regression from their pictures to the latents, and the encoder's code where there is one. They are
+optimised together, and each round keeps the better half (Jamieson and Talwalkar 2016, successive halving).
 
-Latents are optimised in coordinates in which the model's draws have mean zero and covariance one: in the styles of a
-StyleGAN a step is then as large in every direction (Wulff and Torralba 2020). A picture may be known in part only, by
-what ``observe`` leaves of it: an unmasked region, fewer pixels. Each picture is projected alone.
+Latents are optimised in whitened coordinates, in which the model's samples have mean 0 and covariance I: in the styles
+of a StyleGAN a step is then as large in every direction (Wulff and Torralba 2020). A picture may be observed in part
+only, through ``observe``: an unmasked region, fewer pixels. Each picture is projected alone.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from reverie.inference.labels import Labels, labels_for
 from reverie.inference.latent_space import LatentSpace, Name, latent_space
 from reverie.inference.pictures import Data, check_shape, device_of, images_and_labels
 
-DRAWS = 2048  # latents whose pictures are compared with those to project, for each class
+DRAWS = 2048  # sampled latents whose pictures are compared with those to project, for each class
 RATE = 0.1  # of Adam, in standard deviations of the latents
 RIDGE = 1e-2  # of the regression, in units of the mean squared length of a picture
-FLOOR = 1e-4  # variance, of the largest, that a direction of the latents has at least: where draws do not vary
+FLOOR = 1e-4  # least variance of a direction of the latents, as a share of the largest
 AT_ONCE = 256  # pictures decoded at a time
 LEAST_SIGMA = 1e-6  # far below the step of a pixel, 2 / 255; its square still divides float32 numbers
 
-Observe = Callable[[Tensor], Tensor]  # (N, C, H, W) to what is seen of it, (N, ...); linear, each picture alone
-Progress = Callable[[int, int], None]  # pictures that are done, of how many
+Observe = Callable[[Tensor], Tensor]  # (N, C, H, W) to what is observed of it, (N, ...); linear, each picture alone
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 @dataclass(frozen=True)
 class Projection:
-    """What was found for each picture, on the CPU."""
+    """The result for each picture, on the CPU."""
 
-    latents: Tensor  # (N, ...), of the space
+    latents: Tensor  # (N, ...), of the latent space
     pictures: Tensor  # (N, C, H, W) in [-1, 1], what the latents decode to
     error: Tensor  # (N,): mean squared error of what is observed, values in [-1, 1]
     space: Name
@@ -50,7 +50,7 @@ class Projection:
 
     @property
     def psnr(self) -> Tensor:
-        """Of what is observed, in dB at a range of 2 (values in [-1, 1]): (N,)."""
+        """PSNR of what is observed, in dB at a range of 2 (values in [-1, 1]): (N,)."""
         return 10 * torch.log10(4 / self.error.clamp_min(1e-10))
 
 
@@ -67,13 +67,13 @@ def project(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Projection:
-    """The latents of pictures (N, C, H, W) in [-1, 1], of other data, or of what ``observe`` leaves of them, (N, ...).
+    """The latents of pictures (N, C, H, W) in [-1, 1], of other data, or of outputs (N, ...) of ``observe``.
 
-    ``steps`` are those of the start that is kept to the end; with the others, of which each round keeps half, a
-    picture is decoded about 1.3 times as often for 2 starts, 1.7 times for 4 and 2.1 times for 8. ``sigma`` is
-    the noise of an observed number: small follows the picture, large the prior. ``labels`` are the classes of the
-    pictures, for a conditional model. ``space`` is as for `latent_space`. A projection is a function of all arguments,
-    and of its own picture alone.
+    ``steps`` is the number of steps of the start that is kept to the end. Including the others, of which each round
+    keeps half, a picture is decoded about 1.3 times as often for 2 starts, 1.7 times for 4 and 2.1 times for 8.
+    ``sigma`` is the noise of an observed number: the smaller, the closer to the picture; the larger, the closer to the
+    prior. ``labels`` are the classes of the pictures, for a conditional model. ``space`` is as for `latent_space`.
+    The result for a picture does not depend on the other pictures.
     """
     found = latent_space(model, space, "project pictures")
     if observe is None or not isinstance(images, Tensor):
@@ -128,7 +128,7 @@ def latents_of(
 
 
 class _Search:
-    """Projections into a space, of one class where there are classes."""
+    """Projection into a latent space, of one class where there are classes."""
 
     def __init__(self, space: LatentSpace, label: int | None, observe: Observe, sigma: float, seed: int) -> None:
         self.space, self.label, self.observe, self.sigma = space, label, observe, sigma
@@ -145,19 +145,19 @@ class _Search:
             if not (drawn.isfinite().all() and self.seen.isfinite().all()):
                 raise ReverieError(f"{type(space.model).__name__} draws what are no finite numbers; it has diverged.")
             self.shape = drawn.shape[1:]
-            # The layers of a drawn style are equal: they share one measure, and each is free.
+            # The layers of a sampled style are equal: they share one whitening, but are optimised separately.
             flat = drawn[:, 0] if space.name == "w" else drawn.flatten(1)
-            # On the CPU, for not every device has double precision.
+            # On the CPU: not every device has double precision.
             self.mean, self.root, self.inverse = (part.to(drawn.device) for part in _whitening(flat.cpu().double()))
             self.known = self.coordinates(drawn)  # (DRAWS, d)
-            # The layers of a drawn style are equal, so that one of them is all there is to learn.
+            # The layers of a sampled style are equal, so it is enough to regress one of them.
             self.regress = _regression(self.seen, self.known[:, : len(self.mean)])
 
     def _labels(self, count: int) -> Tensor | None:
         return None if self.label is None else torch.full((count,), self.label, device=device_of(self.space.model))
 
     def coordinates(self, latents: Tensor) -> Tensor:
-        """(N, d) of latents (N, ...)."""
+        """The whitened coordinates (N, d) of latents (N, ...)."""
         rows = latents.flatten(0, 1) if self.space.name == "w" else latents.flatten(1)
         return ((rows - self.mean) @ self.inverse).reshape(len(latents), -1)
 
@@ -167,7 +167,7 @@ class _Search:
         return (rows @ self.root + self.mean).reshape(-1, *self.shape)
 
     def best(self, images: Tensor, starts: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (n, ...), pictures and errors of what is observed of pictures, on the CPU."""
+        """Latents (n, ...), pictures, and errors of what is observed, on the CPU."""
         wanted = images.flatten(1).float()
         if wanted.shape[1] != self.seen.shape[1]:
             theirs, mine = ("x".join(map(str, shape)) for shape in (images.shape[1:], self.picture_shape))
@@ -175,7 +175,7 @@ class _Search:
         here = self.starts(images, wanted, starts)  # (n, starts, d)
         rounds = starts.bit_length()
         for number in range(rounds):
-            # Half as many go on, each for twice as long: every round costs the same.
+            # Half as many starts continue, each for twice as many steps: every round costs the same.
             done, until = (steps * (2**k - 1) // (2**rounds - 1) for k in (number, number + 1))
             here, value = self.descended(here, wanted, range(done, until), steps)
             keep = max(1, here.shape[1] // 2)
@@ -188,7 +188,7 @@ class _Search:
         return latents.cpu(), pictures.float().cpu(), error.cpu()
 
     def starts(self, images: Tensor, wanted: Tensor, count: int) -> Tensor:
-        """(n, count, d): what the regression says, what the encoder says where there is one, and the nearest draws."""
+        """(n, count, d): the regression's estimate, the encoder's code where there is one, and the nearest samples."""
         one = self.regress(wanted)
         said = [one.repeat(1, self.known.shape[1] // one.shape[1])]
         model = self.space.model
@@ -199,7 +199,7 @@ class _Search:
         return torch.cat([torch.stack(said, 1), self.known[nearest]], 1)[:, :count]
 
     def descended(self, here: Tensor, wanted: Tensor, steps: range, total: int) -> tuple[Tensor, Tensor]:
-        """Coordinates (n, k, d) after steps of Adam, the rate falling as a cosine, and their objective (n, k)."""
+        """Coordinates (n, k, d) after steps of Adam with a cosine schedule, and their objective (n, k)."""
         count, tracks = here.shape[:2]
         rows = here.reshape(count * tracks, -1).clone().requires_grad_()
         goal = wanted.repeat_interleave(tracks, 0)
@@ -208,7 +208,7 @@ class _Search:
 
         def objective() -> Tensor:
             seen = self.observe(self.space.decode(self.latents(rows), labels)).flatten(1)
-            # Of styles every layer has a prior, and they are counted as the one that they came from.
+            # The prior is summed over the layers of styles; dividing by their number counts it once.
             layers = rows.shape[1] / len(self.mean)
             return (seen - goal).square().sum(1) / (2 * self.sigma**2) + rows.square().sum(1) / (2 * layers)
 
@@ -223,7 +223,7 @@ class _Search:
 
 
 def _whitening(latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (d,), the root R (d, d) of the covariance and its inverse, of latents (N, d): latent = mean + u R."""
+    """Mean (d,), root R (d, d) of the covariance and inverse of R, for latents (N, d): latent = mean + u R."""
     mean = latents.mean(0)
     variance, axes = torch.linalg.eigh((latents - mean).T @ (latents - mean) / len(latents))
     deviation = variance.clamp_min(FLOOR * float(variance[-1]) + 1e-12).sqrt()
@@ -231,7 +231,7 @@ def _whitening(latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _regression(seen: Tensor, known: Tensor) -> Callable[[Tensor], Tensor]:
-    """Ridge regression from what is seen of pictures (N, p) to coordinates (N, d), in its dual form: p may be large."""
+    """Ridge regression from what is observed (N, p) to coordinates (N, d), in its dual form: p may be large."""
     centre, base = seen.mean(0), known.mean(0)
     rows = seen - centre
     gram = rows @ rows.T

@@ -14,7 +14,7 @@ from reverie.inference.unsupported import unsupported
 
 
 def reconstruct(model: object, images: Data, labels: Labels | None = None, batch: int = 256) -> Tensor:
-    """What ``model`` makes of ``images`` (N, C, H, W) in [-1, 1], or of other data: the same shape, on the CPU.
+    """Reconstructions of ``images`` (N, C, H, W) in [-1, 1], or of other data: the same shape, on the CPU.
 
     A conditional model needs the class of each picture, by name or number; by default the data's own.
     """
@@ -30,7 +30,7 @@ def check_reconstructs(model: object) -> Reconstructs:
 
 
 def rebuilt(model: Reconstructs, images: Tensor, labels: Labels | None = None, batch: int = 256) -> Tensor:
-    """`reconstruct` of a tensor that may lie beyond [-1, 1], as noisy pictures do."""
+    """`reconstruct` for a tensor with values that may exceed [-1, 1], such as noisy pictures."""
     check_shape(model, images.shape[1:])
     device = device_of(model)
     numbers = labels_for(model, labels, len(images))
@@ -53,7 +53,7 @@ def comparison_rows(inputs: Tensor, outputs: Tensor, columns: int) -> Tensor:
 
 
 def grid_rows(sets: Sequence[Tensor], columns: int) -> Tensor:
-    """Sets of pictures (N, C, H, W) as `comparison_rows` has two: a row of each in turn, again and again."""
+    """`comparison_rows` for any number of sets of pictures (N, C, H, W): a row of each set in turn."""
     missing = -len(sets[0]) % columns
     blank = sets[0].new_ones(missing, *sets[0].shape[1:])
     tall = [torch.cat([tensor, blank]).unflatten(0, (-1, columns)) for tensor in sets]

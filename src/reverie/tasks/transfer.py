@@ -1,12 +1,12 @@
-"""The decoder thrown away: a classifier from an encoder that has learned without labels, and few labels.
+"""Transfer learning: a classifier from an encoder trained without labels, and few labels.
 
-- ``frozen``: logistic regression on codes; the encoder stays as it is.
-- ``tuned``: encoder and head learn together, from the frozen head (Kumar et al. 2022, "Fine-tuning can distort
-  pretrained features": a head that starts at random would spoil the codes before it can read them).
-- ``scratch``: the same architecture with fresh weights and a head of zeros, trained as ``tuned`` is: what labels alone
-  are worth.
+- ``frozen``: logistic regression on codes; the encoder is frozen.
+- ``tuned``: encoder and head are fine-tuned together, from the frozen head (Kumar et al. 2022, "Fine-tuning can distort
+  pretrained features": a randomly initialised head would distort the codes).
+- ``scratch``: the same architecture with fresh weights and a head of zeros, trained like ``tuned``: the baseline
+  without pretraining.
 
-A code is the mean that the encoder gives. The exported classifier is JSON and safetensors, and holds no decoder.
+The code of a picture is the encoder's mean. The exported classifier is JSON and safetensors, without the decoder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HOW = ("frozen", "tuned", "scratch")
 FORMAT = 1
 CONFIG, WEIGHTS = "classifier.json", "classifier.safetensors"
 COUNTS = (10, 100, 1000, 10000)  # labels of a `curve`
-SEEN = 256  # pictures at a time where nothing is learned
+SEEN = 256  # batch size without training
 BATCH, STEPS, RATE = 64, 1000, 1e-3  # of training a network; RATE is Adam's largest
 SHRINK = 1.0  # weight of |W|^2 / 2 against the sum of cross entropies, codes having unit variance
 ROUNDS = 200  # of LBFGS at most
@@ -72,7 +72,7 @@ class Exported(nn.Module):
     def save(self, folder: Path | str) -> None:
         """Write classifier.json and classifier.safetensors to ``folder``; `load_classifier` reads them.
 
-        Raises ReverieError for an encoder that is not of a registered model, which could not be built again.
+        Raises ReverieError for an encoder of an unregistered model, which could not be built again.
         """
         config = {"format": FORMAT, "classes": list(self.classes)} | _described(self.body)
         folder = Path(folder)
@@ -84,13 +84,13 @@ class Exported(nn.Module):
 
 @dataclass(frozen=True)
 class Transfer:
-    """A classifier, and how good it is."""
+    """A classifier and its accuracy."""
 
     classifier: Exported  # in eval mode
     how: How
-    labels: int  # pictures that were learned from
+    labels: int  # number of labelled pictures it was trained on
     tested: int
-    accuracy: float  # the share of the test pictures that got their own class
+    accuracy: float  # on the test pictures, from 0 to 1
 
 
 def transfer(
@@ -105,10 +105,10 @@ def transfer(
 ) -> Transfer:
     """A classifier from ``labels`` labelled pictures of ``training`` and the model's encoder, measured on ``test``.
 
-    Which pictures is drawn by ``seed``, as many of each class as can be; larger numbers of labels contain the smaller
-    ones. ``steps`` of `BATCH` pictures are what ``tuned`` and ``scratch`` train. ``model`` is left as it was.
+    The pictures are sampled by ``seed``, balanced over classes (see `stratified`); a larger number of labels includes
+    those of a smaller one. ``tuned`` and ``scratch`` train for ``steps`` batches of `BATCH`. ``model`` is unchanged.
     Classes of the two sets are matched by name. Raises ReverieError for a model without an encoder, one whose encoder
-    is told the class, sets without labels, and fewer labels than classes.
+    is conditioned on the class, sets without labels, and fewer labels than classes.
     """
     check_transfers(model)
     training, test = pictures_of(model, training), pictures_of(model, test)
@@ -136,7 +136,7 @@ def transfer(
 
 
 def check_transfers(model: object) -> None:
-    """Raise ReverieError where no classifier can be made of ``model``, naming the models that can."""
+    """Raise ReverieError where ``model`` cannot become a classifier, naming the models that can."""
     if isinstance(model, Encodes) and isinstance(model, nn.Module) and not classes_of(model):
         return
     name, others = type(model).__name__, either(able(Encodes, never=(Conditions,)))
@@ -158,16 +158,16 @@ def curve(
     steps: int = STEPS,
     seed: int = 0,
 ) -> list[Transfer]:
-    """`transfer` with each number of labels, in the order given: what a further label is worth."""
+    """`transfer` with each number of labels of ``counts``, in that order."""
     check_transfers(model)
     training, test = pictures_of(model, training), pictures_of(model, test)  # once
     return [transfer(model, training, test, labels=count, how=how, steps=steps, seed=seed) for count in counts]
 
 
 def stratified(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Indices (count,) of ``labels`` (N,), drawn by ``seed``: as many of each class as can be, one at most apart.
+    """Indices (count,) of ``labels`` (N,), sampled by ``seed``: equally many of each class, up to one.
 
-    A class that runs out leaves its places to the others. The first k are what a count of k gives.
+    Where a class has too few, the others fill up. The first k indices are those of ``count`` k.
     """
     present = np.unique(labels)
     name = f"The number of labelled pictures, of {len(present)} classes in {len(labels)} pictures,"
@@ -182,7 +182,7 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[
 
 
 def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> Exported:
-    """The classifier in a folder that `Exported.save` wrote, in eval mode; ReverieError for whatever is wrong."""
+    """The classifier in a folder that `Exported.save` wrote, in eval mode; ReverieError for any invalid file."""
     folder = Path(folder)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -211,7 +211,7 @@ def load_classifier(folder: Path | str, device: torch.device | str = "cpu") -> E
 
 
 def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
-    """A copy of a model with those children alone that encoding pictures (C, H, W) calls; its weights free to move."""
+    """A copy of a model with only the children that encoding pictures (C, H, W) calls; its weights are trainable."""
     check_transfers(model)
     body: Any = copy.deepcopy(model)
     body.eval()
@@ -230,7 +230,7 @@ def _encoder(model: object, shape: tuple[int, int, int]) -> Encodes:
 
 
 def _described(body: object) -> dict[str, Any]:
-    """All that it takes to build this network again: a registered name, settings, and what it knows of the data."""
+    """What is needed to build this network again: a registered name, settings, and the data's `ImageSpec`."""
     from reverie import registry
 
     name = registry.name_of(type(body)) if isinstance(body, Model) else None
@@ -270,7 +270,7 @@ def _code(body: Encodes, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _codes(body: Any, images: Tensor, device: torch.device) -> Tensor:
-    """The codes (N, d) of pictures, on the device, where the network then is."""
+    """The codes (N, d) of pictures, on the device; moves the network there."""
     body.to(device)
     codes = torch.cat([_code(body, part.to(device)) for part in images.split(SEEN)])
     if not codes.isfinite().all():
@@ -279,7 +279,7 @@ def _codes(body: Any, images: Tensor, device: torch.device) -> Tensor:
 
 
 def _head(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A layer of these numbers, (classes, d) and (classes,)."""
+    """A linear layer with this weight (classes, d) and bias (classes,)."""
     classes, size = weight.shape
     head = torch.nn.utils.skip_init(nn.Linear, size, classes)
     head.load_state_dict({"weight": weight, "bias": bias})
@@ -288,13 +288,13 @@ def _head(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 
 def _regression(codes: Tensor, numbers: Tensor, classes: int) -> nn.Linear:
-    """Logistic regression on codes (N, d), to the optimum; the returned head takes codes as they are.
+    """Logistic regression on codes (N, d), to convergence; the returned head takes unscaled codes.
 
-    The loss is the sum of cross entropies + `SHRINK` |W|^2 / 2 where codes are brought to unit variance.
+    The loss is the sum of cross entropies + `SHRINK` |W|^2 / 2 on codes scaled to unit variance.
     """
     codes = codes.double()
     center, scale = codes.mean(0), codes.std(0, correction=0)
-    scale = scale.clamp_min(max(1e-3 * float(scale.max()), 1e-6))  # a dead dimension must not be blown up
+    scale = scale.clamp_min(max(1e-3 * float(scale.max()), 1e-6))  # a dead dimension must not be scaled up
     white = (codes - center) / scale
     weight = white.new_zeros(classes, codes.shape[1], requires_grad=True)
     bias = white.new_zeros(classes, requires_grad=True)

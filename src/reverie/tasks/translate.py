@@ -1,4 +1,4 @@
-"""Pictures of one side turned into pictures of the other, of any size: whole, or in tiles that join without a seam."""
+"""Image-to-image translation of pictures of any size: as a whole, or in tiles that join without a seam."""
 
 from __future__ import annotations
 
@@ -38,26 +38,27 @@ def translate(
 
     Other data is read at its own size; of pairs it is the side that ``direction`` leads from.
 
-    ``noise`` keeps the dropout of a model that learned with it on: picture i is then a function of (noise, i), and
-    depends neither on ``batch`` nor on tiles. None is the model without noise.
+    ``noise`` is a seed that keeps dropout on, for a model trained with it: picture i is then a function of (noise, i),
+    independent of ``batch`` and of tiles. None turns dropout off.
 
     Pictures with a side of more than ``tile`` pixels (0: none) go through the network one at a time, in tiles of at
-    most that side. Beside ``images`` and the result, both on the CPU, memory then holds what the network needs for one
-    tile, whatever the picture's size.
+    most that side. Besides ``images`` and the result, both on the CPU, the memory needed is then that of one tile,
+    whatever the picture's size.
 
-    Neighbours share at least ``overlap`` pixels (None: `OVERLAP`), and one fades into the other over the inner half of
-    what they share. So a network that sees no further than a quarter of the overlap gives exactly what it gives for the
-    whole picture, and one that sees further still shows no seam: what it makes of a tile's edge is never used, and
-    between two tiles that differ nothing changes at once.
+    Neighbouring tiles share at least ``overlap`` pixels (None: `OVERLAP`), and are blended over the inner half of the
+    overlap. A network whose receptive field reaches no further than a quarter of the overlap gives exactly the result
+    of the whole picture; one that reaches further shows no seam either, since its output at a tile's edge is never
+    used, and differences between two tiles are blended gradually.
 
-    `InstanceNorm` sees the whole of a picture, so its statistics are gathered over all tiles first, layer after layer:
-    pass n takes every tile as far as the n-th layer, whose mean and variance are then those of the whole picture. By
-    default no layer is left out, which costs about half as many times the network as it has such layers; with fewer
-    ``passes`` the later ones use their tile's own, and colours and contrast differ somewhat from tile to tile.
+    `InstanceNorm` takes statistics over a whole picture, so these are gathered over all tiles first, layer by layer:
+    pass n runs every tile up to the n-th such layer, which then has the mean and variance of the whole picture. The
+    default is a pass for each layer, which costs about half as many runs of the network as it has such layers. With
+    fewer ``passes`` the later layers use the statistics of each tile, and colours and contrast differ somewhat between
+    tiles.
 
     Raises ReverieError where the model cannot translate, or not in this direction; where pictures have other channels
-    than the side; where tiles hold no more than the overlap; where noise is asked of a model without dropout; where the
-    pictures, or a tile of one, are more than the memory takes.
+    than the side; where tiles are no larger than the overlap; where noise is requested of a model without dropout;
+    where the memory is too small for the pictures, or for a tile of one.
     """
     translator, before, after = check_translates(model, direction, noise)
     overlap = OVERLAP if overlap is None else overlap
@@ -85,7 +86,7 @@ def translate(
 
 
 def check_translates(model: object, direction: str, noise: int | None) -> tuple[Translates, int, int]:
-    """The model as what it promises, and the channels it takes and gives; ReverieError where it cannot do this."""
+    """The model, and the channels of its input and output; ReverieError where it cannot translate so."""
     if not (isinstance(model, Translates) and isinstance(model, Model)):
         raise unsupported(model, "translate", "network from one side to the other", Translates)
     if direction not in model.directions:
@@ -102,7 +103,7 @@ def check_translates(model: object, direction: str, noise: int | None) -> tuple[
 
 
 def _too_large(images: Tensor, tile: int, step: int) -> str:
-    """What to do where the memory does not take so many pictures at once, or tiles of one."""
+    """An error message: what to do where the memory is too small for the batch, or for a tile."""
     height, width = images.shape[2:]
     way = f"smaller tiles than --tile {tile}" if tile else "tiles, say --tile 1024"
     fewer = ", or fewer at a time" if step > 1 else ""
@@ -111,11 +112,11 @@ def _too_large(images: Tensor, tile: int, step: int) -> str:
 
 @contextmanager
 def where_memory_ends(short: ReverieError) -> Iterator[None]:
-    """Raises ``short`` where the memory ends."""
+    """Raises ``short`` where memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = "you tried to allocate" in str(error)  # on the CPU torch has no type for it
+        told = "you tried to allocate" in str(error)  # on the CPU torch has no exception type for it
         if told or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise short from error
         raise
@@ -124,7 +125,7 @@ def where_memory_ends(short: ReverieError) -> Iterator[None]:
 def _through(
     model: Translates, images: Tensor, numbers: range, direction: str, noise: int | None, tile: Tile
 ) -> Tensor:
-    """What the model makes of a tile of the pictures ``numbers``, on the CPU."""
+    """The model's output for a tile of the pictures ``numbers``, on the CPU."""
     device = device_of(model)
     draw = None if noise is None else TileDraw(noise, tile, numbers, device)
     with torch.no_grad():
@@ -139,7 +140,7 @@ def _join(
     passes: int | None,
     through: Callable[[Tile], Tensor],
 ) -> None:
-    """Adds up in ``out`` (N, C, H, W) what comes of the tiles, after so many passes that learn statistics."""
+    """Adds the weighted outputs of all tiles to ``out`` (N, C, H, W), after ``passes`` passes for statistics."""
     shared = SharedMoments(norms)
     while norms and (passes is None or len(shared.known) < passes):
         if not shared.learn(tiles, through):

@@ -1,4 +1,4 @@
-"""Picture files translated one by one: what a file holds beside its pixels is kept, and no picture is written over."""
+"""Translation of picture files one by one: metadata is kept, and no input is overwritten."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from reverie.tasks.translate import check_translates, translate, where_memory_en
 
 STANDARD = Path("-")  # standard input or output, where a file is named
 
-Claimed = Callable[[list[Path], list[Path], Path | None], None]  # of pictures, results and the folder of results
+Claimed = Callable[[list[Path], list[Path], Path | None], None]  # (pictures, results, folder of results)
 
 
 @dataclass
 class Translated:
-    """What became of picture files."""
+    """The result of translating picture files."""
 
     written: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)  # names of those that can't be read or written, and why
-    notes: Counter[str] = field(default_factory=Counter)  # what could not be kept, and of how many pictures
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of files that can't be read or written
+    notes: Counter[str] = field(default_factory=Counter)  # what could not be kept: number of pictures
 
 
 @dataclass(frozen=True)
 class _Source:
     name: str  # as messages call it
     path: Path  # or STANDARD
-    below: Path  # where it goes below a folder of results
+    below: Path  # the path of its result, relative to a folder of results
 
     def read(self) -> bytes:
         """Its bytes; raises Unreadable."""
@@ -61,12 +61,13 @@ def translate_file(
     tile: int = 1024,
     overlap: int | None = None,
 ) -> tuple[bytes, list[str]]:
-    """The bytes of a picture file as those of its translation, a file of that ending, and notes on what was not kept.
+    """Translate the bytes of a picture file: the bytes of a file of type ``suffix``, and notes on what was not kept.
 
-    Size, depth, alpha and colour profile are kept where the ending can: see `reverie.data.full_resolution`; other
-    arguments are as for `translate`. Beside the network's tile, memory holds a few float32 copies of the picture and of
-    its translation. Raises Unreadable where the bytes are no picture, or one of other channels than the model takes, of
-    more than `reverie.data.full_resolution.MOST_PIXELS` pixels or larger than the memory.
+    Size, bit depth, alpha and colour profile are kept where the file type can hold them: see
+    `reverie.data.full_resolution`; other arguments as for `translate`. Besides the network's tile, memory holds a few
+    float32 copies of the picture and of its translation. Raises Unreadable where the bytes are not a picture, or one
+    with other channels than the model takes, with more than `reverie.data.full_resolution.MOST_PIXELS` pixels, or too
+    large for the memory.
     """
     _, before, _ = check_translates(model, direction, noise)
     assert isinstance(model, Model)
@@ -91,13 +92,13 @@ def translate_files(
     overlap: int | None = None,
     claimed: Claimed | None = None,
 ) -> Translated:
-    """Translates picture files, and all those below folders, into the folder ``out``, where they keep their names.
+    """Translates picture files, and all those below folders, into the folder ``out``, under the same names.
 
-    An ending that can't hold the result becomes .png, or .npy where no picture format has so many channels. With one
-    picture, ``out`` may be a file, or "-" for standard output; "-" among ``images`` is standard input. What can't be
-    read or written is told in the result, and the others are written, unless the disk is full. Raises ReverieError,
-    before anything is written, where two results would have one name, or one would replace a picture of ``images``;
-    where ``claimed``, called with the pictures, their results and the folder for these, does; and as `translate` does.
+    Where the file type can't hold the result, it becomes .png, or .npy where no picture format has so many channels.
+    With one picture, ``out`` may be a file, or "-" for standard output; "-" in ``images`` is standard input. Files that
+    can't be read or written are listed in the result, and the others are written, unless the disk is full. Raises
+    ReverieError before anything is written where two results would have one name, or one would replace a picture of
+    ``images``, or where ``claimed(pictures, results, folder)`` does; otherwise as `translate` does.
     """
     _, _, after = check_translates(model, direction, noise)
     single = out == STANDARD or (out.suffix.lower() in PICTURES and not out.is_dir())
@@ -135,7 +136,7 @@ def translate_files(
 
 
 def _sources(word: str, out: Path | None) -> list[_Source]:
-    """The pictures that a word names; of a folder those that do not lie in ``out``, where an earlier call left them."""
+    """The pictures of an argument; for a folder without those in ``out``, which are results of an earlier call."""
     path = Path(word)
     if path == STANDARD:
         return [_Source("standard input", path, Path("stdin"))]
@@ -154,13 +155,13 @@ def _sources(word: str, out: Path | None) -> list[_Source]:
 
 
 def _below(out: Path, source: _Source, channels: int) -> Path:
-    """Where a picture's translation goes in the folder of results."""
+    """The path of a picture's translation in the folder of results."""
     suffix = fitting(source.below.suffix, channels)
     return out / (source.below if suffix == source.below.suffix else source.below.with_suffix(suffix))
 
 
 def _check_targets(sources: Sequence[_Source], targets: Sequence[Path], channels: int) -> None:
-    """Raises ReverieError where writing would end badly."""
+    """Raises ReverieError where two results have one name, or a result would replace a picture."""
     if len(sources) != len(targets):
         where = "Standard output" if targets[0] == STANDARD else targets[0]
         raise ReverieError(f"{where} takes one picture, and there are {len(sources)}; choose a folder for them.")
@@ -185,7 +186,7 @@ def _check_targets(sources: Sequence[_Source], targets: Sequence[Path], channels
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What is equal for two names of one file; None where there is none."""
+    """A key that is equal for two names of one file; None where the file does not exist."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Mean and variance of a whole picture for a network that sees it in tiles."""
+"""Mean and variance of a whole picture for a network that is run on tiles of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reverie.tasks.translate_tiles import Tile
 
 
 class _Enough(Exception):
-    """Leaves a network when a pass has seen what it came for."""
+    """Stops a forward pass as soon as it has the statistics that it is for."""
 
 
 class SharedMoments:
     """Mean and variance of the whole picture at each call of an `InstanceNorm`, in the order of the calls.
 
-    Each pass learns one more, since only what comes before it is then as it will be in the end. (Learning all at once,
-    and again with the result, gives each layer the scale of a network that is not there: errors multiply from layer to
-    layer, and two such passes are far worse than none.)
+    Each pass measures one more call, since a layer's input is only final once all calls before it are. (Measuring all
+    layers at once, and again with the result, normalises each layer by statistics of inputs that it does not have:
+    errors multiply from layer to layer, and two such passes are far worse than none.)
     """
 
     def __init__(self, norms: Sequence[InstanceNorm]) -> None:
@@ -31,7 +31,7 @@ class SharedMoments:
 
     @contextmanager
     def used(self, other: Callable[[Tensor], Moments]) -> Iterator[None]:
-        """For one tile, lets the layers use what is known, and at later calls what ``other`` says of their input."""
+        """For one tile, the layers use the measured moments, and at later calls ``other`` of their input."""
         before = [norm.moments for norm in self.norms]
         calls = iter(self.known)
         try:
@@ -43,7 +43,7 @@ class SharedMoments:
                 norm.moments = asked
 
     def learn(self, tiles: Sequence[Tile], through: Callable[[Tile], Tensor]) -> bool:
-        """One pass over all tiles as far as the first call that is not known; False where there is none."""
+        """One pass over all tiles up to the first call that is not measured yet; False where all are measured."""
         sums: list[Tensor] = []
 
         def see(tile: Tile, x: Tensor) -> Moments:

@@ -1,4 +1,4 @@
-"""Tiles of a picture that join without a seam: where they lie, what of each counts, and the noise of the place."""
+"""Tiles of a picture that join without a seam: their positions, blending weights, and position-dependent noise."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from reverie.errors import ReverieError
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one side of a picture, in pixels: what goes through the network, and what of it counts."""
+    """A tile along one side of a picture, in pixels: the network's input, and the weight of its output."""
 
     start: int  # a multiple of the grain
     stop: int
-    core: tuple[int, int]  # multiples of the grain but for the picture's end; the cores of all tiles share no pixel
-    weight: Tensor  # (stop - start,), in what is shown; those of all tiles are 1 together
+    core: tuple[int, int]  # multiples of the grain, except at the picture's end; the cores of all tiles are disjoint
+    weight: Tensor  # (stop - start,), of the output; the weights of all tiles sum to 1
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of a picture, on the picture and on the coarser grids of a network."""
+    """A tile of a picture, at full resolution and on the coarser grids of a network."""
 
     rows: Span
     columns: Span
@@ -36,7 +36,7 @@ class Tile:
         return pictures[:, :, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
     def core(self, features: Tensor) -> Tensor:
-        """The core of what the network has of the tile (N, C, h, w) on one of its grids, a view."""
+        """The core of a feature map of the tile (N, C, h, w), on any of the network's grids, a view."""
         places = []
         for span, grid in ((self.rows, features.shape[2]), (self.columns, features.shape[3])):
             places.append([_place(at - span.start, span, grid, self.grain) for at in span.core])
@@ -57,15 +57,15 @@ class Tile:
 def tiles_of(height: int, width: int, tile: int, overlap: int, grain: int) -> list[Tile]:
     """The tiles of a picture, row by row: of at most ``tile`` pixels a side, neighbours sharing at least ``overlap``.
 
-    One tile is the whole picture where ``tile`` is 0 or no side is longer. ``grain`` is what the network's coarsest
-    grid takes multiples of. Raises ReverieError where tiles hold no more than the overlap.
+    A single tile, the whole picture, where ``tile`` is 0 or no side is longer. ``grain`` is the factor by which the
+    network downsamples. Raises ReverieError where tiles are no larger than the overlap.
     """
     rows, columns = (_spans(side, tile, overlap, grain) for side in (height, width))
     return [Tile(row, column, grain) for row in rows for column in columns]
 
 
 def _place(at: int, span: Span, grid: int, grain: int) -> int:
-    """Where ``at`` pixels lie on a grid that has ``grid`` places for the span, which networks grow to the grain."""
+    """The position of pixel ``at`` on a grid with ``grid`` cells for the span padded to a multiple of the grain."""
     return _up(at, grain) * grid // _up(span.stop - span.start, grain)
 
 
@@ -74,7 +74,7 @@ def _up(at: int, grain: int) -> int:
 
 
 def _spans(side: int, tile: int, overlap: int, grain: int) -> list[Span]:
-    """The tiles along a side of a picture, all of one length but for the last."""
+    """The tiles along a side of a picture, all of one length except the last."""
     length = tile - tile % grain
     step = (length - overlap) // grain * grain
     if tile and step < grain:
@@ -87,8 +87,8 @@ def _spans(side: int, tile: int, overlap: int, grain: int) -> list[Span]:
     last = _up(side - length, grain)
     starts = [*range(0, last, step), last]
     stops = [min(start + length, side) for start in starts]
-    # Between two tiles lies a cut, in the middle of what they share, and a ramp from 0 to 1 around it. Both rise from
-    # one pair to the next, so that the difference of a tile's ramps is its weight even where three tiles meet.
+    # Each pair of neighbours has a cut in the middle of their overlap, and a ramp from 0 to 1 around it. Cuts and ramps
+    # are ordered along the side, so the difference of a tile's two ramps is its weight even where three tiles overlap.
     pixels = torch.arange(side) + 0.5
     cuts, ramps = [0], [torch.ones(side)]
     for start, stop in zip(starts[1:], stops[:-1], strict=True):
@@ -104,9 +104,9 @@ def _spans(side: int, tile: int, overlap: int, grain: int) -> list[Span]:
 
 
 class TileDraw(DrawEach):
-    """The noise of a tile: on every grid of the network, what the whole picture has at these places.
+    """The noise of a tile: on every grid of the network, that of the whole picture at the tile's positions.
 
-    A number is a function of (noise, picture, call, row, column), and of nothing else about the tile.
+    A number is a function of (noise, picture, call, row, column) only.
     """
 
     def __init__(self, noise: int, tile: Tile, numbers: Sequence[int], device: torch.device) -> None:
@@ -114,7 +114,7 @@ class TileDraw(DrawEach):
         self.tile = tile
 
     def bits(self, *shape: int) -> np.ndarray:
-        if len(shape) != 3:  # numbers that have no place
+        if len(shape) != 3:  # numbers without a position
             return super().bits(*shape)
         self.calls += 1
         channels, height, width = shape

@@ -1,4 +1,4 @@
-"""Translations of held-out pictures beside what went in, for people to look at."""
+"""A grid of held-out pictures and their translations."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reverie.tasks.translate import translate
 def translation_grid(model: Translates, pairs: Pairs, direction: str, columns: int, groups: int = 2) -> Tensor:
     """Pictures (N, 3, H, W) in the order of a grid with ``columns`` columns, in ``groups`` groups of rows.
 
-    A group is a row of inputs, a row of what the model makes of them, where the model goes both ways a row of what it
-    makes of those, and where the data has pairs a row of what belongs to the inputs.
+    A group is a row of inputs, a row of their translations, where the model has both directions a row of these
+    translated back, and where the data has pairs a row of the inputs' counterparts.
     """
     source = pairs.side(DIRECTION_SIDES[direction][0])
     indices = sample_indices(source, columns * groups)

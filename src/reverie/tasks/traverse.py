@@ -1,4 +1,4 @@
-"""One latent dimension at a time, varied while the others stay: what each dimension means."""
+"""Latent traversals: one dimension varies while the others are fixed, to see what it encodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reverie.inference.pictures import check_shape, device_of
 from reverie.inference.unsupported import unsupported
 from reverie.tasks.directions import along, drawn
 
-DRAWS = 512  # that tell how far a dimension spreads where there is no encoder
+DRAWS = 512  # samples for the spread of a dimension where there is no encoder
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Traversal:
     pictures: Tensor  # (rows * columns, C, H, W) in [-1, 1], row by row
     dimensions: list[int]  # (rows,), the most important first
     importance: list[float]  # (rows,)
-    ordered_by: str  # what the importance is
-    steps: list[float]  # (columns,), the place of each column in standard deviations
+    ordered_by: str  # what the importance measures
+    steps: list[float]  # (columns,), the position of each column in standard deviations
 
 
 def traverse(
@@ -39,11 +39,11 @@ def traverse(
     reach: float = 2.5,
     labels: Labels | None = None,
 ) -> Traversal:
-    """Start from the code of ``image`` (C, H, W) in [-1, 1], and give one dimension a row.
+    """Vary one dimension per row, starting from the code of ``image`` (C, H, W) in [-1, 1].
 
-    Along its row a dimension runs from -reach to +reach standard deviations of the aggregate posterior about its mean;
-    ``embedding`` holds the codes that give those. Rows are ordered by KL(q(z|x) || p(z)) where the encoder gives
-    Gaussians, by the deviation of the codes where it gives points. ``labels`` is the one label of a conditional model.
+    Along its row a dimension goes from -reach to +reach standard deviations of the aggregate posterior about its mean,
+    both taken from ``embedding``. Rows are ordered by KL(q(z|x) || p(z)) where the encoder gives Gaussians, by the
+    standard deviation of the codes where it gives points. ``labels`` is the one label for a conditional model.
     """
     if not isinstance(model, Reconstructs):
         raise unsupported(model, "traverse its latent from a given picture", "encoder with a decoder", Reconstructs)
@@ -75,15 +75,15 @@ def traverse_drawn(
     label: int | str | None = None,
     seed: int = 0,
 ) -> Traversal:
-    """The same for any model that draws, from a picture that it draws by ``seed``: in its styles if it has them.
+    """`traverse` for any model that samples, from a picture sampled by ``seed``: in its styles if it has them.
 
-    A dimension's mean and deviation are those of `DRAWS` latents. Rows are ordered by how far the picture moves, root
-    mean square over pixels, from one deviation below the mean to one above.
+    A dimension's mean and deviation are those of `DRAWS` sampled latents. Rows are ordered by how much the picture
+    changes (root mean square over pixels) from one deviation below the mean to one above.
     """
     found = latent_space(model, None, "traverse its latent")
     labels = None if label is None else (label,)
     latents, numbers = drawn(model, found.name, labels, seed, DRAWS), labels_in_turn(model, labels, 1)
-    # The layers of a drawn style are equal, and move together.
+    # The layers of a sampled style are equal, and move together.
     styles = found.name == "w"
     flat = latents[:, 0] if styles else latents.flatten(1)
     mean, deviation, size = flat.mean(0), flat.std(0), flat.shape[1]
@@ -104,5 +104,5 @@ def traverse_drawn(
 
 
 def _steps(reach: float, columns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Places in standard deviations; of a single column the mean."""
+    """Positions in standard deviations; a single column is at the mean."""
     return np.linspace(-reach, reach, columns) if columns > 1 else np.zeros(1)
