@@ -27,8 +27,8 @@ def line(run: Run) -> str:
     """The run in one line."""
     rows = _rows(run)
     data = rows.pop("data", "pictures")
-    told = ", ".join(f"{value} {key}" for key, value in rows.items())
-    return printable(f"<Run {run.path}: {run.name} on {data}; {told}>")
+    summary = ", ".join(f"{value} {key}" for key, value in rows.items())
+    return printable(f"<Run {run.path}: {run.name} on {data}; {summary}>")
 
 
 def html(run: Run) -> str:

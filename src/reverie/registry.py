@@ -246,8 +246,8 @@ def _where(kind: type) -> str:
 
 
 def _entry(kind: type[Model], summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None) -> Entry:
-    said = (kind.__doc__ or "").strip() or kind.__name__
-    line = " ".join((summary or said.splitlines()[0]).split()).removesuffix(".")
+    doc = (kind.__doc__ or "").strip() or kind.__name__
+    line = " ".join((summary or doc.splitlines()[0]).split()).removesuffix(".")
     return Entry(_where(kind), line, paper or kind.paper, dict(preset or {}), kind)
 
 

@@ -76,8 +76,9 @@ def fingerprint(dataset: Pictures) -> str:
     for start in range(0, len(dataset), 1024):
         content.update(dataset.batch(np.arange(start, min(start + 1024, len(dataset)))).tobytes())
     labels = None if dataset.labels is None else dataset.labels.tolist()
-    said = repr((dataset.image_spec, labels)).replace("ImageSpec(", "Facts(", 1)  # its old name keeps old caches valid
-    content.update(said.encode())
+    # `ImageSpec` under its old name, so that old caches stay valid.
+    described = repr((dataset.image_spec, labels)).replace("ImageSpec(", "Facts(", 1)
+    content.update(described.encode())
     return content.hexdigest()
 
 

@@ -64,7 +64,7 @@ class NetworkCode:
     def __init__(self, model: Reconstructs) -> None:
         self.model = model
         self.size = latents(model, 1).numel()
-        self.told = math.log2(len(classes_of(model)) or 1) / 8  # bytes for the class that the decoder is conditioned on
+        self.label_bytes = math.log2(len(classes_of(model)) or 1) / 8  # of the class, which the decoder needs
 
     @torch.no_grad()
     def encode(self, part: Read) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ class NetworkCode:
 class LinearCode:
     """Encoding and decoding by principal components."""
 
-    told = 0.0
+    label_bytes = 0.0
 
     def __init__(self, dataset: Pictures, rows: NDArray[np.int64], size: int, seed: int, batch: int) -> None:
         from sklearn.decomposition import PCA
@@ -114,11 +114,11 @@ def code_coder(name: str, transform: NetworkCode | LinearCode, cells: Cells | No
     def code(part: Read) -> tuple[Tensor, dict[str, NDArray[np.float64]]]:
         codes = transform.encode(part)
         if cells is None:
-            sizes = {name: np.full(len(codes), 4 * transform.size + transform.told)}
+            sizes = {name: np.full(len(codes), 4 * transform.size + transform.label_bytes)}
             return transform.decode(codes, part), sizes
         found = cells.of(codes)
-        fixed = np.full(len(codes), transform.size * cells.bits / 8 + transform.told)
-        sizes = {name: fixed, name + CODED: cells.entropy(found) / 8 + transform.told}
+        fixed = np.full(len(codes), transform.size * cells.bits / 8 + transform.label_bytes)
+        sizes = {name: fixed, name + CODED: cells.entropy(found) / 8 + transform.label_bytes}
         return transform.decode(cells.middles(found), part), sizes
 
     return code

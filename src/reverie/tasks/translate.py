@@ -116,8 +116,8 @@ def where_memory_ends(short: ReverieError) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = "you tried to allocate" in str(error)  # on the CPU torch has no exception type for it
-        if told or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        cpu_failed = "you tried to allocate" in str(error)  # on the CPU torch has no exception type for it
+        if cpu_failed or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise short from error
         raise
 
