@@ -109,6 +109,8 @@ def test_a_new_process_computes_the_same_to_the_bit(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from test_artifact import load, outputs, save_file\n"
+        "first, compiler = load(Path(sys.argv[2]) / 'vae'), 'torch._dynamo' in sys.modules\n"
+        "assert not compiler, 'loading a model imported the compiler of torch, which takes a second'\n"
         "for folder in sorted(Path(sys.argv[2]).iterdir()):\n"
         "    save_file(outputs(load(folder).model), folder / 'outputs.safetensors')\n"
     )
