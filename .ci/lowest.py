@@ -6,7 +6,7 @@ from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
-for requirement in sorted({*project["dependencies"], *extras["dev"]}):
+for requirement in sorted({*project["dependencies"], *extras["dev"], *extras["hub"]}):
     if not re.fullmatch(r"[\w-]+>=[\d.]+", requirement):
         raise SystemExit(f"{requirement!r} has no lowest version; write NAME>=VERSION.")
     print(requirement.replace(">=", "=="))

@@ -5,7 +5,7 @@ python benchmarks/arithmetic.py --run RUN [--name faces-vae] [--faces 100] [--te
 
 RUN learned from the built-in faces. Terms are training faces: those whose smile is in the upper fifth, and neutral ones
 (within a tenth of the factor's range of its middle). Latents are codes, or projections where there is no encoder.
-Held-out neutral faces get the change; a reader of factors (evaluation/factors.py), which never saw a drawn face, reads
+Held-out neutral faces get the change; a reader of factors (features/factors.py), which never saw a drawn face, reads
 the picture of their latent before and after. ``changed``: the smile moved up by at least half of what it should have,
 which is how far apart the terms are. ``moved``: mean absolute change of each other factor in standard deviations of the
 data; of hair and glasses, which are no numbers, the share of faces that changed. The same for the effect by multiple

@@ -3,7 +3,7 @@
 python benchmarks/glasses.py --run RUN [--faces 500] [--seed 0] [--threads 2]
 
 RUN is a translator of the built-in faces with data.pair=unpaired: side A plain, side B with glasses. Held-out faces of
-either side are translated; a reader of factors (evaluation/factors.py), which learned from faces of the built-in set
+either side are translated; a reader of factors (features/factors.py), which learned from faces of the built-in set
 and never saw a translation, reads them before and after. ``changed``: the share whose glasses came or went. ``drift``:
 of every other factor the mean absolute change in standard deviations of the data; of hair, which is no number, the
 share of faces that changed. ``reader``: the mean absolute error (or share of errors) of the reader on the faces before,

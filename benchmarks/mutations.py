@@ -88,7 +88,7 @@ MUTATIONS = {
     ),
     "a state is written in place": (
         "files.py",
-        'temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}")',
+        'temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")',
         "temporary = path",
         "tests/test_resume.py tests/test_artifact.py tests/test_cli.py",
     ),

@@ -158,10 +158,10 @@ def test_pictures_that_have_no_figures_are_refused(digits: Dataset) -> None:
     judged = set_metrics(digits.split("train"), features="pixels", count=40)
     images = to_tensor(digits.batch(np.arange(9)))
     with pytest.raises(ReverieError, match="at least 6 of each kind"):
-        judged.figures([judged.see(images[:5])])
+        judged.figures([judged.extract(images[:5])])
     images[4, 0, 3, 3] = torch.nan
     with pytest.raises(ReverieError, match="not finite"):
-        judged.figures([judged.see(images)])
+        judged.figures([judged.extract(images)])
 
 
 def test_the_kernel_distance_is_of_pictures_in_random_order(digits: Dataset) -> None:

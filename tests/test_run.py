@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -237,7 +238,7 @@ def test_a_run_evaluates_itself(vae: Run) -> None:
     assert vae.evaluate(own.split("test"), metrics=["reconstruction"]) == without
 
 
-def test_translations(trained: Trained) -> None:
+def test_translations(trained: Trained, caplog: pytest.LogCaptureFixture) -> None:
     run = reverie.load(trained("pix2pix"))
     pairs = run.open()
     side = images_of(None, pairs.side("a"))
@@ -245,8 +246,14 @@ def test_translations(trained: Trained) -> None:
     assert torch.equal(run.translate(side), reverie.translate(run.model, side))
     digits = run.translate("digits")  # single pictures
     assert digits.shape[1:] == side.shape[1:]
-    with pytest.raises(ReverieError, match=r"takes pictures of 1 channels on side a.*these are 2 x 3 x 8 x 8"):
-        run.translate(np.zeros((2, 3, 8, 8), np.uint8))  # which are not made grey in silence
+    colours = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    grey = [np.asarray(Image.fromarray(each).convert("L")) for each in colours]
+    assert torch.equal(run.translate(list(colours)), run.translate(np.stack(grey)))
+    for same in (colours, [Image.fromarray(each) for each in colours]):
+        with caplog.at_level("INFO", "reverie"):
+            assert torch.equal(run.translate(same), run.translate(np.stack(grey)))
+        assert re.search("pictures that are (rgb|RGB) are read as 1", caplog.text)  # not made grey in silence
+        caplog.clear()
     with pytest.raises(ReverieError, match="several sizes, such as 8x8 and 12x8"):
         run.translate([Image.new("L", (8, 8)), Image.new("L", (8, 12))])  # nor cut
     with pytest.raises(ReverieError, match="cannot translate"):

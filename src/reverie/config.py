@@ -124,11 +124,16 @@ def check_range(
 
     ``name`` begins the error: "model.latent", "--count", "The rate of false alarms".
     """
-    for bound, (words, holds) in zip((low, above, high, below), _BOUNDS.values(), strict=True):
+    _check_ends(name, value, {"low": low, "above": above, "high": high, "below": below})
+    if not isinstance(value, int) and not math.isfinite(value):
+        raise ReverieError(f"{name} must be a finite number, not {value:g}.")
+
+
+def _check_ends(name: str, value: float, ends: Mapping[str, float | None]) -> None:
+    for end, (words, holds) in _BOUNDS.items():
+        bound = ends.get(end)
         if bound is not None and not holds(value, bound):
             raise ReverieError(f"{name} must be {words} {_number(bound)}, not {_number(value)}.")
-    if not math.isfinite(value):
-        raise ReverieError(f"{name} must be a finite number, not {value:g}.")
 
 
 def _number(value: float) -> str:
@@ -136,9 +141,7 @@ def _number(value: float) -> str:
 
 
 def _check(key: str, value: Any, declared: Mapping[str, Any]) -> None:
-    ends = {end: declared[end] for end in _BOUNDS if end in declared}
-    if ends:
-        check_range(key, value, **ends)
+    _check_ends(key, value, declared)  # which may be infinite, where no end forbids it
     choices = declared.get("choices")
     if choices and value not in choices:
         raise ReverieError(f"{key} cannot be '{value}'{nearest(value, filter(None, choices))}")

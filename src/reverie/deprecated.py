@@ -1,8 +1,11 @@
-"""Names of before: they go on working, and warn with the name of now."""
+"""Old names: they go on working, and warn with the new name.
+
+A class lists its renamed attributes in ``old_names``. What a user's class or instance overrides by an old name is used
+under the new one.
+"""
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable
@@ -10,15 +13,6 @@ from functools import wraps
 from typing import Any
 
 FUNCTIONS = {"Facts": "ImageSpec", "holed": "mask", "coarse": "downsample", "noisy": "add_noise"}  # of `reverie`
-METHODS = {  # of models; a family has some of them
-    "tell_apart": "discriminator_loss",
-    "fool": "generator_loss",
-    "judge": "discriminate",
-    "even_paths": "path_length_loss",
-    "rebuild": "autoencoder_loss",
-    "told": "num_classes",
-}
-SPEC = {"facts": "image_spec"}  # of models, data sets and runs; and the argument of a model's constructor
 
 
 def warn(old: str, new: str, depth: int = 3) -> None:
@@ -27,7 +21,7 @@ def warn(old: str, new: str, depth: int = 3) -> None:
 
 
 class OldName:
-    """An attribute under its name of before."""
+    """An attribute under its old name, to be read and to be set."""
 
     def __init__(self, old: str, new: str, home: type | None = None) -> None:
         self.old, self.new = old, new
@@ -39,19 +33,33 @@ class OldName:
         warn(f"{kind.__name__}.{self.old}", self.new)
         return getattr(owner, self.new) if self.home is None else vars(self.home)[self.new].__get__(owner, kind)
 
+    def __set__(self, owner: Any, value: Any) -> None:
+        warn(f"{type(owner).__name__}.{self.old}", self.new)
+        setattr(owner, self.new, value)
 
-def accept_old_names(kind: type) -> None:
-    """A class of models answers to the names of before, and what it overrides by these is still called."""
-    for old, new in (METHODS | SPEC).items():
-        mine = vars(kind)
-        if old in mine and not isinstance(mine[old], OldName) and hasattr(kind, new) and new not in mine:
+
+def accept_old_names(kind: Any) -> None:
+    """Let a class answer to its ``old_names``, and use what it overrides by these."""
+    for old, new in kind.old_names.items():
+        order = {name: _definer(kind, name) for name in (old, new)}
+        if order[old] <= order[new]:  # somebody's own, before reverie's
             warn(f"{kind.__name__}.{old}", new, depth=5 if isinstance(kind, ABCMeta) else 4)  # which has a frame
-            setattr(kind, new, mine[old])
-        elif new in mine and old not in mine:
+            if order[old] < order[new]:
+                setattr(kind, new, vars(kind.__mro__[order[old]])[old])
+        if new in vars(kind) and old not in vars(kind):
             setattr(kind, old, OldName(old, new, kind))
     build = vars(kind).get("__init__")
-    if build is not None and "image_spec" in inspect.signature(build).parameters:
-        setattr(kind, "__init__", _accepts_facts(build))  # noqa: B010, mypy takes no other way
+    code = getattr(build, "__code__", None)
+    if code is not None and "image_spec" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        kind.__init__ = _accepts_facts(build)
+
+
+def _definer(kind: type, name: str) -> int:
+    """The place in the order of its classes of the first that defines a name other than as an old one."""
+    places = (
+        i for i, each in enumerate(kind.__mro__) if not isinstance(vars(each).get(name, OldName), (OldName, type))
+    )
+    return next(places, len(kind.__mro__))
 
 
 def _accepts_facts(build: Callable[..., None]) -> Callable[..., None]:

@@ -59,8 +59,8 @@ class _Unfilled(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "").endswith("normal_"):  # of Tensor, and of torch.nn.init
-            tensor = args[0] if args else kwargs["tensor"]
-            if tensor.is_meta:
+            tensor = args[0] if args else kwargs.get("tensor")
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 return tensor
         return func(*args, **kwargs)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from operator import index as whole
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from reverie.data.fingerprint import hash_of
 from reverie.data.options import DataOptions
 from reverie.data.sources import is_faces
 from reverie.data.splits import SPLITS, Division, Split
-from reverie.deprecated import OldName
+from reverie.deprecated import OldName, accept_old_names
 from reverie.errors import ReverieError, nearest
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Dataset(ABC):
         return pictures if labels is None else list(zip(pictures, labels[rows].tolist(), strict=True))
 
     facts = OldName("facts", "image_spec")
+    old_names: ClassVar[dict[str, str]] = {"facts": "image_spec"}
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        accept_old_names(cls)
 
     @property
     @abstractmethod

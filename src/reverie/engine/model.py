@@ -156,6 +156,7 @@ class Model(nn.Module):
     paper: ClassVar[str] = ""
     defaults: ClassVar[Defaults] = Defaults()
     facts = OldName("facts", "image_spec")
+    old_names: ClassVar[dict[str, str]] = {}  # of methods, see `reverie.deprecated`
 
     def __init_subclass__(cls, **words: Any) -> None:
         super().__init_subclass__(**words)
@@ -193,3 +194,6 @@ class Model(nn.Module):
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
         """One sentence when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
         return None
+
+
+accept_old_names(Model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -16,12 +17,15 @@ from reverie.data import DataOptions, open_dataset
 from reverie.data.decode import Pixels
 from reverie.data.fingerprint import digest_of
 from reverie.data.image_io import to_tensor, to_uint8
-from reverie.data.memory import is_array
 from reverie.data.pairs import Pairs
+from reverie.data.target_format import CHANNEL_WORDS, MODES
+from reverie.deprecated import OldName
 from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import derive
 from reverie.errors import ReverieError
 from reverie.inference.labels import Labels, called_by_numbers, classes_of, label_number, names_of
+
+log = logging.getLogger("reverie")  # see `reverie.run_data`
 
 Data = object  # a set of `Pictures`, or whatever `open_dataset` takes: a spec, a folder, arrays, lists, data sets
 
@@ -52,6 +56,8 @@ class Pictures(Protocol):
 class Subset:
     """The pictures ``rows`` (N,) of a set, in that order, as a set."""
 
+    facts = OldName("facts", "image_spec")
+
     def __init__(self, dataset: Pictures, rows: NDArray[np.int64]) -> None:
         self.dataset, self.rows, self.image_spec = dataset, rows, dataset.image_spec
         self.labels = None if dataset.labels is None else dataset.labels[rows]
@@ -79,6 +85,8 @@ class Held:
 
     Raises ReverieError for a tensor of another shape.
     """
+
+    facts = OldName("facts", "image_spec")
 
     def __init__(self, images: Tensor, image_spec: ImageSpec) -> None:
         if images.ndim != 4:
@@ -160,8 +168,8 @@ def pictures_of(model: object, data: Data) -> Pictures:
 def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] of the source side of a direction ("ab", "ba"), at their own size.
 
-    Of pairs that side is taken; other data is single pictures. An array keeps its channels, picture files are read with
-    those of the side. Raises ReverieError for pictures of several sizes.
+    Of pairs that side is taken; other data is single pictures, which get the side's channels; where they had others,
+    the logger ``reverie`` is told. Raises ReverieError for pictures of several sizes.
     """
     if are_floats(data):
         return in_range(data)
@@ -170,13 +178,17 @@ def side_of(image_spec: ImageSpec, data: Data, direction: str) -> Tensor:
     if is_pictures(data):
         return all_of(data)
     number = "ab".index(direction[0])
-    options = DataOptions() if is_array(data) else DataOptions(channels=str(image_spec.sides[number]))
+    channels = image_spec.sides[number]
+    options = DataOptions(channels=str(channels))
     opened = open_dataset(cast(Any, data), options, scales=image_spec.scales[number : number + 1])
     if len(sizes := opened.found["sizes"]) > 1:
         raise ReverieError(
             f"{opened.spec} holds pictures of several sizes, such as {' and '.join([*sizes][:2])} (height x width); "
             "translate those of each size by themselves, or open them with data.size."
         )
+    kept = {CHANNEL_WORDS.get(channels), MODES.get(channels)}
+    if others := {*CHANNEL_WORDS.values(), *MODES.values()} & {*opened.found["modes"]} - kept:
+        log.info("%s: pictures that are %s are read as %s", opened.spec, " or ".join(sorted(others)), options.channels)
     return all_of(opened)
 
 

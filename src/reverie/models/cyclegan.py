@@ -17,7 +17,7 @@ U-Nets; ``cyclegan-256`` is the paper's. Pictures are drawn by averaged weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class CycleGAN(Model, Translates):
     is given then do nothing. Other losses: override `generator_loss` and `discriminator_loss`.
     """
 
+    old_names: ClassVar[dict[str, str]] = {"tell_apart": "discriminator_loss", "paint": "generator_loss"}
     Config = CycleGANConfig
     config: CycleGANConfig
     taxonomy = "implicit"

@@ -48,7 +48,7 @@ class DCGAN(GAN):
     defaults = Defaults(batch_size=64, lr_schedule="cosine", ema=0.999)
 
     def default_generator(self) -> nn.Module:
-        return DCGANGenerator(self.config.latent, self.image_spec.shape, self.config.width, self.num_classes)
+        return DCGANGenerator(self.config.latent, self.image_spec.shape, self.config.width, self.conditioning_classes)
 
     def default_discriminator(self) -> nn.Module:
         return DCGANDiscriminator(self.image_spec.shape, self.config.width)
@@ -84,4 +84,6 @@ class CGAN(DCGAN, Conditions):
         super().__init__(config, image_spec, generator=generator, discriminator=discriminator)
 
     def default_discriminator(self) -> nn.Module:
-        return DCGANDiscriminator(self.image_spec.shape, self.config.width, self.num_classes, self.config.condition)
+        return DCGANDiscriminator(
+            self.image_spec.shape, self.config.width, self.conditioning_classes, self.config.condition
+        )

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,12 @@ class GAN(Model, Samples, Discriminates):
     then do nothing. Other losses: override `discriminator_loss` and `generator_loss`.
     """
 
+    old_names: ClassVar[dict[str, str]] = {
+        "tell_apart": "discriminator_loss",
+        "fool": "generator_loss",
+        "judge": "discriminate",
+        "told": "conditioning_classes",
+    }
     Config = GANConfig
     config: GANConfig
     taxonomy = "implicit"
@@ -149,7 +155,7 @@ class GAN(Model, Samples, Discriminates):
         return MLPDiscriminator(self.image_spec.shape, UNITS * self.config.width)
 
     @property
-    def num_classes(self) -> int:
+    def conditioning_classes(self) -> int:
         """How many classes both networks are given: 0 unless the model is conditional."""
         return len(self.classes) if isinstance(self, Conditions) else 0
 
@@ -164,7 +170,7 @@ class GAN(Model, Samples, Discriminates):
         return found
 
     def _try_label(self, zeros: Zeros) -> list[Tensor]:
-        return [zeros().long()] if self.num_classes else []
+        return [zeros().long()] if self.conditioning_classes else []
 
     # Losses
 

@@ -17,7 +17,7 @@ which is the paper's only noise, is on while training; later only where it is as
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,7 @@ class Pix2Pix(Model, Translates):
     then do nothing. Other losses: override `generator_loss` and `discriminator_loss`.
     """
 
+    old_names: ClassVar[dict[str, str]] = {"tell_apart": "discriminator_loss", "paint": "generator_loss"}
     Config = Pix2PixConfig
     config: Pix2PixConfig
     taxonomy = "implicit"

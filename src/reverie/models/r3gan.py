@@ -75,13 +75,20 @@ class R3GAN(GAN):
     def default_generator(self) -> nn.Module:
         config, shape = self.config, self.image_spec.shape
         return R3GANGenerator(
-            config.latent, shape, config.width, config.depth, config.patch, config.bounded, self.num_classes, EMBEDDING
+            config.latent,
+            shape,
+            config.width,
+            config.depth,
+            config.patch,
+            config.bounded,
+            self.conditioning_classes,
+            EMBEDDING,
         )
 
     def default_discriminator(self) -> nn.Module:
         config = self.config
         return R3GANDiscriminator(
-            self.image_spec.shape, config.width, config.depth, config.patch, self.num_classes, EMBEDDING
+            self.image_spec.shape, config.width, config.depth, config.patch, self.conditioning_classes, EMBEDDING
         )
 
     def optimizers(self) -> dict[str, OptimizerSpec]:

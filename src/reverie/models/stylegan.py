@@ -23,7 +23,7 @@ networks/stylegan.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,7 @@ class StyleGAN(GAN, Styles):
     ``discriminator`` is that of any GAN, and so are the losses to override; beside them is `path_length_loss`.
     """
 
+    old_names: ClassVar[dict[str, str]] = GAN.old_names | {"even_paths": "path_length_loss"}
     Config = StyleGANConfig
     config: StyleGANConfig
     paper = "Karras et al. 2019, 2020"
@@ -122,16 +123,16 @@ class StyleGAN(GAN, Styles):
     def default_generator(self) -> nn.Module:
         config, shape = self.config, self.image_spec.shape
         synthesis = (SkipSynthesis if config.version == 2 else AdaINSynthesis)(shape, config.width, config.style)
-        return StyleGenerator(Mapping(config.latent, config.style, config.depth, self.num_classes), synthesis)
+        return StyleGenerator(Mapping(config.latent, config.style, config.depth, self.conditioning_classes), synthesis)
 
     def default_discriminator(self) -> nn.Module:
         config = self.config
         return StyleDiscriminator(
-            self.image_spec.shape, config.width, residual=config.version == 2, classes=self.num_classes
+            self.image_spec.shape, config.width, residual=config.version == 2, classes=self.conditioning_classes
         )
 
     def try_generator(self, network: Any, zeros: Zeros) -> Tensor:
-        w = network.mapping(zeros(self.config.latent), zeros().long() if self.num_classes else None)
+        w = network.mapping(zeros(self.config.latent), zeros().long() if self.conditioning_classes else None)
         found: Tensor = network.synthesis(w.expand(network.synthesis.count, 1, self.config.style).transpose(0, 1), None)
         return found
 

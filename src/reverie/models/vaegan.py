@@ -20,7 +20,7 @@ pictures can be drawn from N(0, I) or from the mixture fitted on codes; the KL h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,11 @@ class VAEGAN(Model, Reconstructs, Discriminates):
     and `discriminator_loss`; `last_layer` where the decoder's last weights are not those it names last.
     """
 
+    old_names: ClassVar[dict[str, str]] = {
+        "tell_apart": "discriminator_loss",
+        "rebuild": "autoencoder_loss",
+        "paint": "decode_mean",
+    }
     Config = VAEGANConfig
     config: VAEGANConfig
     taxonomy = "implicit"

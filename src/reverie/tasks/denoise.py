@@ -104,6 +104,8 @@ def downsample(images: Data, factor: int) -> Damage:
     """Pictures observed as means of ``factor`` x ``factor`` blocks; pixels beyond the last whole block are ignored."""
     images = _tensor(images)
     height, width = images.shape[2:]
+    if min(height, width) < 2:
+        raise ReverieError(f"Pictures of {height} x {width} pixels have nothing to be downsampled.")
     check_range(f"The factor for pictures of {height} x {width} pixels", factor, low=2, high=min(height, width))
 
     def observe(pictures: Tensor) -> Tensor:

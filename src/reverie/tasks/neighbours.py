@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reverie.config import check_range
 from reverie.data.image_io import to_tensor
+from reverie.errors import ReverieError
 from reverie.inference.pictures import Data, Pictures, images_of, pictures_of, sample_indices, without
 
 BATCH = 256
@@ -73,6 +74,8 @@ def neighbours(images: Data, dataset: Data, k: int = 5, features: str = "pixels"
     """
     dataset = pictures_of(None, dataset)
     images = images_of(dataset.image_spec, images)
+    if not len(dataset):
+        raise ReverieError("There are no pictures among which neighbours could be found.")
     check_range("The number of neighbours", k, low=1, high=len(dataset))
     if features == "pixels":
         compute = _whole
