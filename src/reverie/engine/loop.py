@@ -105,7 +105,7 @@ class Loop:
         self.model.on_progress(self.images)
 
     def means(self) -> Means:
-        """The means of the logs since the last call, over steps and ranks. Raises `Diverged` for a NaN loss."""
+        """Means of the logs since the last call, over steps and ranks. Raises `Diverged` if a loss is not finite."""
         self._check_finite()
         sums = {key: self._sums[key] / self._counts[key] / self.world.size for key in sorted(self._sums)}
         self.world.sum_(list(sums.values()))
