@@ -1,4 +1,4 @@
-"""The factors a face is drawn from, and how those of any face are had by hashing its number: no state, and no end."""
+"""The factors that a face is drawn from, computed from its number by hashing."""
 
 from __future__ import annotations
 
