@@ -75,7 +75,7 @@ def _is_read(file: Path, there: os.stat_result, ours: bool, source: Path, force:
         return False
     if source.resolve() in (file.parent.resolve(), *file.parent.resolve().parents):
         return True
-    # A hard link to a file of that folder; without force the file is refused anyway.
+    # Another name (a link) of a file in that folder; without force the file is refused anyway.
     return force and any(os.path.samestat(there, found) for found in _stats(source))
 
 

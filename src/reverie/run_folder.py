@@ -84,7 +84,7 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        # Before the lock is released: a process that waits for it then sees in `_locked` that the lock file is gone.
+        # Before the lock is released: a process that has just opened the file then sees in `_locked` that it is gone.
         with contextlib.suppress(OSError):
             if not (folder / artifact.CONFIG).exists() and fresh:
                 _tidy(folder, made)

@@ -22,7 +22,7 @@ Span = tuple[float, float]  # the smallest and the largest value
 Stored = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]
 
 FULL: dict[Kind, float] = {"byte": 255.0, "integer": 65535.0, "float": 1.0}  # white, if the full range is used
-KINDS = tuple(FULL)  # in order of precision
+KINDS = tuple(FULL)  # from the least to the most precise
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 DEPTHS = ("auto", "8", "16", "float")
 UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # the usual ranges of floats in memory

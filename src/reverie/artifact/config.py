@@ -19,7 +19,10 @@ from reverie.scale import DTYPES, KINDS, Scale, is_span
 
 FORMAT = 1
 CONFIG = "config.json"
-LARGEST_SIDE, LARGEST_CONFIG = 16384, 16 * 2**20  # largest picture side that a file may declare, and its size in bytes
+LARGEST_SIDE, LARGEST_CONFIG = (
+    16384,
+    16 * 2**20,
+)  # largest picture side in a config.json, and largest size of it in bytes
 LONGEST_NAME = 100
 
 # Named steps from an older format to the next: {1: ("what changed", function over the parsed config)}.

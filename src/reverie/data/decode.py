@@ -279,7 +279,7 @@ def _seen_raw(raw: Raw) -> PictureInfo:
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Convert to the mode of that many channels. Alpha is dropped over white; missing alpha is opaque."""
+    """Convert to that many channels: alpha that is not needed is composited over white, missing alpha is opaque."""
     from PIL import Image
 
     alpha = image.has_transparency_data

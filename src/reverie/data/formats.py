@@ -31,7 +31,7 @@ SUBFILE, SAMPLES = 254, 277  # TIFF tags: the type of a page (NewSubfileType), a
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # TIFF tag: the photometric interpretation, and one of its values
 REDUCED_OR_MASK = 5  # bits of SUBFILE: the page is a preview of another one, or its transparency mask
 DEEP_COLOURS = frozenset(f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN")
-COMMON = (b"\xff\xd8\xff", b"\x89PN")  # how a JPEG and a PNG begin
+COMMON = (b"\xff\xd8\xff", b"\x89PN")  # first bytes of a JPEG and of a PNG
 _raising = threading.Lock()
 
 
@@ -141,7 +141,7 @@ def deep_values(image: Image.Image) -> NDArray[Any]:
 
 
 def opaque(image: Image.Image, values: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where a picture with these `deep_values` is opaque, (H, W); None if it declares no value as transparent."""
+    """A mask (H, W), True where a picture with these `deep_values` is opaque; None if no value is transparent."""
     clear = image.info.get("transparency")
     return np.asarray(values != clear) if isinstance(clear, int) else None
 

@@ -19,7 +19,10 @@ Loaded = dict[str, tuple[Any, str, str | None]]  # split -> (its rows, the pictu
 
 
 def load(spec: str) -> Loaded:
-    """The splits by name, with pictures still encoded. Also works offline from the cache of `datasets`."""
+    """The splits by name, with pictures still encoded, of a data set of the Hub or of a local folder.
+
+    Works offline if it is in the cache of `datasets`. Raises ReverieError if it cannot be loaded.
+    """
     try:
         import datasets
     except ImportError as why:
@@ -86,7 +89,7 @@ def key(spec: str, loaded: Loaded, cache: Path) -> object:
     paths = [str(Path(file["filename"]).resolve()) for part, *_ in loaded.values() for file in part.cache_files]
     for part, column, _ in loaded.values():
         pictures = part.select_columns([column]).cast_column(column, Image(decode=False))
-        if len(pictures) and pictures[0][column] and pictures[0][column]["bytes"] is None:  # in files of their own
+        if len(pictures) and pictures[0][column] and pictures[0][column]["bytes"] is None:  # pictures in separate files
             cells = (row[column] for row in pictures)
             paths += [os.path.abspath(cell["path"]) for cell in cells if cell and os.path.isfile(cell["path"] or "")]
     known = identify(Path("/"), [(path, os.stat(path)) for path in paths], cache, place=spec, named=False)
@@ -94,7 +97,7 @@ def key(spec: str, loaded: Loaded, cache: Path) -> object:
 
 
 def files(loaded: Loaded) -> Files:
-    """The rows as files named split/number. Splits with other names than train, validation and test are ignored."""
+    """The rows as files named split/number; ``split`` is -1 if its name is not train, validation or test."""
     from datasets import Image
 
     found = Files(said="classes and splits of the data set")

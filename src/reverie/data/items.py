@@ -79,7 +79,7 @@ def from_items(
     source = _Items(what, data, options)
     if options.stream:
         return _streamed(source, count, options, progress, least), [ANEW]
-    limit = 0 if options.pair else options.limit  # of pairs it bounds each side
+    limit = 0 if options.pair else options.limit  # for pairs, the limit applies to each side
     numbers = spread(range(count), [str(i) for i in range(count)], limit)
     first = source.read(numbers[0])
     pictures = _room((len(numbers), *first.picture.shape), first.picture.dtype, cache)

@@ -1,4 +1,4 @@
-"""Loads training batches by sample number, on request ahead of time by worker threads."""
+"""Load training batches by sample number, optionally ahead of time in worker threads."""
 
 from __future__ import annotations
 

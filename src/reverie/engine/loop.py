@@ -75,7 +75,7 @@ class Loop:
 
     @property
     def weights(self) -> Model:
-        """The averaged model if there is one, else the trained one. The next step sets it to train mode."""
+        """The averaged model if there is one, else the trained one, which the next step sets to train mode."""
         return self.average.model if self.average else self.model
 
     def advance(self) -> None:

@@ -57,7 +57,7 @@ class Batch:
     """One (micro)batch, the input of a phase's loss."""
 
     images: Tensor  # (N, C, H, W), float32 in [-1, 1]
-    labels: Tensor | None  # (N,), int64; None where the data has no labels
+    labels: Tensor | None  # (N,), int64; None if the data has no labels
     draw: Draw  # source of the random numbers of the loss, each (N, ...)
     progress: float  # fraction of the planned training already done, in [0, 1)
 

@@ -58,7 +58,7 @@ class Scene(Canvas):
         )
 
     def egg(self, patch: Patch, grow_x: float, grow_y: float) -> tuple[Array, Array]:
-        """The head's outline, grown by so much: its distance, and the level (-1 in the middle, 0 on the outline)."""
+        """The head's outline, enlarged by ``grow``: its signed distance, and a level (-1 in the middle, 0 on it)."""
         inverse_y = 1 / (self.head_b + grow_y)
         y = (patch.y - self.head_y) * inverse_y
         jaw = positive(y)
