@@ -1,7 +1,7 @@
-"""Settings that declare themselves, and their values from words: every ``--set section.key=value`` ends here.
+"""Settings classes: declaring settings, and parsing and checking their values (``--set section.key=value``).
 
-A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. `setting` gives a
-field its default, its meaning and its range or choices, which errors, listings and help read. Values are coerced to the
+A settings class is a frozen dataclass of int, float, bool, str, tuples of them, or ``X | None``. `setting` declares the
+default, meaning, and range or choices of a field, which error messages and help texts use. Values are coerced to the
 annotated type, unknown keys are refused with the nearest match, and nothing is ever evaluated.
 """
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 
-# The ends of a range: in words, and what a value must be to them.
+# The bounds of a range: in words, and the comparison that a value must pass.
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "low": ("at least", operator.ge),
     "above": ("more than", operator.gt),
@@ -36,7 +36,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one setting of a class; only the first three where it does not declare itself by `setting`."""
+    """The description of one setting; only the first three fields are set if it is not declared by `setting`."""
 
     name: str
     type: str  # in words, say "a whole number or none"
@@ -60,7 +60,7 @@ class Setting:
 
     @property
     def line(self) -> str:
-        """What it means, and in brackets what it takes; may be empty."""
+        """Its meaning, with the allowed values in brackets; may be empty."""
         return " ".join(filter(None, (self.help, self.takes and f"({self.takes})")))
 
 
@@ -74,11 +74,11 @@ def setting(
     below: float | None = None,
     choices: Iterable[str] = (),
 ) -> T:
-    """A field of a settings class: its default, what it means in one line, and the values that it takes.
+    """A field of a settings class: its default, its meaning in one line, and the values that it takes.
 
-    ``low`` and ``high`` are allowed themselves, ``above`` and ``below`` are not; each value of a tuple must lie between
-    them. None, where the type has it, is always allowed. In a subclass a plain default (``latent: int = 100``) replaces
-    the default alone, and `setting` also what else it is given; the rest stays the parent's.
+    ``low`` and ``high`` are inclusive bounds, ``above`` and ``below`` exclusive ones; they apply to each value of a
+    tuple. None is allowed if the type includes it. In a subclass a plain default (``latent: int = 100``) replaces only
+    the default; `setting` also replaces what else it is given; the rest is inherited.
 
     >>> @dataclass(frozen=True)
     ... class Config:
@@ -90,7 +90,7 @@ def setting(
 
 
 def _declared(kind: type) -> dict[str, dict[str, Any]]:
-    """What each setting of a class declares, by name: what a class leaves out is its parent's."""
+    """The declaration of each setting of a class, by name; what a class leaves out is inherited."""
     found: dict[str, dict[str, Any]] = {}
     for each in reversed(kind.__mro__):
         for field in vars(each).get("__dataclass_fields__", {}).values():
@@ -100,9 +100,9 @@ def _declared(kind: type) -> dict[str, dict[str, Any]]:
 
 
 def check_settings_of(settings: object, section: str) -> None:
-    """ReverieError unless each setting lies in the range, or is one of the choices, that it declares.
+    """Raise ReverieError if a setting is outside its declared range or choices.
 
-    ``section`` names them in the error, and is "model", "train" or "data".
+    ``section`` ("model", "train" or "data") is for the error message.
     """
     for name, declared in _declared(type(settings)).items():
         value = getattr(settings, name) if declared else None
@@ -120,9 +120,9 @@ def check_range(
     high: float | None = None,
     below: float | None = None,
 ) -> None:
-    """ReverieError unless a number is finite and lies in a range, whose ends are as for `setting`.
+    """Raise ReverieError unless a number is finite and within the bounds, which are as for `setting`.
 
-    ``name`` begins the error: "model.latent", "--count", "The rate of false alarms".
+    ``name`` begins the error message: "model.latent", "--count", "The rate of false alarms".
     """
     _check_ends(name, value, {"low": low, "above": above, "high": high, "below": below})
     if not isinstance(value, int) and not math.isfinite(value):
@@ -148,7 +148,7 @@ def _check(key: str, value: Any, declared: Mapping[str, Any]) -> None:
 
 
 def coerce(value: Any, wanted: Any, key: str) -> Any:
-    """``value`` as the annotated type ``wanted``, or a ReverieError that names ``key``."""
+    """``value`` converted to the annotated type ``wanted``. Raises a ReverieError that names ``key``."""
     origin = typing.get_origin(wanted)
     if origin in (types.UnionType, typing.Union):
         options = typing.get_args(wanted)
@@ -175,7 +175,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
         if isinstance(value, str):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)  # 64 in a JSON file for a size
+            return str(value)  # a JSON file may hold a size as 64
         raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ReverieError(f"{key} takes {_in_words(wanted)}, not {_shown(value)}.")
@@ -194,7 +194,7 @@ def coerce(value: Any, wanted: Any, key: str) -> Any:
 
 
 def _in_words(wanted: Any) -> str:
-    """What a setting of this type takes."""
+    """The values that a setting of this type takes, in words."""
     if typing.get_origin(wanted) in (types.UnionType, typing.Union):
         kinds = typing.get_args(wanted)
         some = _in_words(next(kind for kind in kinds if kind is not type(None)))
@@ -210,7 +210,7 @@ def _shown(value: object) -> str:
 
 
 def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
-    """An instance of the settings class ``kind`` from loosely typed values, checked; ``section`` names it in errors."""
+    """A checked instance of the settings class ``kind`` from loosely typed values; ``section`` is for the errors."""
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
     checked = {}
@@ -224,7 +224,7 @@ def configure(kind: type[T], values: Mapping[str, Any], section: str) -> T:
 
 
 def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[Setting]:
-    """The settings of a class, in their order; the values of ``preset`` take the place of defaults."""
+    """The settings of a class, in their order; the values of ``preset`` replace the defaults."""
     hints, declared, given = typing.get_type_hints(kind), _declared(kind), preset or {}
     return [
         Setting(f.name, _in_words(hints[f.name]), given.get(f.name, f.default), **declared[f.name])
@@ -233,7 +233,7 @@ def settings_of(kind: type, preset: Mapping[str, Any] | None = None) -> list[Set
 
 
 def parse_settings(words: list[str]) -> dict[str, dict[str, str]]:
-    """``["model.width=64", "train.seed=1"]`` as ``{"model": {"width": "64"}, "train": {"seed": "1"}}``."""
+    """``["model.width=64", "train.seed=1"]`` -> ``{"model": {"width": "64"}, "train": {"seed": "1"}, "data": {}}``."""
     sections: dict[str, dict[str, str]] = {"model": {}, "train": {}, "data": {}}
     for word in words:
         key, equals, value = word.partition("=")

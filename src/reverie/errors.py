@@ -1,4 +1,4 @@
-"""The one exception that users see."""
+"""The exceptions that users see, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 
 class ReverieError(Exception):
-    """One clear sentence: what is wrong and what to do. The command line prints it and exits with ``code``."""
+    """An error whose message says what is wrong and what to do. The command line prints it and exits with ``code``."""
 
     code = 2
 
 
 class Interrupted(ReverieError):
-    """Work was stopped by a signal; what was done is kept."""
+    """Work was stopped by a signal; results so far are kept."""
 
     code = 130
 
@@ -30,18 +30,18 @@ def either(names: Sequence[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: ``"; did you mean 'latent'?"``, or the known names where none is near."""
+    """A hint for an unknown name: ``"; did you mean 'latent'?"``, or the known names if none is similar."""
     names = sorted(known)
     match = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else f"; known are: {', '.join(names)}."
 
 
 def first_line(error: Exception) -> str:
-    """What an error of somebody else's says, in one line without a full stop; its kind where it says nothing."""
+    """The first line of another library's error message, without a full stop; its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
 
 
 def printable(text: str) -> str:
-    """Text in one line that steers no terminal and that every encoding of one can hold with escapes."""
-    # Names of files need not be valid Unicode, and what a file says of itself may be anything.
+    """Text as one line without control characters, safe to print to a terminal."""
+    # File names need not be valid Unicode, and text from files may contain anything.
     return "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "backslashreplace").decode())

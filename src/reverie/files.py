@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half-written."""
+"""Atomic writes, and checks of whether files can be read or written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEMPORARY = ".partial"
 
 
 class Unwritten(ReverieError):
-    """A file could not be written; ``full``: as the disk is full, so that no other could be either."""
+    """A file could not be written. ``full``: because the disk is full, so that writing other files would fail too."""
 
     def __init__(self, path: Path, error: Exception) -> None:
         super().__init__(f"Cannot write {path}: {reason(error)}.")
@@ -34,13 +34,13 @@ class Unwritten(ReverieError):
 
 @contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[Path]:
-    """Write to the temporary path this yields; on success it is synced and renamed to ``path``, else it is removed.
+    """Yield a temporary path to write to; on success it is synced and renamed to ``path``, otherwise it is removed.
 
-    Before the rename it is noted that reverie wrote the file (see `provenance`), unless ``noted`` is False, as for
-    caches. Without ``sync``, for files by the thousand, it is left to the system when they reach the disk. Raises
-    `Unwritten` where the folder can't be written or the disk is full; ``path`` is then as it was.
+    Before the rename the file is recorded as written by reverie (see `provenance`), unless ``noted`` is False.
+    ``sync=False`` skips fsync, for thousands of small files. Raises `Unwritten` if the folder cannot be written or the
+    disk is full; ``path`` is then unchanged.
     """
-    # Short, whatever the file is called: a name that is long in itself is still a good name.
+    # Not derived from the file's name, which may be as long as the file system allows.
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[
         if sync:
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
-        temporary.chmod(mode)  # some writers make their files private
+        temporary.chmod(mode)  # some libraries create private files
         if noted:
             provenance.mark_file(path, temporary)
         os.replace(temporary, path)
@@ -63,7 +63,7 @@ def replacing(path: Path, *, sync: bool = True, noted: bool = True) -> Iterator[
 
 
 def _usual_mode(path: Path) -> int:
-    """The permissions of a file that is made there, which the user's umask decides: read off one that is removed."""
+    """The permissions that the user's umask gives to a new file: read from a file that is created and removed."""
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(handle).st_mode)
@@ -73,7 +73,7 @@ def _usual_mode(path: Path) -> int:
 
 
 def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A .csv of UTF-8, whole or not at all; a character that a name cannot have there becomes '?'."""
+    """Write a .csv in UTF-8, atomically; a character that UTF-8 cannot encode becomes '?'."""
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="replace") as file,
@@ -85,9 +85,9 @@ def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]
 
 @contextlib.contextmanager
 def encodable(path: Path) -> Iterator[Path]:
-    """A path to the same file that is valid UTF-8, as safetensors needs it: by way of a link where its folder's is not.
+    """Yield a path to the same file that is valid UTF-8, as safetensors needs: through a link to its folder if need be.
 
-    Raises PermissionError where the file is there and may not be read; safetensors would not say so.
+    Raises PermissionError if the file exists and may not be read, which safetensors does not report as such.
     """
     if path.exists():
         path.open("rb").close()
@@ -109,12 +109,12 @@ def _is_unicode(path: Path) -> bool:
 
 
 def unreadable(file: Path) -> ReverieError:
-    """The sentence for a file that is well, and may not be read."""
+    """The error for a file that the user has no permission to read."""
     return ReverieError(f"{file} may not be read: ask for the permission, or take a copy of your own.")
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file. Raises ReverieError where its folder may not be looked into."""
+    """Whether the file exists. Raises ReverieError without permission to look into its folder."""
     try:
         return path.is_file()
     except PermissionError as error:  # of the folder
@@ -124,12 +124,12 @@ def is_file(path: Path) -> bool:
 
 
 def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU: safetensors refuses channels_last tensors, and such as share memory."""
+    """Contiguous copies on the CPU: safetensors refuses channels_last tensors and tensors that share memory."""
     return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ReverieError where the folder can't be made or written to; for asking before the work. Makes nothing."""
+    """Raise ReverieError if the folder cannot be created or written to. Creates nothing: a check before the work."""
     try:
         there = next(f for f in (folder, *folder.parents) if f.exists())
     except OSError as error:
@@ -141,14 +141,14 @@ def check_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written in the folder."""
+    """Remove temporary files of `replacing` that a killed process left in the folder."""
     for left in folder.glob(f".*{_TEMPORARY}"):
         with contextlib.suppress(OSError):
             left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system lets a folder be synced
+    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

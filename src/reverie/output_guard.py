@@ -1,4 +1,4 @@
-"""Where the results of a command may go: asked before the work, so that nothing is destroyed and nothing confused."""
+"""Checks, before a command starts, that its output overwrites neither other files nor other results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def claim_outputs(
     force: bool = False,
     keep: bool = False,
 ) -> None:
-    """Let the command ``by`` write ``files``, results of the run ``of``; what is written next is noted as theirs.
+    """Allow the command ``by`` to write ``files`` for the run ``of``; files written later are recorded as its results.
 
-    With ``folder`` they are its results: those of the same command and run that are there give way to the first new
-    one (unless ``keep``: they are told apart by their names), and those of others are refused, or with ``force`` give
-    way too. What reverie did not write is never removed.
+    If ``folder`` is given, older results in it by the same command and run are removed when the first new one is
+    written (with ``keep`` they stay: their names tell them apart). Results of other commands or runs are refused, or
+    with ``force`` removed. Files that reverie did not write are never removed.
 
-    Raises ReverieError, before anything is written, for a file that can't be written; one of ``reads`` (files, or
-    folders and what reverie did not write in them), with ``force`` too; and one that reverie did not write.
+    Raises ReverieError before anything is written if a file cannot be written, if reverie did not write a file that
+    exists (allowed with ``force``), or if it is among ``reads``: input files, or folders, of which the files that
+    reverie wrote do not count (refused even with ``force``).
     """
     writable, noted = cache(check_folder), cache(provenance.written_in)
     for file in files:
@@ -52,7 +53,7 @@ def claim_outputs(
                 "over it with --force."
             )
     stale = [] if folder is None else _giving_way(by, run_digest(of), folder, force, keep)
-    for file in stale:  # results may be read too: then they do not give way
+    for file in stale:  # older results may be the input of this command: refuse to remove them
         if any(_same(file, source) or source.resolve() in file.resolve().parents for source in reads):
             raise ReverieError(
                 f"{file} is among what is read, and would give way to new results; write to another place."
@@ -61,27 +62,27 @@ def claim_outputs(
 
 
 def run_digest(run: str) -> str:
-    """What stands for a run in a mark: short, and it names no folder."""
+    """A short digest of a run's path, for the mark: it does not reveal the path."""
     place = run if run.startswith("hf:") else os.path.realpath(run)
     return hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
 
 
 def _is_read(file: Path, there: os.stat_result, ours: bool, source: Path, force: bool) -> bool:
-    """Whether an existing file is one that is read: of a folder, the files that are not ``ours``."""
+    """Whether an existing file is part of the input ``source``: in a folder, the files that are not ``ours``."""
     if not os.path.isdir(source):
         return _same(file, source)
     if ours:
         return False
     if source.resolve() in (file.parent.resolve(), *file.parent.resolve().parents):
         return True
-    # Another name of a file in there; without force the file is refused anyway.
+    # Another name (a link) of a file in that folder; without force the file is refused anyway.
     return force and any(os.path.samestat(there, found) for found in _stats(source))
 
 
 def _same(file: Path, other: Path) -> bool:
     try:
         return file.samefile(other)
-    except OSError:  # one of them is not there
+    except OSError:  # one of them does not exist
         return False
 
 
@@ -93,7 +94,7 @@ def _stats(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _giving_way(by: str, of: str, folder: Path, force: bool, keep: bool) -> list[Path]:
-    """The results in a folder that are to be removed; ReverieError where some may not be."""
+    """The older results in a folder that are to be removed. Raises ReverieError if some must not be removed."""
     found = list(_results(folder))
     others = [path for path, maker in found if (maker.by, maker.of) != (by, of)]
     if others and not force:
@@ -105,7 +106,7 @@ def _giving_way(by: str, of: str, folder: Path, force: bool, keep: bool) -> list
 
 
 def _results(folder: Path) -> Iterator[tuple[Path, provenance.Maker]]:
-    """The files below a folder that are as reverie left them, and results of this folder."""
+    """The unchanged files below a folder that were recorded as results of this folder."""
     if not (folder / provenance.MARK).exists():
         return
     for directory, below, _ in os.walk(folder):

@@ -1,12 +1,14 @@
-"""What reverie wrote, and where: so that results are never taken for data, and nothing else is ever overwritten.
+"""A record of the files that reverie wrote, kept in a file ``.reverie`` (a mark) in each folder.
 
-A file ``.reverie`` in a folder has one line of JSON for each file that reverie wrote there (name, bytes and digest),
-or one that says that the whole folder is reverie's, as a run is. Lines are only ever added, each by one write, so that
-two processes may do it at once; of several lines for one name the last counts, and a line that is cut short counts for
-nothing.
+It lets `reverie.data.files` leave results out of data sets. This module only records and reads: the refusal to
+overwrite other files is in `reverie.output_guard` (results of commands) and `reverie.run_folder` (training).
 
-What commands write is noted with the command and the run it is of (`Work`), so that a folder of results holds those of
-one command on one run, and nothing of an earlier time looks like new.
+A mark has one line of JSON for each file that reverie wrote in the folder (name, size in bytes, digest), or one that
+claims the whole folder, as for a run. Lines are only appended, each by a single write, so that two processes may do it
+at once. The last line for a name counts; a truncated line is ignored.
+
+A file that a command writes is recorded with the command and its run (`Work`), so that `output_guard` can keep a folder
+of results to one command on one run and remove the results of an earlier call.
 """
 
 from __future__ import annotations
@@ -21,29 +23,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MARK = ".reverie"
-LARGEST = 2**30  # bytes of a mark that is believed
-PARENTS = 4  # how far above a file the mark of a whole folder is looked for
+LARGEST = 2**30  # bytes; a larger mark is ignored
+PARENTS = 4  # folders above a file that are searched for a mark of a whole folder
 
 
 class Maker(NamedTuple):
-    """What wrote a file."""
+    """The command that wrote a file."""
 
-    by: str  # the command; "" where it was called from Python
-    of: str  # stands for the run
-    up: int  # the folder of results that the file belongs to: 0 its own, 1 the one above ...; -1 for a single file
+    by: str  # the command; "" if called from Python
+    of: str  # digest of the run's path: `output_guard.run_digest`
+    up: int  # levels up to the folder of results that the file belongs to (0: its own folder); -1 for a single file
 
 
 @dataclass
 class Written:
-    """What the mark of a folder says."""
+    """The content of a folder's mark."""
 
-    whole: str = ""  # what the folder is as a whole ("run"); "" where the mark lists single files
-    files: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> bytes and digest when it was written
-    makers: dict[str, Maker] = field(default_factory=dict)  # name -> what wrote it
-    before: dict[str, tuple[int, str]] = field(default_factory=dict)  # as ``files``, of the last line but one
+    whole: str = ""  # the kind of a folder that is marked as a whole ("run"); "" if the mark lists single files
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> size in bytes and digest, as written
+    makers: dict[str, Maker] = field(default_factory=dict)  # name -> the command that wrote it
+    before: dict[str, tuple[int, str]] = field(default_factory=dict)  # as ``files``, from the line before the last
 
     def knows(self, path: Path) -> bool:
-        """Whether a file of this folder is as it was written. A kill may have left it as the line before says."""
+        """Whether a file of this folder is unchanged since reverie wrote it.
+
+        The line before the last counts too: a process killed between the mark and the rename leaves the older file.
+        """
         noted = {self.files.get(path.name), self.before.get(path.name)} - {None}
         try:
             size = path.stat().st_size if noted and path.is_file() else -1
@@ -54,11 +59,11 @@ class Written:
 
 @dataclass
 class Work:
-    """What a command writes, and the older results that give way to the first of it."""
+    """The command that is running, and the older results to remove before its first file is written."""
 
     by: str
     of: str
-    folder: Path | None = None  # of results; None for single files
+    folder: Path | None = None  # the folder of results; None for single files
     stale: list[Path] = field(default_factory=list)
 
     def begin(self) -> None:
@@ -67,17 +72,17 @@ class Work:
             self.stale.pop().unlink(missing_ok=True)
 
     def maker(self, path: Path) -> Maker:
-        """As which it writes a file."""
+        """The `Maker` to record for a file."""
         inside = self.folder is not None and self.folder in path.parents
         up = len(path.relative_to(self.folder).parts) - 1 if inside and self.folder else -1
         return Maker(self.by, self.of, up)
 
 
-WORK: ContextVar[Work | None] = ContextVar("WORK", default=None)  # of the command that is under way
+WORK: ContextVar[Work | None] = ContextVar("WORK", default=None)  # the running command
 
 
 def written_in(folder: Path | str) -> Written:
-    """What reverie wrote in a folder; nothing where there is no mark or it cannot be read."""
+    """The mark of a folder; an empty `Written` if there is none or it cannot be read."""
     found = Written()
     path = os.path.join(folder, MARK)
     try:
@@ -102,9 +107,9 @@ def written_in(folder: Path | str) -> Written:
 
 
 def mark_file(path: Path, content: Path) -> None:
-    """Note that ``path`` is reverie's; ``content`` holds what is about to be renamed to it.
+    """Record that reverie writes ``path``; ``content`` is the temporary file that will be renamed to it.
 
-    In a folder that is marked as a whole only what commands write is noted. Raises OSError.
+    In a folder that is marked as a whole, only files written by commands are recorded. Raises OSError.
     """
     work = WORK.get()
     if work is None and in_marked_folder(path):
@@ -113,25 +118,25 @@ def mark_file(path: Path, content: Path) -> None:
     if work is not None:
         work.begin()
         maker = work.maker(path)
-        if maker.up > 0 and work.folder:  # so that the folder itself says that there is something below it
+        if maker.up > 0 and work.folder:  # so that the folder has a mark if only its subfolders have files
             (work.folder / MARK).touch()
         line |= maker._asdict()
     _add(path.parent, line)
 
 
 def mark_folder(folder: Path, what: str) -> None:
-    """Note that a folder is reverie's as a whole. Raises OSError."""
+    """Mark a whole folder as written by reverie; ``what`` is its kind ("run"). Raises OSError."""
     if written_in(folder).whole != what:
         _add(folder, {"whole": what})
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is as reverie left it, or lies in a folder that is reverie's as a whole."""
+    """Whether reverie wrote a file and it is unchanged, or it lies in a folder that is marked as a whole."""
     return in_marked_folder(path) or written_in(path.parent).knows(path)
 
 
 def in_marked_folder(path: Path) -> bool:
-    """Whether a file lies in a folder that is reverie's as a whole, a few folders up at most."""
+    """Whether one of the `PARENTS` folders above a file is marked as a whole."""
     above = Path(os.path.abspath(path)).parents
     return any(os.path.isfile(folder / MARK) and written_in(folder).whole for folder in above[:PARENTS])
 

@@ -1,4 +1,4 @@
-"""Data as a run knows it: read as its own was, and what of it the run has not learned from."""
+"""Open data the way a run's training data was read, and select pictures that the run was not trained on."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from reverie.inference.pictures import (
     unmistakable,
 )
 
-OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may say nothing of other data
+OWN_FILES = ("layout", "classes", "labels", "split", "stream")  # settings that may not apply to other data
 
-log = logging.getLogger("reverie")  # hears, in one line, how each source was read
+log = logging.getLogger("reverie")  # gets one line on how each source was read
 
 
 class WithData(Loaded):
-    """A trained model that opens data as its own was read, and knows what of its data it has learned from."""
+    """A trained model with methods that open data the way its training data was read."""
 
     def open(self, data: Data = None, split: Split | None = None, **options: Any) -> Dataset:
-        """Pictures in the shape, channels, values and depth that the run knows; by default its own data.
+        """Pictures in the shape, channels, range and bit depth of the run; by default its own data.
 
-        ``split`` is train, validation, test or all; by default test of the run's own data, and all of any other.
-        ``options`` are data.* settings over those of the run, say layout="nhwc", range="0-255" or labels="labels.csv".
-        A reverie `Dataset` is taken as it is. How a source was read is told to the logger "reverie". Raises
-        ReverieError where the data cannot be read so, and where the run's own is gone or was in memory.
+        ``split`` is train, validation, test or all; by default test for the run's own data, all for other data.
+        ``options`` are data.* settings that override those of the run, say layout="nhwc", range="0-255" or
+        labels="labels.csv". A reverie `Dataset` is used unchanged. How a source was read is logged to "reverie".
+        Raises ReverieError if the data cannot be read this way, and if the run's own data is gone or was in memory.
         """
         given = own(self) if data is None else data
         dataset = whole(self, given, options)
@@ -55,11 +55,11 @@ class WithData(Loaded):
         return dataset.split(split or ("test" if self.is_own(given) else "all"))
 
     def own_data(self, remedy: str = "give the data") -> str:
-        """The spec of the data that the run was trained on; where that is gone, one sentence with the remedy."""
+        """The spec of the data that the run was trained on. Raises ReverieError with the remedy if it is gone."""
         return training_data.own(self.path, self.config["data"], remedy)
 
     def is_own(self, data: Data) -> bool:
-        """Whether data is the run's own, or lies where that does, however it is written."""
+        """Whether data is the run's own: the same object, or a spec of the same place."""
         if data is not None and data is self.data:
             return True
         found, spec = training_data.find_own(self.config["data"]), spec_of(data)
@@ -72,20 +72,20 @@ class WithData(Loaded):
         *,
         remedy: str = "judge other pictures, or give others as normal ones",
     ) -> Subset:
-        """Normal pictures to calibrate on: neither learned from by the run, nor among those that will be ``judged``.
+        """Normal pictures for calibration that are neither in the training split nor among those to be ``judged``.
 
-        They are taken from ``normal``, by default the run's own data. Files are told by their names where both lie in
-        one place, and what was learned from by its content too; what is in memory by content alone. ReverieError, with
-        the remedy, where nothing is left.
+        They are taken from ``normal``, by default the run's own data. Files of the same source are compared by name,
+        and with training pictures by content too; pictures in memory are compared by content alone. Raises
+        ReverieError with the ``remedy`` if none is left.
         """
         given = own(self, "give normal pictures") if normal is None else normal
-        known: Any = given if is_pictures(given) else whole(self, given)  # a `Dataset`, unless it was given
+        known: Any = given if is_pictures(given) else whole(self, given)  # a `Dataset`, or the given set
         names, digests, looks = set[str](), training_data.learned_digests(self.path), set[bytes]()
         in_memory = not isinstance(given, str | Path)
         mine = _at_hand(self)
         if self.is_own(given):
             names.update((whole(self, mine) if in_memory else known).split("train").names)
-        elif mine is None:  # it was in memory, and is gone
+        elif mine is None:  # it was in memory and is not available any more
             looks.update(training_data.learned_looks(self.path))
         elif in_memory or self.data is not None:
             training = whole(self, mine).split("train")
@@ -111,18 +111,18 @@ class WithData(Loaded):
 
 
 def spec_of(data: Data) -> str:
-    """The spec that tells where data lies; "" of what is only in memory."""
+    """The spec that says where data is stored; "" for data in memory."""
     spec = opening.spec_of(data) if isinstance(data, str | Path | Dataset) else MEMORY
     return "" if spec.startswith(MEMORY) else spec
 
 
 def own(run: WithData, remedy: str = "give the data") -> str | Dataset:
-    """The run's own data: what is at hand of it, or where it lies; where that is gone, one sentence with the remedy."""
+    """The run's own data: the object in memory, or else its spec. Raises ReverieError with the remedy if it is gone."""
     return training_data.own(run.path, run.config["data"], remedy) if run.data is None else run.data
 
 
 def brought(run: WithData, data: Data) -> Dataset:
-    """The run's own data, which was in memory and is given again. ReverieError where it is other data."""
+    """The run's own data, which was in memory, given again by the caller. Raises ReverieError if it is other data."""
     options = configure(DataOptions, run.config["settings"]["data"], "data")
     dataset = data if isinstance(data, Dataset) else open_dataset(cast(Any, data), options)
     if dataset.fingerprint != run.config["data"]["fingerprint"]:
@@ -131,10 +131,10 @@ def brought(run: WithData, data: Data) -> Dataset:
 
 
 def whole(run: WithData, data: Data, given: dict[str, Any] | None = None) -> Dataset:
-    """All of a source in the shape of the run's pictures, read as these were but for the options ``given``.
+    """All splits of a source, read with the run's data settings, overridden by the options ``given``.
 
-    A `Dataset` is taken as it is, and a torch tensor of floats as pictures in [-1, 1] unless ``given`` has a range.
-    Raises ReverieError where the pictures are of another shape, or lie where they could mean two things.
+    A `Dataset` is used unchanged; a torch tensor of floats holds pictures in [-1, 1] unless ``given`` has a range.
+    Raises ReverieError if the pictures have another shape than the run's, or if their range is ambiguous.
     """
     given = dict(given or {})
     if are_floats(data) and "range" not in given:
@@ -161,14 +161,14 @@ def _read(run: WithData, data: Data, given: dict[str, Any]) -> Dataset:
     if not mine:
         known |= {"limit": 0}
     known |= {"size": f"{image_spec.height}x{image_spec.width}", "flip": False, "shift": 0}
-    # What the caller says of values is over the scale of the run's own files.
+    # A range or depth from the caller overrides the scale of the run's own files.
     scales = None if given.keys() & {"range", "depth"} else image_spec.scales
     options = configure(DataOptions, known | given, "data")
     source = cast(Any, data)
     try:
         dataset = open_dataset(source, options, scales=scales)
     except ReverieError:
-        # What said the splits and classes of the run's own files may say nothing of others.
+        # The settings for splits and classes of the run's own files may not fit other data.
         plain = configure(DataOptions, {k: v for k, v in known.items() if k not in OWN_FILES} | given, "data")
         if mine or plain == options:
             raise
@@ -178,16 +178,16 @@ def _read(run: WithData, data: Data, given: dict[str, Any]) -> Dataset:
 
 
 def _at_hand(run: WithData) -> str | Dataset | None:
-    """As `own`; None where the run's own data is gone."""
+    """As `own`, but None if the run's own data is gone."""
     return training_data.find_own(run.config["data"]) if run.data is None else run.data
 
 
 def learned(run: WithData) -> Dataset | None:
-    """The pictures that the run has learned from; None where they are gone."""
+    """The training split of the run's own data; None if it is gone."""
     mine = _at_hand(run)
     try:
         return None if mine is None else whole(run, mine).split("train")
-    except ReverieError:  # it is there, and cannot be read any more
+    except ReverieError:  # it exists but cannot be read any more
         return None
 
 
@@ -205,7 +205,7 @@ def measured(
 
 
 def pictures(run: WithData, x: Data, options: dict[str, Any]) -> Tensor | Pictures:
-    """What a method was given: a tensor in [-1, 1], or a set of pictures."""
+    """The argument of a method as a tensor in [-1, 1] or a set of pictures."""
     if are_floats(x) and options.get("range") in (None, "-1-1"):
         if odd := sorted(options.keys() - {"range"}):
             raise ReverieError(
@@ -216,11 +216,11 @@ def pictures(run: WithData, x: Data, options: dict[str, Any]) -> Tensor | Pictur
 
 
 def images(run: WithData, x: Data, labels: Labels | None, options: dict[str, Any]) -> tuple[Tensor, Labels | None]:
-    """Pictures (N, C, H, W) in [-1, 1], and their labels where the model takes any."""
+    """Pictures (N, C, H, W) in [-1, 1], and their labels if the model is conditioned on any."""
     return images_and_labels(run.model, pictures(run, x, options), labels)
 
 
 def as_set(run: WithData, x: Data, options: dict[str, Any]) -> Pictures:
-    """What a method was given, as a set of pictures."""
+    """The argument of a method as a set of pictures."""
     given = pictures(run, x, options)
     return Held(given, run.image_spec) if isinstance(given, Tensor) else given

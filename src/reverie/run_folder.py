@@ -1,4 +1,4 @@
-"""The folder of a run: its name, who may write in it, and the run that is there already."""
+"""The folder of a run: its default name, its lock, and checks of what is already in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
 def default_folders(model: str, data: str) -> Iterator[Path]:
-    """runs/MODEL-DATA, and then the same with numbers from 2."""
+    """runs/MODEL-DATA, then runs/MODEL-DATA-2, runs/MODEL-DATA-3 and so on."""
     stem = Path(data.removeprefix(MEMORY).rstrip("/")).name.split(".")[0].replace(":", "-") or "data"
     base = Path("runs") / f"{model}-{stem}"
     yield base
@@ -37,7 +37,7 @@ def default_folders(model: str, data: str) -> Iterator[Path]:
 
 
 def newest_default(model: str, data: str) -> Path | None:
-    """The last of the default folders that are there; None where there is none."""
+    """The last of the default folders that exist; None if there is none."""
     newest = None
     for folder in default_folders(model, data):
         if not folder.exists():
@@ -52,7 +52,7 @@ class Busy(ReverieError):
 
 @contextmanager
 def new_default(model: str, data: str) -> Iterator[Path]:
-    """The first default folder that this process can make, held as by `held`; two at once get two folders."""
+    """The first default folder that this process can create, locked as by `held`; two processes get two folders."""
     for folder in default_folders(model, data):
         with contextlib.ExitStack() as stack:
             try:
@@ -65,11 +65,11 @@ def new_default(model: str, data: str) -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path, *, new: bool = False) -> Iterator[None]:
-    """A folder, made where it is not there, in which no other process can train until the block ends.
+    """Lock a folder against training by other processes until the block ends; created if it does not exist.
 
-    The lock is the system's and is given back when the process dies. A folder that was made here and holds no run at
-    the end is removed. Raises ReverieError where the folder can't be made, `Busy` where another process holds it, and
-    with ``new`` FileExistsError where it is there already.
+    The lock belongs to the operating system, which releases it when the process dies. A folder that was created here
+    and holds no run at the end is removed. Raises ReverieError if the folder cannot be created, `Busy` if another
+    process holds the lock, and with ``new`` FileExistsError if the folder exists.
     """
     made = [above for above in (folder, *folder.parents) if not _there(above)]
     fresh = not _there(folder / LOCK)
@@ -84,7 +84,7 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still locked: whoever opens the lock from now on finds that it is no longer the folder's.
+        # Before the lock is released: a process that has just opened the file then sees in `_locked` that it is gone.
         with contextlib.suppress(OSError):
             if not (folder / artifact.CONFIG).exists() and fresh:
                 _tidy(folder, made)
@@ -102,7 +102,7 @@ def _locked(folder: Path, new: bool) -> int:
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(exist_ok=not new)
-        with contextlib.suppress(FileNotFoundError):  # the process that made the folder has just removed it
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder
             handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 _lock(handle, folder)
@@ -112,7 +112,7 @@ def _locked(folder: Path, new: bool) -> int:
                 os.close(handle)
                 raise
             os.close(handle)
-        new = False  # it was this process that made it
+        new = False  # this process has created the folder
 
 
 def _lock(handle: int, folder: Path) -> None:
@@ -130,11 +130,11 @@ def _lock(handle: int, folder: Path) -> None:
             raise Busy(
                 f"Another process is training in {folder}; wait for its end, or choose another --out."
             ) from error
-        # Else the file system knows no locks, and there is nothing better than to go on.
+        # Otherwise the file system does not support locks: train without one.
 
 
 def _tidy(folder: Path, made: list[Path]) -> None:
-    """Remove what `held` left in a folder without a run, and the folders it made, where nothing else is in them."""
+    """Remove the lock and mark that `held` left in a folder without a run, and the folders it created if empty."""
     if made[:1] == [folder] and {child.name for child in folder.iterdir()} <= {LOCK, provenance.MARK}:
         (folder / provenance.MARK).unlink(missing_ok=True)
     (folder / LOCK).unlink()
@@ -149,9 +149,10 @@ def earlier(
     budget: tuple[str, ...],
     resume: bool,
 ) -> dict[str, Any] | None:
-    """The config of the run to go on with, its budget made room for; None where a new run begins.
+    """The config of the run to resume, without its budget if the call gives a new one; None if a new run starts.
 
-    ``model`` and ``settings`` are those of the call. Raises ReverieError where the call does not fit what is there.
+    ``model``, ``settings``, ``budget`` (names of the budget settings) and ``resume`` are those of the call. Raises
+    ReverieError if they do not fit the run in the folder.
     """
     _check_best(folder)
     begun = (folder / artifact.CONFIG).exists()
@@ -172,7 +173,7 @@ def earlier(
 
 
 def _check_model(folder: Path, model: str | type[Model] | Model, config: dict[str, Any]) -> None:
-    """Raise ReverieError unless the model is what the run was begun with."""
+    """Raise ReverieError unless the model is the one that the run was started with."""
     name, by_hand = config["model"], config.get("outside", False)
     if isinstance(model, str):
         names = [model]
@@ -192,11 +193,11 @@ def _check_model(folder: Path, model: str | type[Model] | Model, config: dict[st
 
 
 def _same(given: object, before: object) -> bool:
-    """Whether a setting as people give it, perhaps as a word, is what config.json holds."""
+    """Whether a given setting, perhaps as a string, equals the value in config.json."""
     if isinstance(given, list | tuple) and isinstance(before, list):
         return len(given) == len(before) and all(map(_same, given, before))
     words = [str(one).lower() for one in (given, before)]
-    if words[0] == words[1] or os.path.abspath(os.path.expanduser(str(given))) == before:  # a table's place
+    if words[0] == words[1] or os.path.abspath(os.path.expanduser(str(given))) == before:  # the path of a table
         return True
     try:
         return not isinstance(before, bool) and float(words[0]) == float(words[1])
@@ -205,7 +206,7 @@ def _same(given: object, before: object) -> bool:
 
 
 def check_states(folder: Path) -> None:
-    """Raise ReverieError where a run has weights and no state to go on from: it would begin anew over them."""
+    """Raise ReverieError if a run has weights but no training state: resuming would restart and overwrite them."""
     if (folder / artifact.WEIGHTS).exists() and not any((folder / STATE).glob("[0-9]*.safetensors")):
         raise ReverieError(
             f"{folder} has lost its states ({folder / STATE}) and can't be gone on with; put them back, or "
@@ -214,11 +215,15 @@ def check_states(folder: Path) -> None:
 
 
 def check_new(folder: Path, force: bool) -> None:
-    """Raise ReverieError where others' files are in the folder: a run's is left out of data, and is the run's alone."""
+    """Raise ReverieError if the folder of a new run holds other files.
+
+    A run's folder holds nothing else, since data sets leave it out as a whole. With ``force`` a file that has the name
+    of one that training writes may be overwritten; any other file is still refused.
+    """
     for child in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not child.name.startswith(".") and child.name not in (*WRITTEN, "lost+found"):
             raise ReverieError(f"{folder} holds other files, such as {child}, and no run; choose an --out of its own.")
-    # A folder that is marked as a run's and holds none: a training was killed before its first config.json.
+    # A folder that is marked as a run but holds none: training was killed before it wrote config.json.
     for name in () if force or provenance.written_in(folder).whole else WRITTEN:
         if os.path.lexists(folder / name) and not _partial(folder / name):
             raise ReverieError(
@@ -227,12 +232,12 @@ def check_new(folder: Path, force: bool) -> None:
 
 
 def _partial(path: Path) -> bool:
-    """Whether it is what a training that was killed before its first config.json has left: states that are none."""
+    """Whether it is a state folder with only hidden files, left by a training killed before it wrote config.json."""
     return path.name == STATE and path.is_dir() and all(child.name.startswith(".") for child in path.iterdir())
 
 
 def _holds_parts(folder: Path) -> bool:
-    """Whether a run that has lost its config.json lies there."""
+    """Whether the folder holds a run whose config.json is missing."""
     return (folder / artifact.WEIGHTS).exists() or any((folder / STATE).glob("[0-9]*.safetensors"))
 
 

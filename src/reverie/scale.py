@@ -1,7 +1,7 @@
-"""What the values in picture files mean: which of them is black, which white, and at how many bits they are kept.
+"""The range of values in picture files: which value is black, which is white, and the bit depth they are stored at.
 
-A pack, and whatever comes after it, knows nothing but the stretch from black to white: uint8, uint16, or float32 in
-[0, 1]. A `Scale` leads there from the values of files, and back.
+A pack stores values scaled from black to white: uint8, uint16, or float32 in [0, 1]. A `Scale` converts the values of
+files to these and back.
 """
 
 from __future__ import annotations
@@ -17,71 +17,71 @@ from numpy.typing import NDArray
 
 from reverie.errors import ReverieError, nearest
 
-Kind = Literal["byte", "integer", "float"]  # of values in files: of 8 bits, of more, or with a fraction
-Span = tuple[float, float]  # the least and the greatest value
+Kind = Literal["byte", "integer", "float"]  # of values in files: 8-bit integers, wider integers, floats
+Span = tuple[float, float]  # the smallest and the largest value
 Stored = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]
 
-FULL: dict[Kind, float] = {"byte": 255.0, "integer": 65535.0, "float": 1.0}  # white, where the whole type is used
-KINDS = tuple(FULL)  # the later ones keep more
+FULL: dict[Kind, float] = {"byte": 255.0, "integer": 65535.0, "float": 1.0}  # white, if the full range is used
+KINDS = tuple(FULL)  # from the least to the most precise
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 DEPTHS = ("auto", "8", "16", "float")
-UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # what floats in memory usually mean
-ROUNDING = 1e-6  # by so much floats may lie outside of that
-SMALL_BYTES = 31  # bytes up to here are masks or few levels; a photograph may be dark, but not so dark as a whole set
+UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # the usual ranges of floats in memory
+ROUNDING = 1e-6  # tolerance for floats outside of these
+SMALL_BYTES = 31  # a set of 8-bit pictures without larger values holds masks or a few levels, not dark photographs
 _NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values of files become stored ones. Files of another kind than ``kind`` have their type's whole range."""
+    """The map from values of files to stored values. Files that are not of ``kind`` use their type's full range."""
 
-    depth: int = 8  # bits of a stored value: 8 and 16 are integers, 32 is a float
-    kind: Kind = "byte"  # of the files that ``low`` and ``high`` speak of
+    depth: int = 8  # bit depth of a stored value: 8 and 16 are integers, 32 is a float
+    kind: Kind = "byte"  # the kind of files that ``low`` and ``high`` apply to
     low: float = 0.0  # the value that is black
     high: float = 255.0  # the value that is white
 
     @property
     def dtype(self) -> Any:
-        """Of a stored value."""
+        """The dtype of stored values."""
         return DTYPES[self.depth]
 
     @property
     def full(self) -> bool:
-        """Whether black and white are the ends of the type."""
+        """Whether black and white are the smallest and largest value of the type."""
         return (self.low, self.high) == (0, FULL[self.kind])
 
     def span(self, kind: Kind) -> Span:
-        """What is black and what is white in files of a kind."""
+        """(black, white) in files of a kind."""
         return (self.low, self.high) if kind == self.kind else (0, FULL[kind])
 
     def unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Values of a file, of its type and of any shape, as float32 in [0, 1]; what lies outside is clipped."""
+        """Values of a file, of any shape and in the type of the file, as float32 in [0, 1], clipped."""
         low, high = self.span(kind_of(values))
-        # In float64 where a narrow band lies far from zero: float32 holds 24 bits.
+        # float64 for a narrow range far from zero: float32 has only 24 significant bits.
         narrow = values.dtype.itemsize <= 2 or (values.dtype == np.float32 and _rounds_once(low, high))
         wide: Any = np.float32 if narrow else np.float64
         return np.asarray(((values.astype(wide) - wide(low)) / wide(high - low)).clip(0, 1), np.float32)
 
     def stored(self, unit: NDArray[np.float32]) -> Stored:
-        """[0, 1] as it is kept in a pack."""
+        """Values in [0, 1] as a pack stores them."""
         return quantised(unit, self.depth)
 
     def values(self, unit: NDArray[Any]) -> NDArray[np.float64]:
-        """[0, 1] as values of a file, not rounded: the inverse of `unit`."""
+        """Values in [0, 1] as unrounded values of a file: the inverse of `unit`."""
         return np.asarray(self.low + unit.astype(np.float64) * (self.high - self.low))
 
 
 def _rounds_once(low: float, high: float) -> bool:
-    """Whether of a difference to ``low`` and a quotient by ``high - low`` no more than one is rounded.
+    """Whether in float32 at most one of ``x - low`` and the division by ``high - low`` is rounded.
 
-    Then float32 gives to the bit what float64 gives, rounded: its 53 bits are more than twice 24 (Figueroa 1995).
+    Then float32 gives exactly the rounded result of float64, whose 53 bits are more than twice 24 (Figueroa 1995).
     """
     kept = all(float(np.float32(end)) == end for end in (low, high - low))
     return kept and (low == 0 or math.frexp(high - low)[0] == 0.5)
 
 
 def quantised(unit: NDArray[Any], depth: int) -> Stored:
-    """[0, 1] (clamped; not-a-number becomes 0) as uint8, uint16 or float32."""
+    """Values in [0, 1] (clamped; NaN becomes 0) as uint8, uint16 or float32, by the bit depth."""
     clean = np.nan_to_num(unit, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
     if depth == 32:
         return np.asarray(clean, np.float32)
@@ -90,9 +90,9 @@ def quantised(unit: NDArray[Any], depth: int) -> Stored:
 
 
 def in_files(unit: NDArray[Any], bits: int, scale: Scale) -> tuple[Stored, list[str]]:
-    """[0, 1] (clamped; not-a-number becomes 0) as whole numbers of 8 or 16 bits for a file, and a note where due.
+    """Values in [0, 1] (clamped; NaN becomes 0) as integers of 8 or 16 bits for a file, and notes for the user.
 
-    They are the values that such files have by the ``scale``; where it is of others, the type's whole range.
+    They lie between the black and white of the ``scale`` if it applies to such files, else in the type's full range.
     """
     own: Kind = "byte" if bits == 8 else "integer"
     if scale.kind == own and scale.low >= 0 and scale.high <= FULL[own]:
@@ -109,24 +109,24 @@ def kind_of(values: NDArray[Any]) -> Kind:
     return "byte" if values.dtype.kind in "ub" and values.dtype.itemsize == 1 else "integer"
 
 
-PLAIN = Scale()  # 8 bits, their whole range
+PLAIN = Scale()  # 8 bits, full range
 
 
 def deepest(kinds: Mapping[Kind, Any]) -> Kind:
-    """Of the kinds that a set holds, the one that keeps most."""
+    """The most precise of the kinds of files in a set."""
     return max(kinds, key=KINDS.index)
 
 
 def choose_scale(found: Mapping[Kind, Span | None], depth: str, wanted: str, given: Scale | None = None) -> Scale:
-    """The scale of a set that holds these kinds of files, with their least and greatest values (None: not yet known).
+    """The scale of a set that holds files of these kinds, each with its smallest and largest value (None: unknown yet).
 
-    ``depth`` and ``wanted`` are the settings data.depth and data.range. ``given`` is the scale that a run has learned
-    with: it holds for files of its kind, and its depth for all.
+    ``depth`` and ``wanted`` are the settings data.depth and data.range. ``given`` is the scale that a run was trained
+    with: it is used for files of its kind, and its depth for all.
     """
     kind = deepest(found)
     if given is not None and given.kind in found:
         return given
-    fixed = parse_range(wanted) if given is None else None  # a range that was asked for is that of the run's files
+    fixed = parse_range(wanted) if given is None else None  # a range in the settings is that of the run's own files
     if fixed is None:
         small = wanted == "auto" and not (given is not None and kind == "byte")
         span = found[kind]
@@ -139,10 +139,10 @@ def choose_scale(found: Mapping[Kind, Span | None], depth: str, wanted: str, giv
 
 
 def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = None) -> Span:
-    """What is black and white in an array of floats that lie within ``found``; the rest as for `choose_scale`.
+    """(black, white) in an array of floats whose values lie within ``found``; other arguments as for `choose_scale`.
 
-    They are 0 to 1 or -1 to 1, told apart by themselves; or what was asked for; or as those of the run that the array
-    is read for. Raises ReverieError where they could mean several things.
+    It is (0, 1) or (-1, 1), decided from the values; or the range in the settings; or that of the run that the array
+    is read for. Raises ReverieError if the range is ambiguous; ``what`` names the array.
     """
     low, high = found
     said = parse_range(wanted) or ((0.0, 1.0) if wanted == "full" and given is None else None)
@@ -153,7 +153,7 @@ def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = No
             f"{what} holds floats from {low:g} to {high:g}, and the run's go from {own[0]:g} to {own[1]:g}, so they "
             "may be meant so or as 0 to 1 or -1 to 1; say what is black and white by data.range=LOW-HIGH."
         )
-    if said is not None and (floats or said != own):  # else it was said of the run's files, which are no floats
+    if said is not None and (floats or said != own):  # otherwise it is the range of the run's integers
         return said
     if own is not None and floats and own not in (UNIT, SIGNED):
         return own
@@ -170,10 +170,10 @@ def span_in_memory(what: str, found: Span, wanted: str, given: Scale | None = No
 
 
 def integers_in_memory(what: str, found: Span, given: Scale) -> Span:
-    """What is black and white in an array of wide integers within ``found``, for a run of bytes or of floats.
+    """(black, white) in an array of wide integers within ``found``, for a run trained on 8-bit or float pictures.
 
-    Values of bytes are meant as bytes are, others as 16 bits; it is not asked how much of that the array uses, so that
-    a picture is the same in every company. Raises ReverieError where they are neither.
+    Values up to 255 are read as 8 bits, others as 16 bits, whatever part of that range the array uses: so a picture is
+    read alike in small and large sets. Raises ReverieError for values beyond 16 bits; ``what`` names the array.
     """
     low, high = found
     if low < 0 or high > FULL["integer"]:
@@ -191,14 +191,14 @@ def _within(outer: Span, inner: Span) -> bool:
 
 
 def _enough(kind: Kind, low: float, high: float) -> int:
-    """The bits that keep what files of a kind hold between these values."""
+    """The bit depth that represents values of files of a kind between ``low`` and ``high``."""
     if kind == "float" or high - low > FULL["integer"]:
         return 32
     return 8 if kind == "byte" or (low >= 0 and high <= FULL["byte"]) else 16
 
 
 def used(kind: Kind, least: float, greatest: float) -> Span:
-    """What "auto" takes for black and white where values of a kind lie from ``least`` to ``greatest``."""
+    """(black, white) that "auto" chooses for values of a kind between ``least`` and ``greatest``."""
     full = FULL[kind]
     if kind == "byte":
         return (0.0, _power(greatest)) if least < greatest <= SMALL_BYTES else (0.0, full)
@@ -214,12 +214,12 @@ def used(kind: Kind, least: float, greatest: float) -> Span:
 
 
 def _power(greatest: float) -> float:
-    """The smallest 2^k - 1 that is at least so much."""
+    """The smallest 2^k - 1 that is at least ``greatest``."""
     return float(2 ** math.ceil(math.log2(greatest + 1)) - 1)
 
 
 def parse_range(text: str) -> Span | None:
-    """(low, high) of LOW-HIGH, as 0-4095 or -1000-3000; None for auto and full. Raises ReverieError."""
+    """(low, high) from LOW-HIGH, such as 0-4095 or -1000-3000; None for auto and full. Raises ReverieError."""
     if text in ("auto", "full"):
         return None
     match = re.fullmatch(rf"({_NUMBER})-({_NUMBER})", text)
@@ -234,7 +234,7 @@ def parse_range(text: str) -> Span | None:
 
 
 def is_span(low: object, high: object) -> bool:
-    """Whether these are finite numbers, the first below the second by what float32 can tell."""
+    """Whether these are finite numbers, the first smaller by a difference that float32 can represent."""
     return _number(low) and _number(high) and 1e-30 < high - low < 1e30
 
 

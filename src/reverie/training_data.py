@@ -1,4 +1,4 @@
-"""The data a run was trained on: where it was, where it is now, and whether its pictures are still the same."""
+"""The data a run was trained on: where it was, where it is now, and whether it has changed."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from reverie.data.sources import BUILT_IN_PREFIX, MEMORY, is_built_in, is_path
 from reverie.errors import ReverieError
 from reverie.files import replacing
 
-LISTING = Path("state") / "pictures.json"  # names and digests of a run's data, and which of them it learns from
-NAMED = 3  # files that a sentence names of each kind
+LISTING = Path("state") / "pictures.json"  # names and digests of a run's data, and which are in the training split
+NAMED = 3  # files of each kind that a message names
 
 
 def place_of(spec: str) -> str | None:
-    """The absolute path of a spec; None where it means no place on disk."""
+    """The absolute path of a spec; None if it is not a path."""
     return os.path.abspath(os.path.expanduser(spec)) if is_path(spec) else None
 
 
 def same_place(a: str, b: str) -> bool:
-    """Whether two specs name the same data, however they are written."""
-    if MEMORY in (a[: len(MEMORY)], b[: len(MEMORY)]):  # any two arrays are called the same
+    """Whether two specs name the same data, such as a relative and an absolute path."""
+    if MEMORY in (a[: len(MEMORY)], b[: len(MEMORY)]):  # the specs of different arrays may be equal
         return False
     if not (is_path(a) and is_path(b)):
         return a.removeprefix(BUILT_IN_PREFIX) == b.removeprefix(BUILT_IN_PREFIX)
     try:
         return os.path.samefile(os.path.expanduser(a), os.path.expanduser(b))
-    except OSError:  # one of them is not there
+    except OSError:  # one of them does not exist
         return False
 
 
 def find_own(data: Mapping[str, Any]) -> str | None:
-    """The spec under which a run's own data is found from here; None where it is gone. ``data`` as in config.json."""
+    """The spec of a run's own data in this working directory; None if it is gone. ``data`` is that of config.json."""
     spec, place = str(data["spec"]), data.get("place")
     if spec.startswith(MEMORY):
         return None
-    if is_built_in(spec) and _exists(spec):  # something else has the same name here
+    if is_built_in(spec) and _exists(spec):  # a file or folder here has the name of the built-in data
         return BUILT_IN_PREFIX + spec
     if not is_path(spec) or (_exists(spec) and (place is None or same_place(spec, place))):
         return spec
@@ -47,7 +47,7 @@ def find_own(data: Mapping[str, Any]) -> str | None:
 
 
 def own(run: object, data: Mapping[str, Any], remedy: str) -> str:
-    """As `find_own`; where the data is gone, a sentence that says so and what to do."""
+    """As `find_own`; raises ReverieError with the ``remedy`` if the data is gone."""
     found = find_own(data)
     if found is None and str(data["spec"]).startswith(MEMORY):
         what = remedy if remedy.startswith(("give", "say")) else "do this in Python, where that data is at hand"
@@ -63,13 +63,13 @@ def _exists(spec: str) -> bool:
 
 
 def holds(folder: Path, spec: str) -> bool:
-    """Whether the place of a data spec is, or lies in, a folder."""
+    """Whether a data spec is the path of the folder, or of something inside it."""
     place = place_of(spec)
     return place is not None and Path(folder).resolve() in (Path(place).resolve(), *Path(place).resolve().parents)
 
 
 def inside(path: Path, spec: str) -> bool:
-    """Whether a path is, or lies in, the folder that a data spec means."""
+    """Whether a path is the folder that a data spec names, or is inside it."""
     place = place_of(spec)
     return (
         place is not None
@@ -79,11 +79,11 @@ def inside(path: Path, spec: str) -> bool:
 
 
 def write_listing(run: Path, pictures: Dataset) -> None:
-    """Note the data of a run, so that it can be told later what has changed, and what it has learned from."""
+    """Record names and digests of a run's data, to say later what has changed and what was in the training split."""
     digests = list(pictures.digests)
     learned = set(pictures.split("train").digests)
     listing = {"names": list(pictures.names), "digests": digests, "learned": [int(d in learned) for d in digests]}
-    if pictures.spec.startswith(MEMORY) and not pictures.streamed:  # when the run is loaded again, they will be gone
+    if pictures.spec.startswith(MEMORY) and not pictures.streamed:  # not available when the run is loaded again
         from reverie.inference.pictures import pixel_digests_of
 
         listing["looks"] = [look.hex() for look in pixel_digests_of(pictures.split("train"))]
@@ -92,7 +92,7 @@ def write_listing(run: Path, pictures: Dataset) -> None:
 
 
 def learned_digests(run: Path) -> frozenset[str]:
-    """The digests of the pictures that a run has learned from; none where it has not noted them."""
+    """The digests of the pictures that a run was trained on; empty if they were not recorded."""
     try:
         noted = json.loads((run / LISTING).read_text())
         return frozenset(digest for digest, is_so in zip(noted["digests"], noted["learned"], strict=True) if is_so)
@@ -101,7 +101,7 @@ def learned_digests(run: Path) -> frozenset[str]:
 
 
 def learned_looks(run: Path) -> frozenset[bytes]:
-    """The `pixel_digests_of` pictures that a run has learned from; none where it has not noted them."""
+    """The `pixel_digests_of` the pictures that a run was trained on; empty if they were not recorded."""
     try:
         return frozenset(bytes.fromhex(look) for look in json.loads((run / LISTING).read_text())["looks"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -109,7 +109,7 @@ def learned_looks(run: Path) -> frozenset[bytes]:
 
 
 def changes(run: Path, pictures: Dataset) -> str:
-    """In words, how pictures differ from those that a run has noted; "" where nothing can be said."""
+    """How the data set differs from the recorded one, in words; "" if nothing was recorded."""
     try:
         noted = json.loads((run / LISTING).read_text())
         before = dict(zip(noted["names"], noted["digests"], strict=True))

@@ -1,6 +1,6 @@
 """The artifact: a folder with config.json and model.safetensors that describes a trained model completely.
 
-Loading is strict: it names the field that is wrong, follows named migrations from older formats, and executes nothing.
+Loading is strict: errors name the wrong field, older formats are migrated step by step, and nothing is executed.
 """
 
 from reverie.artifact.build import build_model

@@ -1,4 +1,4 @@
-"""From a name and settings to a fresh model."""
+"""Build a new model from a name or class and its settings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from reverie.engine.model import ImageSpec, Model
 from reverie.engine.randomness import derive, seeded
 from reverie.errors import ReverieError, first_line
 
-LARGEST_MODEL = 2**32  # numbers in a model's state; more is a mistake in the settings
+LARGEST_MODEL = 2**32  # numbers in a model's state; a larger model is a mistake in the settings
 
 
 def build_model(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec, seed: int = 0) -> Model:
-    """A fresh model of a registered name, or of a class.
+    """A new model of a registered name or a class, on the CPU.
 
-    ``settings`` are loosely typed ``model.*`` values; where a name has a preset, they are over that.
-
-    Equal seeds give equal weights, and torch's own generators stay as they were. Raises ReverieError for settings that
-    do not fit, and for such as would make it too large, before anything is allocated.
+    ``settings`` are loosely typed ``model.*`` values; they override the preset of a name. Equal seeds give equal
+    weights; torch's own generators are left unchanged. Raises ReverieError for invalid settings, and before anything is
+    allocated for settings that make the model larger than `LARGEST_MODEL`.
     """
     size = sum(tensor.numel() for tensor in outline(model, settings, image_spec).values())
     if size > LARGEST_MODEL:
@@ -35,15 +34,15 @@ def build_model(model: str | type[Model], settings: dict[str, Any], image_spec: 
 
 
 def outline(model: str | type[Model], settings: dict[str, Any], image_spec: ImageSpec) -> dict[str, torch.Tensor]:
-    """The state of such a model, of which nothing but types and shapes is there.
+    """The state dict of such a model as meta tensors: types and shapes only.
 
-    Nothing is allocated, unless a constructor from outside cannot do without.
+    Nothing is allocated, unless the constructor of an external class fails on meta tensors.
     """
     try:
         with torch.device("meta"), _Unfilled():
             return _construct(model, settings, image_spec).state_dict()
     except ReverieError as error:
-        # A constructor from outside may look at a tensor's numbers, of which there are none.
+        # An external constructor may read the values of a tensor, which meta tensors do not have.
         kind = registry.load_class(model) if isinstance(model, str) else model
         if kind.__module__.startswith("reverie.") or not isinstance(error.__cause__, RuntimeError | TypeError):
             raise
@@ -52,7 +51,7 @@ def outline(model: str | type[Model], settings: dict[str, Any], image_spec: Imag
 
 
 class _Unfilled(TorchFunctionMode):
-    """A meta tensor is not filled with normal numbers, for which torch would import its compiler: a second."""
+    """Skips normal initialisation of meta tensors, for which torch would import its compiler (about a second)."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

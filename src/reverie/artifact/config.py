@@ -1,4 +1,4 @@
-"""config.json: what a run says of itself, written, and read strictly; older formats are migrated by named steps."""
+"""config.json: the description of a run. Written here, and read strictly; older formats are migrated step by step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from reverie.scale import DTYPES, KINDS, Scale, is_span
 
 FORMAT = 1
 CONFIG = "config.json"
-LARGEST_SIDE, LARGEST_CONFIG = 16384, 16 * 2**20  # what a file may declare, and its bytes, before it is believed
+LARGEST_SIDE, LARGEST_CONFIG = (
+    16384,
+    16 * 2**20,
+)  # largest picture side in a config.json, and largest size of it in bytes
 LONGEST_NAME = 100
 
 # Named steps from an older format to the next: {1: ("what changed", function over the parsed config)}.
@@ -31,9 +34,9 @@ def describe(
 ) -> dict[str, Any]:
     """The content of config.json.
 
-    ``name`` is what `registry.name_for` calls the model's class. ``outside`` says that name and settings are not enough
-    to build the model again, say as networks of one's own were given to it: who loads it must bring it. So it is too
-    where the name is another class's. What settings it has are noted then, and not read again.
+    ``name`` is `registry.name_for` the model's class. ``outside`` says that name and settings are not enough to build
+    the model again, say because it has custom networks: then `load` needs the model as an argument. It is also set if
+    the name is registered for another class. Settings of such a model are recorded but not used to build it.
     """
     from reverie import __version__
 
@@ -51,7 +54,7 @@ def describe(
 
 
 def _settings_of(model: Model, outside: bool) -> dict[str, Any]:
-    """The settings of a model, for JSON; where it came from ``outside`` they may be anything."""
+    """The settings of a model, for JSON; with ``outside``, values that JSON cannot hold are written as strings."""
     config: Any = model.config
     settings: dict[str, Any] = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
     if outside:
@@ -60,7 +63,7 @@ def _settings_of(model: Model, outside: bool) -> dict[str, Any]:
 
 
 def check_settings(model: Model, config: dict[str, Any], folder: Path) -> None:
-    """Raise ReverieError where a model that was built by hand has other settings than the run's config.json notes."""
+    """Raise ReverieError if a model built by the caller has other settings than the run's config.json."""
     mine: dict[str, Any] = json.loads(json.dumps(_settings_of(model, outside=True)))
     noted: dict[str, Any] = config["settings"]["model"]
     for key in sorted(mine.keys() | noted.keys()):
@@ -72,7 +75,7 @@ def check_settings(model: Model, config: dict[str, Any], folder: Path) -> None:
 
 
 def _storable(value: object) -> bool:
-    """Whether config.json can hold it: JSON has no infinity, and no objects."""
+    """Whether config.json can hold the value: JSON has no infinity and no Python objects."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
@@ -81,15 +84,15 @@ def _storable(value: object) -> bool:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write config.json. It is not noted as a result: no command may write over the files of a run."""
+    """Write config.json. It is not recorded as a result, so that no command may overwrite it."""
     with replacing(folder / CONFIG, noted=False) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def read_config(folder: Path, *, brought: bool = False) -> dict[str, Any]:
-    """config.json, checked and migrated; raises ReverieError where the folder is no run.
+    """config.json, checked and migrated. Raises ReverieError if the folder is not a run.
 
-    The model's settings are checked where its name is a registered one that builds it, unless the model is ``brought``.
+    The model's settings are checked if its registered name builds it, unless the caller gives the model (``brought``).
     """
     file = folder / CONFIG
     if not is_file(file):
@@ -126,7 +129,7 @@ def read_config(folder: Path, *, brought: bool = False) -> dict[str, Any]:
 
 
 def image_spec_of(named: dict[str, Any]) -> ImageSpec:
-    """What config.json says of the pictures; older runs name no sides, and no scales: these were of 8 bits."""
+    """The `ImageSpec` in config.json; older runs have no sides and no scales: their pictures had 8 bits."""
     sides = tuple(named.get("sides", ()))
     scales = tuple(Scale(**scale) for scale in named["scales"]) if "scales" in named else (Scale(),) * (len(sides) or 1)
     return ImageSpec(named["channels"], named["height"], named["width"], tuple(named["classes"]), sides, scales)
@@ -202,7 +205,7 @@ def _check(config: dict[str, Any], file: Path, brought: bool) -> None:
 
 
 def _wrong_scales(scales: object, count: int) -> str:
-    """What is wrong with the scales of a config.json; "" where nothing is."""
+    """What is wrong with the scales of a config.json; "" if nothing is."""
     fields = {"depth", "kind", "low", "high"}
     if not isinstance(scales, list) or not all(isinstance(one, dict) and one.keys() == fields for one in scales):
         return "is no list of depth, kind, low and high"

@@ -1,4 +1,4 @@
-"""model.safetensors, and a whole run out of its folder: names and shapes are compared before anything is read."""
+"""Write model.safetensors, and load a run from its folder: names and shapes are compared before tensors are read."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A trained model and what is known of it; `reverie.run.Run` is this with what can be done with it."""
+    """A trained model, its `ImageSpec` and config; `reverie.run.Run` adds the methods that use it."""
 
     path: Path
     name: str  # of the model, as in `reverie models`
     model: Model  # in eval mode
     image_spec: ImageSpec
-    config: dict[str, Any]  # config.json, whole
-    data: Dataset | None = None  # what it was trained on, where that is in memory and at hand
+    config: dict[str, Any]  # the content of config.json
+    data: Dataset | None = None  # the training data, if it is in memory
 
     facts = OldName("facts", "image_spec")
 
 
 def write_weights(folder: Path, model: Model) -> None:
-    """Write model.safetensors, without the pictures of the data that a part of the model holds (`HoldsPictures`)."""
+    """Write model.safetensors, without training pictures that a module holds in its state (`HoldsPictures`)."""
     tensors = model.state_dict()
     for name, module in model.named_modules():
         if isinstance(module, HoldsPictures):
@@ -49,9 +49,9 @@ def write_weights(folder: Path, model: Model) -> None:
 def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model | type[Model] | None = None) -> Loaded:
     """The run in a folder, or in a repository of the Hugging Face Hub ("hf:owner/name"); its model in eval mode.
 
-    ``model`` is for a run of a model that is not registered, or that was given networks of one's own: its class, or a
-    model that is built as it was for the training, whose weights are then replaced by the run's, in place. Raises
-    ReverieError in one sentence for whatever is wrong with the files, or does not fit.
+    ``model`` is for a run whose model is not registered or has custom networks: its class, or a model that is built as
+    for the training, whose weights are replaced by the run's in place. Raises ReverieError if files are missing,
+    damaged or do not fit the model.
     """
     if not (model is None or isinstance(model, Model) or (isinstance(model, type) and issubclass(model, Model))):
         raise ReverieError(
@@ -95,7 +95,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, model: Model |
 
 
 def _known(config: dict[str, Any], folder: Path) -> str:
-    """The name of a run's model, which is registered and builds it; ReverieError where it does not."""
+    """The registered name of a run's model. Raises ReverieError if the model cannot be built from it."""
     name: str = config["model"]
     if config.get("outside"):
         raise ReverieError(
@@ -122,7 +122,7 @@ def _check_spec(ours: ImageSpec, theirs: ImageSpec, folder: Path) -> None:
 
 
 def _form(tensor: torch.Tensor) -> str:
-    """Type and shape as a safetensors header names them."""
+    """Type and shape in the notation of a safetensors header."""
     bits = tensor.element_size() * 8
     kind = "BOOL" if tensor.dtype == torch.bool else f"{'F' if tensor.is_floating_point() else 'I'}{bits}"
     kind = {torch.uint8: "U8", torch.bfloat16: "BF16"}.get(tensor.dtype, kind)

@@ -1,4 +1,4 @@
-"""Pictures from anywhere: `open_dataset`. Importing this imports neither torch nor Pillow nor scikit-learn."""
+"""Data sets of pictures: `open_dataset`. Importing this imports neither torch nor Pillow nor scikit-learn."""
 
 from reverie.data.augment import augment
 from reverie.data.dataset import Dataset

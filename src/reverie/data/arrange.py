@@ -1,4 +1,4 @@
-"""Which split and class each picture file has: from its folders by a layout, or from a table, as the options ask."""
+"""Assign a split and a class to each picture file: from its folders by a layout, or from a table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from reverie.errors import ReverieError, nearest
 
 
 def arranged(what: str, files: Files, options: DataOptions) -> Files:
-    """The files with their splits and classes, without those that are left out; ``said`` tells how in words.
+    """The files with their splits and classes, without those that are left out; ``said`` describes how.
 
-    Raises ReverieError where the folders could mean two things, or a table or class that is asked for is not there.
+    Raises ReverieError if the folders are ambiguous, or if a table or class in the options does not exist.
     """
     if not files.entries:
         return files
@@ -26,7 +26,7 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
             f"data.layout={options.layout} says how the axes of an array lie, and {what} holds pictures; leave it out."
         )
     entries, names, notes = files.entries, [entry.name for entry in files.entries], list(files.notes)
-    if files.said:  # a data set that says by itself what is what
+    if files.said:  # a data set that has classes and splits of its own, from the Hub or in memory
         if options.labels or options.layout != "auto":
             raise ReverieError(f"{what} says its classes and splits itself; leave out data.labels and data.layout.")
         reading = Reading([entry.split for entry in entries], [entry.label for entry in entries], said=files.said)
@@ -68,7 +68,7 @@ def arranged(what: str, files: Files, options: DataOptions) -> Files:
 
 
 def outside(options: DataOptions) -> list[object]:
-    """What of the options lies in files elsewhere: changes with their bytes."""
+    """Digests of the tables that the options name outside the data; None for one that is not a file there."""
     named = [Path(name).expanduser() for name in (options.labels, options.split) if name]
     return [digest_of(path.read_bytes()).hex() if path.is_file() else None for path in named]
 
@@ -76,7 +76,7 @@ def outside(options: DataOptions) -> list[object]:
 def _by_folders(what: str, names: Sequence[str], options: DataOptions, table: Table | None) -> Reading:
     if table is None or options.layout != "auto":
         return arrange(names, options.layout, what)
-    try:  # the table says the classes: folders can say the splits, and a shard is none
+    try:  # classes come from the table; folders may be splits, or mere shards
         found = arrange(names, "splits", what)
     except ReverieError:
         found = None
@@ -84,7 +84,7 @@ def _by_folders(what: str, names: Sequence[str], options: DataOptions, table: Ta
 
 
 def _by_table(reading: Reading, table: Table, count: int) -> tuple[Reading, list[str]]:
-    """The reading with the classes of a table, and what is to be said of that."""
+    """The reading with the classes of a table, and notes on them."""
     notes = []
     if table.missing:
         notes.append(f"{table.missing} row{'s' * (table.missing != 1)} of the table name no picture that is there")
@@ -105,7 +105,7 @@ def _by_table(reading: Reading, table: Table, count: int) -> tuple[Reading, list
 
 
 def _labels(what: str, files: Files, options: DataOptions, names: Sequence[str]) -> Table | None:
-    """The table that is asked for, or that a data set of StyleGAN's tools brings."""
+    """The table that the options name, or the dataset.json in a data set made by StyleGAN's tools."""
     if options.labels:
         return read_labels(options.labels, _content(what, files, options.labels), names)
     inside = [name for name in files.tables if name.rpartition("/")[2] == DATASET_JSON]
@@ -113,13 +113,13 @@ def _labels(what: str, files: Files, options: DataOptions, names: Sequence[str])
         return None
     try:
         found = read_labels(inside[0], files.tables[inside[0]](), names)
-    except (ReverieError, OSError):  # of something else, by the same name
+    except (ReverieError, OSError):  # another file of the same name
         return None
     return found if found.labels else None
 
 
 def _content(what: str, files: Files, name: str) -> bytes:
-    """The bytes of a table, which lies in the data or elsewhere."""
+    """The bytes of a table inside the data, or else at a path."""
     inside = [read for path, read in files.tables.items() if name in (path, path.rpartition("/")[2])]
     try:
         if len(inside) == 1:
@@ -135,5 +135,5 @@ def _told(left: dict[int, str]) -> str:
 
 
 def natural(names: Collection[str]) -> list[str]:
-    """Class names in their order: as numbers where all are numbers, so that 2 comes before 10."""
+    """Sorted class names; in numeric order if all are numbers, so that 2 comes before 10."""
     return sorted(names, key=lambda name: (int(name), name)) if all(map(str.isdecimal, names)) else sorted(names)

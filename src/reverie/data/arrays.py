@@ -1,4 +1,4 @@
-"""Sources that are arrays already: .npz and .npy, scikit-learn's digits and the built-in faces."""
+"""Sources that hold arrays: .npz and .npy, scikit-learn's digits and the built-in faces."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from reverie.scale import Kind, Scale, Span, integers_in_memory, kind_of, span_i
 Array = NDArray[Any]
 IMAGE_KEYS = {"train_images": 0, "x_train": 0, "val_images": 1, "x_val": 1, "test_images": 2, "x_test": 2}
 LABEL_KEYS = {"train_labels": 0, "y_train": 0, "val_labels": 1, "y_val": 1, "test_labels": 2, "y_test": 2}
-KINDS = {"f": " float", "i": " integer"}  # said beside the bits, of what is not merely positive whole numbers
+KINDS = {"f": " float", "i": " integer"}  # added to the bit depth in words; nothing for unsigned integers
 LAYOUTS = "a single array; images and labels; or train_images, train_labels, test_images and test_labels"
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pictures of one shape, taken some at a time so that the built-in faces need not lie in memory."""
+    """Pictures of one shape, computed in batches so that the built-in faces need not all be in memory."""
 
     shape: tuple[int, int, int]  # (C, H, W)
-    take: Callable[[NDArray[np.int64]], Pixels]  # of pictures (n,) the values of the source, (n, C, H, W), a copy
-    content: Callable[[int], bytes]  # what decides the split of picture i
-    splits: NDArray[np.int8]  # (N,): 0, 1, 2 for train, validation, test; -1 where nothing says
+    take: Callable[[NDArray[np.int64]], Pixels]  # indices (n,) -> values of the source (n, C, H, W), a copy
+    content: Callable[[int], bytes]  # the bytes whose hash decides the split of picture i
+    splits: NDArray[np.int8]  # (N,): 0, 1, 2 for train, validation, test; -1 if unknown
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
-    depth: str  # in words, for `reverie data`
+    depth: str  # bit depth in words, for `reverie data`
     names: Sequence[str]  # (N,): the number of each picture in its source
-    said: str = ""  # how they were read, in words
+    said: str = ""  # a description of how they were read
     kind: Kind = "byte"  # of the values
-    span: Span = BYTES  # the least and the greatest; of bytes only what matters of them
-    in_memory: bool = False  # given by a program: what its floats mean is told apart, see `scale.span_in_memory`
-    streamed: bool = False  # taken anew each time, so that nothing is known of what they hold
+    span: Span = BYTES  # smallest and largest value
+    in_memory: bool = False  # an object of the caller: its range is decided by `scale.span_in_memory`
+    streamed: bool = False  # read again each time, so that their content is unknown
 
     def half(self, which: Half) -> Arrays:
-        """The left or the right half of every picture; their width must be even."""
+        """The left or right half of every picture; the width must be even."""
         channels, height, width = self.shape
         columns = slice(width // 2) if which == "left" else slice(width // 2, None)
         return replace(
@@ -61,7 +61,7 @@ class Arrays:
         return replace(self.chosen(np.flatnonzero(self.labels == number)), labels=None, classes=())
 
     def of_classes(self, classes: Sequence[str]) -> Arrays:
-        """The pictures of these classes, which are numbered in this order."""
+        """The pictures of these classes, with the classes in this order."""
         assert self.labels is not None
         table = np.full(len(self.classes), -1, np.int64)
         table[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
@@ -70,7 +70,7 @@ class Arrays:
         return replace(self.chosen(kept), labels=labels[kept], classes=tuple(classes))
 
     def chosen(self, rows: NDArray[np.int64]) -> Arrays:
-        """The pictures of these rows, with their labels."""
+        """The pictures with these indices (n,), with their labels."""
         return replace(
             self,
             take=partial(_rows_of, self.take, rows),
@@ -81,14 +81,14 @@ class Arrays:
         )
 
     def digest(self) -> str:
-        """Changes with the values, the labels and the splits."""
+        """A digest of the values, labels and splits."""
         labels = None if self.labels is None else self.labels.tolist()
         pictures = [digest_of(self.content(i)) for i in range(len(self.splits))]
         values = self.shape, self.kind, self.depth, self.span, pictures
         return hash_of((values, self.splits.tolist(), labels, self.classes))
 
 
-# Functions and not closures, so that a set in memory can be sent to the workers of a DataLoader
+# Functions, not closures, so that a data set in memory can be pickled for the workers of a DataLoader
 
 
 def _columns_of(take: Callable[[NDArray[np.int64]], Pixels], columns: slice, wanted: NDArray[np.int64]) -> Pixels:
@@ -100,7 +100,7 @@ def _rows_of(take: Callable[[NDArray[np.int64]], Pixels], rows: NDArray[np.int64
 
 
 def _from_parts(images: Sequence[Array], starts: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
-    """Pictures of the splits ``images``, the first of each having the number in ``starts``."""
+    """Pictures by index (n,) from the concatenation of ``images``, whose parts begin at the indices ``starts``."""
     if len(images) == 1:
         return plain(images[0][wanted])
     part_of = np.searchsorted(starts, wanted, "right") - 1
@@ -112,7 +112,7 @@ def _from_parts(images: Sequence[Array], starts: NDArray[np.int64], wanted: NDAr
 
 
 def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
-    """The pictures of the classes that are asked for. Raises ReverieError for what only files can have."""
+    """The pictures of the classes in the options. Raises ReverieError for options that apply to files only."""
     for name, value, fitting in (
         ("layout", options.layout, ("auto", *ARRAY_LAYOUTS)),
         ("labels", options.labels, ("",)),
@@ -129,10 +129,10 @@ def arranged(what: str, given: Arrays, options: DataOptions) -> Arrays:
 
 
 def from_npz(path: Path, layout: str = "auto") -> Arrays:
-    """See the design page for the layouts; anything ambiguous is refused."""
+    """Arrays from a .npy file, or a .npz with the names in `LAYOUTS`. Raises ReverieError if it is ambiguous."""
     try:
         if path.suffix.lower() == ".npy":
-            # Mapped, so that no more of it is in memory than is looked at.
+            # Memory-mapped: only the parts that are used are loaded.
             return from_parts(str(path), [(-1, np.load(path, mmap_mode="r", allow_pickle=False), None)], layout)
         with np.load(path, allow_pickle=False) as archive:
             known = [name for name in archive.files if name in IMAGE_KEYS or name in LABEL_KEYS]
@@ -144,7 +144,7 @@ def from_npz(path: Path, layout: str = "auto") -> Arrays:
             names = ", ".join(archive.files) or "nothing"
     except ReverieError:
         raise
-    except Exception as why:  # numpy and zipfile raise nearly every type there is on files that are broken
+    except Exception as why:  # numpy and zipfile raise many types of errors on damaged files
         hint = (
             "object arrays are never loaded: save numbers" if "pickle" in str(why) else "save it again with numpy.savez"
         )
@@ -170,7 +170,7 @@ def from_digits() -> Arrays:
 
 
 def from_faces(count: int, height: int, width: int) -> Arrays:
-    """The built-in faces number 0 .. count - 1, drawn at that size."""
+    """The built-in faces 0 .. count - 1, drawn at height x width."""
     from reverie.data import faces
 
     factors = faces.draw_factors(np.arange(count))
@@ -187,7 +187,7 @@ def from_faces(count: int, height: int, width: int) -> Arrays:
 
 
 def face_factors(numbers: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]]:
-    """The ground truth of the built-in faces of these numbers: name -> (N,)."""
+    """The ground-truth factors of the built-in faces with these numbers (N,): name -> (N,)."""
     from reverie.data import faces
 
     factors = faces.draw_factors(numbers)
@@ -197,7 +197,7 @@ def face_factors(numbers: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]
 def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: str = "auto", least: int = 2) -> Arrays:
     """Arrays from (split, images, labels) of each split; ``what`` names the source in errors.
 
-    ``layout`` says how the axes lie, as data.layout does. Fewer classes than ``least`` are none.
+    ``layout`` is the order of the axes, as data.layout. Labels of fewer classes than ``least`` are dropped.
     """
     last = channels_last(what, parts[0][1], layout)
     images, depths = [], set()
@@ -230,12 +230,12 @@ def from_parts(what: str, parts: list[tuple[int, Array, Array | None]], layout: 
 
 
 def bits_of(array: Array) -> str:
-    """The depth of an array in words."""
+    """The bit depth of an array in words."""
     return "1 bit" if array.dtype == bool else f"{array.dtype.itemsize * 8} bits{KINDS.get(array.dtype.kind, '')}"
 
 
 def _span(what: str, images: Sequence[Array]) -> Span:
-    """The least and the greatest value."""
+    """The smallest and the largest value. Raises ReverieError if they are not finite."""
     filled = [part for part in images if part.size]
     if not filled:
         return BYTES
@@ -247,7 +247,7 @@ def _span(what: str, images: Sequence[Array]) -> Span:
 
 
 def channels_last(what: str, array: Array, layout: str = "auto") -> bool | None:
-    """Whether (N, H, W, C) rather than (N, C, H, W); None for (N, H, W). Raises ReverieError where it may be either."""
+    """Whether the axes are (N, H, W, C), not (N, C, H, W); None for (N, H, W). Raises ReverieError if ambiguous."""
     if array.dtype.kind not in "buif":
         raise ReverieError(f"{what} holds values of type {array.dtype}; only numbers make pictures.")
     if layout in ARRAY_LAYOUTS:
@@ -275,7 +275,7 @@ def channels_last(what: str, array: Array, layout: str = "auto") -> bool | None:
 
 
 def as_pictures(array: Array, last: bool | None) -> Array:
-    """(N, C, H, W), a view, of an array whose axes lie as `channels_last` says."""
+    """A view (N, C, H, W) of an array; ``last`` is the result of `channels_last`."""
     if last is None:
         return array[:, None]
     return array.transpose(0, 3, 1, 2) if last else array
@@ -284,9 +284,10 @@ def as_pictures(array: Array, last: bool | None) -> Array:
 def labels_of(
     what: str, parts: list[tuple[int, Array | None]], least: int = 2
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """The labels (N,) of parts that hold so many pictures, as numbers, and the names of the classes, in their order.
+    """The labels (N,) as class numbers, and the sorted class names, from (number of pictures, labels) of each part.
 
-    None and no names where a part has none, or where there are fewer classes than ``least``.
+    (None, ()) if a part has no labels, or if there are fewer classes than ``least``. Raises ReverieError for labels of
+    a wrong shape or type.
     """
     given = [(count, labels) for count, labels in parts if labels is not None]
     if len(given) != len(parts):
@@ -307,13 +308,13 @@ def labels_of(
 
 
 def limited(arrays: Arrays, options: DataOptions) -> Arrays:
-    """As many of the pictures as the options ask for."""
+    """The pictures, at most ``options.limit``."""
     numbers = spread(range(len(arrays.splits)), arrays.names, options.limit)
     return arrays if len(numbers) == len(arrays.splits) else arrays.chosen(np.array(numbers, np.int64))
 
 
 def target_of_arrays(what: str, arrays: Arrays, options: DataOptions, scale: Scale | None = None) -> TargetFormat:
-    """As `choose_target`. Raises ReverieError where there is nothing, or nothing that can become what is asked for."""
+    """As `choose_target`. Raises ReverieError if there are no pictures, or if the channels cannot be converted."""
     if not len(arrays.splits):
         raise ReverieError(f"{what} holds no pictures.")
     channels, height, width = arrays.shape

@@ -1,4 +1,4 @@
-"""Augmentation while training: whole batches at once, every number from the batch's own `Draw`."""
+"""Augmentation of training batches, with random numbers from the batch's own `Draw`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def augment(images: Tensor, options: DataOptions, draw: Draw) -> Tensor:
-    """(N, C, H, W) -> the same shape: half of the pictures mirrored, each moved by up to ``shift`` pixels, as asked.
+    """Flip and shift pictures (N, C, H, W) at random, as the options say; the same shape.
 
-    What moves in at the border is the reflection of what is there, without repeating the border itself.
+    ``flip`` mirrors half of them; ``shift`` moves each by up to so many pixels, with reflection padding that does not
+    repeat the border.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Decoding a source once, into a pack."""
+"""Decode a source once, into a pack."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from reverie.data.target_format import CHANNEL_WORDS, PictureInfo, TargetFormat,
 from reverie.errors import ReverieError
 from reverie.scale import PLAIN, Scale
 
-Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice, looked at and then decoded
+Progress = Callable[[int, int], None]  # progress(done, total); a file counts twice: header, then decoding
 T = TypeVar("T")
 
-CHUNK = 256  # rows of an array at a time
-PORTION, PORTION_BYTES = 128, 2**20  # files for one thread at a time: so many, or so many bytes
+CHUNK = 256  # pictures of an array at a time
+PORTION, PORTION_BYTES = 128, 2**20  # files in a task of a thread: at most so many, or about so many bytes
 
 
 class Kept(NamedTuple):
-    """A picture that was read and written."""
+    """A picture that was decoded and written."""
 
     entry: FileEntry
-    digest: bytes  # of its file, or of the part that it is
-    pixels: bytes  # digest of what it became
+    digest: bytes  # of its file, and the part of it that it is (half, page)
+    pixels: bytes  # digest of the stored pixels
     seen: PictureInfo
     stored: int  # bytes in the pack
 
@@ -53,15 +53,15 @@ def build_files(
     progress: Progress | None,
     scale: Scale | None = None,
 ) -> dict[str, Any]:
-    """Write the pixels of every readable file; returns the index. Raises ReverieError where nothing is readable.
+    """Write the pixels of every readable file; returns the index. Raises ReverieError if nothing is readable.
 
-    ``scale`` is that of a run that the pictures shall be read alike for.
+    ``scale`` is that of a run, for pictures that are to be read as its own were.
     """
     entries = spread(files.entries, [entry.name for entry in files.entries], options.limit)
     if not entries:
         raise ReverieError(_nothing(what, files))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of each odd file; those that matter are listed as unreadable
+        warnings.simplefilter("ignore")  # Pillow warns of unusual files; damaged ones are listed as unreadable
         found, failed = _look(entries, progress)
         if not found:
             raise ReverieError(_nothing(what, files, failed))
@@ -76,7 +76,7 @@ def build_files(
             again = choose_target([one.seen for one in kept], options, scale)
             if again == target:
                 break
-            # Files whose header was well and whose pixels were not had swayed the choice, or the values were unknown.
+            # The choice included files whose pixels could not be decoded, or the range of the values was unknown.
             target, found = again, [(one.entry, one.seen) for one in kept]
             writer.restart()
     names = [one.entry.name for one in kept]
@@ -104,7 +104,7 @@ def build_files(
 
 
 def readable(files: Files, names: Collection[str], target: TargetFormat) -> bool:
-    """Whether any of the pictures of these names, which could not be read once, can be read now."""
+    """Whether any of the pictures with these names, which could not be read before, can be read now."""
     whole = {*names, *(name.rpartition("#")[0] for name in names)}
     found, _ = _look([entry for entry in files.entries if entry.name in whole], None)
     again = [entry for entry, _ in found if entry.name in names]
@@ -117,14 +117,14 @@ def readable(files: Files, names: Collection[str], target: TargetFormat) -> bool
 def build_arrays(
     arrays: Arrays, target: TargetFormat, writer: pack.PackWriter | None, progress: Progress | None
 ) -> dict[str, Any]:
-    """Write the pixels of every picture, where there is a writer; returns the index."""
+    """Write the pixels of every picture, if there is a writer; returns the index."""
     count = len(arrays.splits)
     digests, pixels = [], []
     for start in range(0, count, CHUNK):
         group = np.arange(start, min(start + CHUNK, count))
         digests += [digest_of(arrays.content(i)) for i in group.tolist()]
         if arrays.streamed:
-            pixels = digests  # nothing is known of the others
+            pixels = digests  # the pixels are unknown
         else:
             chunk = fitted(arrays.take(group), target)
             pixels += [digest_of(picture.tobytes()) for picture in chunk]
@@ -158,7 +158,7 @@ def build_arrays(
 
 
 def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
-    """What people must know of how values were read."""
+    """Notes for the user on how values were read."""
     notes = []
     span = spans_of(seen).get(scale.kind)
     if not scale.full:
@@ -174,18 +174,16 @@ def _notes(seen: Sequence[PictureInfo], scale: Scale) -> list[str]:
 def _read(entry: FileEntry) -> Picture | Unreadable:
     try:
         return entry.read()
-    except (
-        Exception
-    ) as why:  # zip members alone fail in six ways: encrypted, unknown method, bad checksum, cut short ...
+    except Exception as why:  # zip members fail in many ways: encrypted, unknown method, bad checksum, truncated ...
         return Unreadable(f"cannot be read: {getattr(why, 'strerror', None) or why or type(why).__name__}")
 
 
 def _parallel(
     work: Callable[[Picture, FileEntry], T], entries: Sequence[FileEntry]
 ) -> Iterator[tuple[FileEntry, T | Unreadable]]:
-    """``work`` on the bytes of each entry, and the entry, in order.
+    """(entry, result of ``work`` on its bytes) for each entry, in order; ``work`` runs on several threads.
 
-    Reading stays on this thread, as a tar has one position only.
+    Files are read on this thread, since a tar can only be read sequentially.
     """
 
     def attempt(portion: list[tuple[FileEntry, Picture | Unreadable]]) -> list[tuple[FileEntry, T | Unreadable]]:
@@ -209,12 +207,12 @@ def _parallel(
 
 
 def _portions(entries: Sequence[FileEntry]) -> Iterator[list[tuple[FileEntry, Picture | Unreadable]]]:
-    """Entries with their bytes, enough of them at a time that handing them to a thread costs little."""
+    """Entries with their bytes, in portions large enough that the overhead of a thread's task is small."""
     portion: list[tuple[FileEntry, Picture | Unreadable]] = []
     size = 0
     before: FileEntry | None = None
     for entry in entries:
-        if before is None or entry.read is not before.read:  # the pages of a file are read once
+        if before is None or entry.read is not before.read:  # a file with several pages is read once
             data, before = _read(entry), entry
         portion.append((entry, data))
         size += len(data) if isinstance(data, bytes) else 0
@@ -239,7 +237,7 @@ def _look(
 
 
 def _pages(entry: FileEntry, seen: PictureInfo) -> list[FileEntry]:
-    """The pictures of a file, NAME#0, NAME#1 and so on where there are several."""
+    """An entry for each picture in a file: NAME#0, NAME#1 and so on if there are several."""
     if seen.pages == (entry.page,):
         return [entry]
     if len(seen.pages) == 1:
@@ -250,14 +248,14 @@ def _pages(entry: FileEntry, seen: PictureInfo) -> list[FileEntry]:
 def _decode(
     entries: Sequence[FileEntry], target: TargetFormat, raw: bool, writer: pack.PackWriter, progress: Progress | None
 ) -> tuple[list[Kept], list[tuple[str, str]]]:
-    """Writes each picture; returns what is known of them, and what failed."""
+    """Write each picture; returns those written, and the names and reasons of those that failed."""
 
     def work(data: Picture, entry: FileEntry) -> tuple[Kept, bytes]:
-        if not isinstance(data, bytes):  # a picture in memory, known by what it holds
+        if not isinstance(data, bytes):  # a picture in memory has a digest of its pixels
             digest = bytes.fromhex(entry.digest)
         else:
             digest = digest_of_pages(data) if entry.page else digest_of(data)
-        if entry.digest and entry.digest != digest.hex():  # the source is known by other bytes than these
+        if entry.digest and entry.digest != digest.hex():  # the source's key was computed from other bytes
             raise Unreadable("changed while it was read; look again")
         picture, seen = decode(data, target, entry.half, entry.page)
         part = entry.half + (str(entry.page) if entry.page else "")
@@ -269,7 +267,7 @@ def _decode(
         stored = pixels if raw else bytes(pack.packed(picture, data, target, whole=not part))
         return Kept(entry, digest, digest_of(pixels), seen, len(stored)), stored
 
-    digest_of_pages = lru_cache(1)(digest_of)  # a file of many pictures is summed up once, not for each of them
+    digest_of_pages = lru_cache(1)(digest_of)  # a file with many pictures is hashed once, not for each of them
     kept, failed = [], []
     for done, (entry, result) in enumerate(_parallel(work, entries), 1):
         if isinstance(result, Unreadable):
@@ -293,10 +291,10 @@ def _index(
 ) -> dict[str, Any]:
     first: dict[bytes, int] = {}
     said = repr((target, list(splits), labels, list(classes)))
-    said = said.replace("TargetFormat(", "Plan(", 1)  # its name when the first packs were made
+    said = said.replace("TargetFormat(", "Plan(", 1)  # the class's old name: fingerprints must not change
     content = hashlib.blake2b(said.encode(), digest_size=16)
     content.update(b"".join(digests))
-    if target.scale != PLAIN:  # plain pictures keep the fingerprint they had before there were others
+    if target.scale != PLAIN:  # pictures of plain 8 bits keep the fingerprint from before scales existed
         content.update(repr(target.scale).encode())
     return {
         "shape": target.shape,
@@ -323,12 +321,12 @@ def _classes(names: Sequence[str | None], order: Sequence[str], least: int) -> t
 
 
 def _of(values: Mapping[str, float], name: str) -> float:
-    """An attribute of a picture; of a page, that of its file."""
+    """An attribute of a picture; for a page, that of its file."""
     return values[name] if name in values else values[name.rpartition("#")[0]]
 
 
 def _vanished(entries: Sequence[FileEntry], kept: Sequence[FileEntry]) -> list[str]:
-    """Notes on classes none of whose pictures can be read."""
+    """Notes on classes of which no picture can be read."""
     gone = {entry.label for entry in entries} - {entry.label for entry in kept}
     return [f"no picture of the class {name} can be read" for name in natural([name for name in gone if name])]
 

@@ -1,4 +1,4 @@
-"""Pictures that a training loop can index: of a pack, or where they lie in memory."""
+"""`Dataset`: pictures by index, from a pack or from memory."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Dataset(ABC):
-    """Pictures of one shape, with labels where the source has them: of a pack, or the pairs of `reverie.data.pairs`.
+    """Pictures of one shape, with labels if the source has them.
 
-    It is a map-style data set of torch, too: a `torch.utils.data.DataLoader` takes it as it is.
+    It is also a map-style torch data set, which a `torch.utils.data.DataLoader` accepts. The subclasses are `Packed`,
+    and those for pairs in `reverie.data.pairs`.
     """
 
     def __init__(
@@ -37,12 +38,12 @@ class Dataset(ABC):
     ) -> None:
         self.spec = spec
         self.options = options
-        self.found = found  # counts for people: sizes, modes, bits, classes, splits, notes
-        self.unreadable = unreadable  # the name of each such file, and why
+        self.found = found  # a summary for the user: counts of sizes, modes, bits, classes and splits; notes
+        self.unreadable = unreadable  # (name, reason) of each unreadable file
 
     @property
     def said(self) -> str:
-        """In one line, how the source was read: what its folders or tables said, what was left out, what is odd."""
+        """One line on how the source was read: classes and splits, what was left out, notes."""
         unreadable = len(self.unreadable)
         some = [f"{unreadable} unreadable, as {self.unreadable[0][0]}"] if unreadable else []
         return f"reading {self.spec}: " + "; ".join([self.found["read as"], *self.found["notes"], *some])
@@ -51,15 +52,15 @@ class Dataset(ABC):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> Tensor | tuple[Tensor, int]:
-        """(picture, label) where there are labels, else the picture: float32, (C, H, W), in [-1, 1].
+        """(picture, label) if there are labels, else the picture: float32, (C, H, W), in [-1, 1].
 
-        Negative numbers count from the end. Raises IndexError beyond the ends, TypeError for what is no whole number.
+        Negative numbers count from the end. Raises IndexError if out of range, TypeError if not an integer.
         """
         found: Tensor | tuple[Tensor, int] = self.__getitems__([number])[0]
         return found
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Several at once, which is how a DataLoader asks for a batch."""
+        """Several items at once: a DataLoader calls this for a batch."""
         from reverie.data.image_io import to_tensor
 
         count = len(self)
@@ -81,54 +82,54 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def image_spec(self) -> ImageSpec:
-        """Channels, height, width and class names."""
+        """Channels, height, width, class names and scale."""
 
     @property
     @abstractmethod
     def labels(self) -> NDArray[np.int64] | None:
-        """(N,), or None where the source has no classes."""
+        """Class numbers (N,), or None if the source has no classes."""
 
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """Of each picture: its path inside the source, or its number there."""
+        """The path of each picture inside the source, or its number there."""
 
     @property
     @abstractmethod
     def digests(self) -> Sequence[str]:
-        """Of each picture: what changes with the bytes of its file."""
+        """A digest of the file of each picture."""
 
     @property
     @abstractmethod
     def factors(self) -> Mapping[str, NDArray[np.float32]] | None:
-        """Attributes, name -> (N,): the ground truth of the built-in faces, or a table's; None where there are none."""
+        """Attributes, name -> (N,): the ground truth of the built-in faces, or from a table; None if there are none."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes with the pictures, labels, shape and split; not with names or the place on disk.
+        """A digest of the pictures, labels, shape and split; it does not depend on names or the path.
 
-        Of what is `streamed` it says so, the number of pictures and their shape, and no more.
+        For `streamed` data it only says so, with the number of pictures and their shape.
         """
 
     @property
     def streamed(self) -> bool:
-        """Whether pictures are read anew each time, so that nothing is known of what they hold."""
+        """Whether pictures are read again each time, so that their content is unknown."""
         return self.fingerprint.startswith(pack.STREAMED)
 
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the depth of `image_spec`; a copy."""
+        """(n, C, H, W), uint8, uint16 or float32 in [0, 1] by the bit depth of `image_spec`; a copy."""
 
-    which: Split = "all"  # of the splits, or all
+    which: Split = "all"  # the split that this is
 
     @abstractmethod
     def split(self, which: Split) -> Dataset:
-        """The training, validation or test pictures. One that is empty stands in for by another; `found` says so."""
+        """The pictures of a split, or "all". Another split is used for an empty one, which the notes of `found` say."""
 
 
 class Packed(Dataset):
-    """The pictures of a pack, which `split` and the rest share."""
+    """The pictures of a pack; all splits share the pack."""
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class Packed(Dataset):
         unreadable = [(name, why) for name, why in opened.index["unreadable"]]
         super().__init__(spec, options, _found(opened.index, division, notes), unreadable)
         self.pack = opened
-        self.rows = division.rows[which]  # (N,): the number of each picture in the pack
+        self.rows = division.rows[which]  # (N,): the row of each picture in the pack
         self._division, self.which, self._notes = division, which, notes
 
     def __len__(self) -> int:
@@ -171,7 +172,7 @@ class Packed(Dataset):
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """(N, 2): height and width of each picture in its file."""
+        """(N, 2): original height and width of each picture."""
         sizes = self.pack.index["sizes"]
         if sizes is None:
             height, width = next(iter(self.pack.index["found"]["sizes"])).split("x")
@@ -201,7 +202,7 @@ class Packed(Dataset):
         return Packed(self.spec, self.options, self.pack, self._division, self._notes, which)
 
     def divided(self, division: Division) -> Packed:
-        """All of the division's rows, in its splits."""
+        """The same pack with another division into splits."""
         return Packed(self.spec, self.options, self.pack, division, self._notes)
 
 

@@ -1,4 +1,8 @@
-"""From the bytes of a picture file to (C, H, W) of a target's scale, whatever the file holds; or one reason why not."""
+"""Decode picture files to arrays (C, H, W) in a target format, or raise `Unreadable` with the reason.
+
+A target (`reverie.data.target_format.TargetFormat`) is the format that all pictures of a data set are converted to:
+channels, height, width, how a picture is fitted to that size, and the `Scale` of its stored values.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +33,15 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]  # uint8, uint16, or float32 in [0, 1]: see `reverie.scale`
 Unit = NDArray[np.float32]  # in [0, 1]
-Picture = Union[bytes, "Image.Image"]  # its file, or where it is in memory itself, which is not changed
-Half = Literal["", "left", "right"]  # of a picture that is two side by side; "" is the whole
+Picture = Union[bytes, "Image.Image"]  # the bytes of its file, or a picture in memory, which is not changed
+Half = Literal["", "left", "right"]  # half of a picture with a pair side by side; "" is the whole
 
 ORIENTATION = 0x0112
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R 601, as Pillow makes grey of colour
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R 601, as Pillow converts colour to grey
 
 
 def look(data: Picture, half: Half = "") -> PictureInfo:
-    """Reads the header only, where that says enough. Raises Unreadable."""
+    """The shape, kind and range of a picture, from its header if that is enough. Raises Unreadable."""
     try:
         raw = read_foreign(data) if isinstance(data, bytes) else None
         if raw is not None:
@@ -45,7 +49,7 @@ def look(data: Picture, half: Half = "") -> PictureInfo:
             seen = _seen_raw(raw)
             return replace(seen, width=len(_columns(seen.width, half)), pages=tuple(range(raw.pages)))
         image = _opened(data)
-        # PNG may keep EXIF behind the pixels, and asking would decode them all; `decode` sees to that rare case.
+        # In a PNG, EXIF may follow the pixels, and reading it would decode them; `decode` handles that rare case.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         turned = asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         width, height = image.size[::-1] if turned else image.size
@@ -56,15 +60,15 @@ def look(data: Picture, half: Half = "") -> PictureInfo:
         return PictureInfo(mode, _channels(image), height, columns, depth(image), kind, span, pages)
     except Unreadable:
         raise
-    except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
+    except Exception as why:  # Pillow's plugins raise many types of errors on damaged files
         raise Unreadable(damage(why)) from why
 
 
 def decode(data: Picture, target: TargetFormat, half: Half = "", page: int = 0) -> tuple[Pixels, PictureInfo]:
-    """The upright picture or a half of it, fitted to the target, (C, H, W) as its scale stores it. Raises Unreadable.
+    """The picture, upright, or a half of it, in the target format: (C, H, W), and its `PictureInfo`. Raises Unreadable.
 
-    A half is cut from the pixels as they are in the file: nothing of the other half gets in. ``page`` is one of the
-    file's pictures.
+    A half is cut out before resizing, so that no pixel of the other half is mixed in. ``page`` is the number of a
+    picture in the file.
     """
     try:
         raw = read_foreign(data, page) if isinstance(data, bytes) else None
@@ -79,12 +83,12 @@ def decode(data: Picture, target: TargetFormat, half: Half = "", page: int = 0) 
         return _from_bytes(image, target, half)
     except Unreadable:
         raise
-    except Exception as why:  # as above
+    except Exception as why:  # as in `look`
         raise Unreadable(damage(why)) from why
 
 
 def of_picture(image: Image.Image) -> Pixels:
-    """(C, H, W), the values of a picture in memory, upright."""
+    """The values of a picture in memory, (C, H, W), upright."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
@@ -96,11 +100,11 @@ def _opened(data: Picture) -> Image.Image:
 
 
 def _from_bytes(image: Image.Image, target: TargetFormat, half: Half) -> tuple[Pixels, PictureInfo]:
-    """A picture of 8 bits, kept as a picture of Pillow's all the way where the target has 8 bits too."""
+    """Convert a picture of 8 bits, by Pillow alone if the target has 8 bits too."""
     from PIL import ImageOps
 
     whole, bits, remark = image.size, depth(image), _remark(image)
-    # A large photo is decoded at a fraction of its size, at least twice the target; that would blur a seam.
+    # A large JPEG is decoded at a fraction of its size, at least twice the target; not a half: it would blur the seam.
     if image.format == "JPEG" and not half:
         image.draft(None, (2 * max(target.height, target.width),) * 2)
     image.load()
@@ -117,24 +121,24 @@ def _from_bytes(image: Image.Image, target: TargetFormat, half: Half) -> tuple[P
     else:
         array = pixels(cut)
         made = _kept(_parted(array, target.scale), target)
-    clear = target.scale == PLAIN and made.max() > 4 * SMALL_BYTES  # only pixels so light make such of them
+    clear = target.scale == PLAIN and made.max() > 4 * SMALL_BYTES  # so bright a result needs pixels that bright
     span = BYTES if clear and cut.mode in ("L", "RGB") else _span(cut)
     return made, PictureInfo(mode, channels, height, len(columns), bits, span=span, remark=remark)
 
 
 def _remark(image: Image.Image) -> str:
-    """What of a file is passed over, as people must know."""
+    """A note for the user on what of a file is ignored."""
     if image.format != "TIFF" and getattr(image, "is_animated", False):
         return "animated: of each the first picture is taken"
     profile = image.info.get("icc_profile") or b""
-    plain = profile.replace(b"\0", b"")  # newer profiles are named in two bytes a letter
+    plain = profile.replace(b"\0", b"")  # newer profiles use two bytes a letter in their names
     if profile[16:20] == b"RGB " and not any(name in plain for name in (b"sRGB", b"IEC61966")):
         return "with a colour profile other than sRGB: their numbers are taken as they are"
     return ""
 
 
 def _stretched(image: Image.Image, scale: Scale) -> Image.Image:
-    """The picture with its colours, not its alpha, from black to white."""
+    """The picture with its colours, but not its alpha, scaled to 0 .. 255."""
     if scale.span("byte") == BYTES:
         return image
     table = scale.stored(scale.unit(np.arange(256, dtype=np.uint8))).tolist()
@@ -144,7 +148,7 @@ def _stretched(image: Image.Image, scale: Scale) -> Image.Image:
 
 
 def _span(image: Image.Image) -> Span:
-    """The least and greatest value of the colours of a picture."""
+    """The smallest and largest value of the colours of a picture, without alpha."""
     extrema = image.getextrema()
     bands: Any = extrema if isinstance(extrema[0], tuple) else (extrema,)
     colours = bands[: len(bands) - (image.mode in ("LA", "RGBA"))]
@@ -160,7 +164,7 @@ def _from_raw(raw: Raw, target: TargetFormat, half: Half) -> tuple[Pixels, Pictu
 
 
 def _kept(picture: Unit, target: TargetFormat) -> Pixels:
-    """(C, H, W) in [0, 1] fitted and stored."""
+    """(C, H, W) in [0, 1], fitted to the target and converted to stored values."""
     if picture.shape != target.shape:
         picture = np.stack([_fitted(channel, target) for channel in picture])
     return np.ascontiguousarray(target.scale.stored(picture))
@@ -173,7 +177,7 @@ def _fitted(channel: Unit, target: TargetFormat) -> Unit:
 
 
 def _parted(array: NDArray[Any], scale: Scale) -> Unit:
-    """Bytes (C, H, W) in [0, 1]: the colours by the scale, alpha, the last of two or four, by its type."""
+    """Bytes (C, H, W) as [0, 1]: colours by the scale, alpha (the last of two or four channels) divided by 255."""
     unit = scale.unit(array)
     if len(array) in (2, 4):
         unit[-1] = array[-1] / np.float32(255)
@@ -181,10 +185,10 @@ def _parted(array: NDArray[Any], scale: Scale) -> Unit:
 
 
 def composed(colour: Unit, alpha: Unit | None, channels: int) -> Unit:
-    """Colours (C, H, W) and alpha (1, H, W) in [0, 1] as so many channels. Raises Unreadable.
+    """Convert colours (C, H, W) and alpha (1, H, W) in [0, 1] to ``channels``. Raises Unreadable.
 
-    Alpha that is not wanted lets white shine through; missing alpha is opaque. Without ``alpha``, of two or four
-    channels that shall become others the last is taken for it. Other numbers must be the picture's own.
+    For 1 and 3 channels alpha is composited over white; for 2 and 4, missing alpha is opaque. Without ``alpha``, the
+    last of two or four channels that must be converted is taken as alpha. Other numbers of channels are not converted.
     """
     if alpha is None and len(colour) == channels:
         return colour
@@ -205,9 +209,9 @@ def composed(colour: Unit, alpha: Unit | None, channels: int) -> Unit:
 
 
 def refit(picture: Pixels, target: TargetFormat) -> Pixels:
-    """A (C, H, W) array of a file's values fitted to the target, as its scale stores them.
+    """Convert values of a file (C, H, W) to the target format.
 
-    Channel counts that no picture format has must equal the target's.
+    Numbers of channels other than 1 to 4 must equal the target's.
     """
     from PIL import Image
 
@@ -225,7 +229,7 @@ def refit(picture: Pixels, target: TargetFormat) -> Pixels:
 
 
 def resized(picture: Pixels, target: TargetFormat) -> Pixels:
-    """(C, H, W) of any type as large as the target says; its values stay between the least and the greatest."""
+    """Resize (C, H, W) of any type to the target's height and width; values stay within their old range."""
     if picture.shape[1:] == target.shape[1:]:
         return picture
     made = np.stack([_fitted(channel.astype(np.float32), target) for channel in picture])
@@ -234,7 +238,7 @@ def resized(picture: Pixels, target: TargetFormat) -> Pixels:
 
 
 def fitted(pictures: Pixels, target: TargetFormat) -> Pixels:
-    """`refit` of (n, C, H, W)."""
+    """`refit` for a batch (n, C, H, W)."""
     if pictures.shape[1:] != target.shape and len(pictures):
         return np.stack([refit(picture, target) for picture in pictures])
     if pictures.dtype == np.uint8 and target.scale == PLAIN:
@@ -257,7 +261,7 @@ def pixels(image: Image.Image) -> Pixels:
 
 
 def _columns(width: int, half: Half) -> range:
-    """Where a half of a picture lies."""
+    """The columns of a half of a picture. Raises Unreadable if the width is odd."""
     if half and width % 2:
         raise Unreadable(f"{width} pixels wide, and only an even width has two halves")
     return range(width // 2 if half == "right" else 0, width // 2 if half == "left" else width)
@@ -275,7 +279,7 @@ def _seen_raw(raw: Raw) -> PictureInfo:
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """In the mode of that many channels. Alpha that is not wanted lets white shine through; missing alpha is opaque."""
+    """Convert to that many channels: alpha that is not needed is composited over white, missing alpha is opaque."""
     from PIL import Image
 
     alpha = image.has_transparency_data
@@ -293,7 +297,7 @@ def _fit(image: Image.Image, target: TargetFormat) -> Image.Image:
     from PIL import Image
 
     wanted = (target.width, target.height)
-    if image.size == wanted:  # untouched, pixel for pixel
+    if image.size == wanted:  # pixels stay unchanged
         return image
     if target.fit == "stretch":
         return image.resize(wanted, Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Picture files in a folder, a zip or a tar: what is there, but for what reverie wrote, and the bytes of each file."""
+"""List and read the picture files in a folder, a zip or a tar, without those that reverie wrote."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ PICTURES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
         *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".ico", ".pcx", ".qoi", ".sgi", ".dds"),
-        *(".heic", ".heif", ".dcm", ".npy"),  # what needs a plugin is listed as unreadable rather than passed over
+        *(".heic", ".heif", ".dcm", ".npy"),  # files that need a missing plugin are listed as unreadable
     )
 )
 ARRAY = ".npy"
 TABLES = frozenset((".csv", ".json"))  # may say classes and splits; see `reverie.data.tables`
-MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare far more than anybody means
-MACOS = "__MACOSX"  # what macOS puts into archives beside the files
-RUN = ("config.json", "model.safetensors")  # the files of a run; one of before marks names no other
+MEMBER_LIMIT = 512 * 2**20  # bytes of one file; an archive can declare any size
+MACOS = "__MACOSX"  # metadata that macOS adds to archives
+RUN = ("config.json", "model.safetensors")  # identify a run that has no mark
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file that should be a picture. ``split`` is 0, 1, 2 for train, validation, test, or -1 where nothing says."""
+    """One file that should be a picture. ``split`` is 0, 1, 2 for train, validation, test, or -1 if unknown."""
 
     name: str
     read: Callable[[], Picture]
     split: int = -1
     label: str | None = None
     half: Half = ""
-    page: int = 0  # of the pictures in the file
-    digest: str = ""  # of what the source is known by, bytes or a picture in memory; "" where it is an archive
+    page: int = 0  # number of the picture in the file
+    digest: str = ""  # of the bytes, or of a picture in memory; "" for a file in an archive
 
 
 @dataclass
 class Files:
-    """What a folder or an archive holds."""
+    """The picture files and tables of a folder or an archive."""
 
     entries: list[FileEntry] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
-    other: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by extension
-    classes: list[str] = field(default_factory=list)  # in this order where given, else sorted
-    least: int = 2  # fewer classes than this are none
+    other: Counter[str] = field(default_factory=Counter)  # files that are not pictures, by extension
+    classes: list[str] = field(default_factory=list)  # their order; sorted if empty
+    least: int = 2  # fewer classes than this are dropped
     tables: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # the files that may say classes and splits
     factors: dict[str, dict[str, float]] = field(default_factory=dict)  # attribute -> its value for each file by name
-    said: str = ""  # how the files were read, in words
-    notes: list[str] = field(default_factory=list)  # what else is to be said
+    said: str = ""  # a description of how the files were read
+    notes: list[str] = field(default_factory=list)  # further notes for the user
 
     def consider(self, name: str, size: int, read: Callable[[], bytes], digest: str = "") -> None:
-        """Add one regular file; hidden ones are passed over."""
+        """Add one regular file; hidden ones are ignored."""
         name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
         suffix = os.path.splitext(name)[1].lower()
         if _hidden(name):
@@ -80,11 +80,11 @@ class Files:
             self.entries.append(FileEntry(name, read, digest=digest))
 
     def key(self) -> str:
-        """Changes with what the files hold, their classes and splits, where the digests of all are known."""
+        """A digest of the files' contents, classes and splits; the digests of all entries must be known."""
         return hash_of((self.classes, [(each.name, each.digest, each.label, each.split) for each in self.entries]))
 
     def leave_out_runs(self, names: Sequence[str]) -> None:
-        """Of an archive, whose files have these names: a run's samples are results and no data."""
+        """Remove the files of runs from an archive with these ``names``: samples of a run are results, not data."""
         there = set(names)
         ends = [name[: -len(RUN[0])] for name in names if name.rpartition("/")[2] == RUN[0]]
         runs = tuple(end for end in ends if end + RUN[1] in there)
@@ -94,7 +94,7 @@ class Files:
             self.entries = kept
 
     def leave_out_arrays(self) -> None:
-        """Arrays are pictures where there are no others: beside pictures they are what somebody made of them."""
+        """Remove .npy files if there are pictures of other formats: they are then derived data."""
         pictures = [entry for entry in self.entries if not entry.name.lower().endswith(ARRAY)]
         if pictures and len(pictures) < len(self.entries):
             self.other[ARRAY] += len(self.entries) - len(pictures)
@@ -102,7 +102,7 @@ class Files:
 
 
 def left_out(runs: int, files: int) -> str:
-    """What reverie wrote and is no data, in words."""
+    """A note on files of reverie that are left out."""
     some = [f"{n} {what}{'s' * (n != 1)}" for n, what in ((runs, "run"), (files, "picture")) if n]
     return f"{' and '.join(some)} that reverie wrote left out"
 
@@ -113,7 +113,7 @@ def _hidden(name: str) -> bool:
 
 @dataclass
 class Walked:
-    """What lies below a folder."""
+    """The files below a folder."""
 
     files: list[tuple[str, os.stat_result | None]] = field(default_factory=list)  # name; stat, None for a broken link
     written: list[tuple[str, os.stat_result | None]] = field(default_factory=list)  # results of reverie, left out
@@ -122,7 +122,7 @@ class Walked:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of it."""
+        """Notes for the user."""
         notes = []
         pictures = sum(os.path.splitext(name)[1].lower() in PICTURES for name, _ in self.written)
         if self.runs or pictures:
@@ -134,11 +134,11 @@ class Walked:
 
 
 def walk(folder: Path) -> Walked:
-    """Every file below ``folder``, by its name relative to it, sorted.
+    """Every file below ``folder``, by its path relative to it, sorted.
 
-    Hidden files are passed over, and what reverie wrote is left out: the files that a mark lists as they still are, and
-    runs. Where there is nothing else, results are what is meant, and are taken. Links are followed, but
-    for a folder that contains itself through one. Raises ReverieError for a folder that is a run itself.
+    Hidden files are ignored, and files that reverie wrote are left out: runs, and unchanged files that a mark lists. If
+    there are no other pictures, the latter are taken. Links are followed, except to a folder that contains them. Raises
+    ReverieError for a folder that is a run itself.
     """
     found = Walked()
 
@@ -156,7 +156,7 @@ def walk(folder: Path) -> Walked:
             return
         if not names and prefix:
             found.empty.append(prefix.rstrip("/"))
-        written, add = mark.files, found.files.append  # looked up here: there may be millions of children
+        written, add = mark.files, found.files.append  # hoisted out of the loop: there may be millions of children
         for child in children:
             name = child.name
             if name[0] == "." or name == MACOS:
@@ -187,7 +187,7 @@ def walk(folder: Path) -> Walked:
 def files_in_folder(
     folder: Path, found: Sequence[tuple[str, os.stat_result | None]], known: Mapping[str, tuple[str, bytes | None]]
 ) -> Files:
-    """The files that `walk` found; ``known`` are the digests of some, and their bytes where these are at hand."""
+    """The files that `walk` found. ``known`` has the digests of some, with their bytes if they are in memory."""
     files = Files()
     for name, stats in found:
         if stats is not None and stat.S_ISREG(stats.st_mode):
@@ -202,7 +202,7 @@ def files_in_folder(
 
 @contextmanager
 def files_in_zip(path: Path) -> Iterator[Files]:
-    """Nothing is ever extracted: names are names, whatever they say."""
+    """The files of a zip. Nothing is extracted to disk, so that member names are harmless."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as why:
@@ -219,16 +219,16 @@ def files_in_zip(path: Path) -> Iterator[Files]:
 
 
 def is_tar(path: Path) -> bool:
-    """Whether the file begins as a tar does, compressed or not."""
+    """Whether the file starts as a tar does, compressed or not."""
     try:
         return tarfile.is_tarfile(path)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):  # broken in the compression
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):  # damaged compression
         return False
 
 
 @contextmanager
 def files_in_tar(path: Path) -> Iterator[Files]:
-    """In the archive's own order, since a compressed tar can only be read forwards at speed."""
+    """The files of a tar, in its own order: a compressed tar is fast only if read sequentially."""
     with ExitStack() as stack:
         files, names = Files(), []
         try:

@@ -1,10 +1,9 @@
-"""What identifies the files of a source: their bytes, and nothing else.
+"""Identify the files of a source by the digests of their bytes, with a cache of these digests.
 
-Two folders unpacked from one archive may agree in every name, size and time and hold other pictures. So files are known
-by the digest of their bytes, and size, times and inode are only a fast path to it: a ledger in the cache says which
-digest a file at this place had when it was last read. A file is read again where any of them differs, and also where it
-had changed within two seconds of that reading, since clocks are coarse and a write may follow a read in one tick. What
-could not be read is never remembered.
+Size and times are not enough: files with equal names, sizes and times may have different contents. They only save
+reading: a ledger, a file in the cache, records the digest and the stamp (size, times, inode, mode) that each file had
+when it was last read. A file is read again if its stamp differs, or if it had changed within two seconds before it was
+read: file times are coarse, so a later write may leave the same stamp. Files that could not be read are not recorded.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-SETTLED_NS = 2 * 10**9  # a file that changed so shortly before it was read may have changed since
-KEPT_BYTES = 256 * 2**20  # of files that are read to be known, kept so that decoding them need not read again
-SMALL, PIECE = 2**16, 2**22  # bytes of a small file, and of a large one at a time
+SETTLED_NS = 2 * 10**9  # a file changed so shortly before it was read may have changed again since
+KEPT_BYTES = 256 * 2**20  # of files read for their digest, kept in memory so that decoding need not read them again
+SMALL, PIECE = 2**16, 2**22  # bytes of the first and of every further read of a file
 
-Stamp = tuple[int, ...]  # bytes, change of the content and of the inode (ns), inode, kind of file
+Stamp = tuple[int, ...]  # size in bytes, mtime and ctime (ns), inode, mode
 STAMP = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
 NOTHING: Stamp = (0,) * 5  # of a broken link
-Listed = Sequence[tuple[str, os.stat_result | None]]  # files by name and stat, None where that failed
+Listed = Sequence[tuple[str, os.stat_result | None]]  # name and stat of each file; None if stat failed
 
 
 @dataclass
 class Identity:
-    """What the files of a source are."""
+    """The identity of a source: a key for the cache, and what was read to compute it."""
 
-    key: str  # changes with the bytes of the files, and where they are `named` with their names
-    digests: dict[str, str] = field(default_factory=dict)  # of the files that were read now: none on the fast path
-    content: dict[str, bytes] = field(default_factory=dict)  # bytes of some of those
-    surprises: list[str] = field(default_factory=list)  # names of files that changed, and their stamps did not
+    key: str  # a digest of the files' bytes, and with ``named`` of their names
+    digests: dict[str, str] = field(default_factory=dict)  # of the files read now; empty if the ledger knew all
+    content: dict[str, bytes] = field(default_factory=dict)  # bytes of some of these files
+    surprises: list[str] = field(default_factory=list)  # files that changed although their stamps did not
 
 
 def identify(
@@ -49,8 +48,8 @@ def identify(
 ) -> Identity:
     """The identity of the files ``listed`` in ``folder``.
 
-    ``place`` says which ledger they are in (default: the folder's). Without ``trust`` every file is read, whatever the
-    ledger says of it.
+    ``place`` selects the ledger in ``cache`` (default: by the folder's path). With ``named`` the key depends on the
+    names too. Without ``trust`` every file is read, and the ledger only serves to find ``surprises``.
     """
     began = time.time_ns()
     names, stamps_of = [name for name, _ in listed], [NOTHING if stats is None else STAMP(stats) for _, stats in listed]
@@ -80,7 +79,7 @@ def identify(
 
 
 def _signature(names: Sequence[str], stamps: Sequence[Stamp], more: object) -> str:
-    """Changes with the names and stamps; quick, as it is what opening known data costs."""
+    """A digest of the names and stamps. It must be fast: it is the cost of opening unchanged data."""
     said = "\0".join([repr(more), *names, ""]).encode(errors="surrogatepass")
     try:
         numbers = array("q", chain.from_iterable(stamps)).tobytes()
@@ -90,14 +89,14 @@ def _signature(names: Sequence[str], stamps: Sequence[Stamp], more: object) -> s
 
 
 def digest_of(content: bytes) -> bytes:
-    """What tells one content from another: 16 bytes."""
+    """The BLAKE2b digest of bytes: 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The digests of files, and the bytes of as many as may be kept; files that cannot be read are in neither.
+    """The digests of files, and the bytes of up to `KEPT_BYTES` of them; unreadable files are in neither.
 
-    On one thread: several would wait for each other longer than for the disk, where files are small.
+    On one thread: for small files, several would wait longer for each other than for the disk.
     """
     digests: dict[str, str] = {}
     content: dict[str, bytes] = {}
@@ -113,12 +112,12 @@ def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str,
 
 
 def _content(path: str) -> tuple[str, bytes | None] | None:
-    """The digest of a file, and its bytes where they are few; None where it cannot be read."""
+    """The digest of a file, and its bytes if at most `PIECE`; None if it cannot be read."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             digest, pieces, size = hashlib.blake2b(digest_size=16), [], 0
-            while piece := os.read(handle, PIECE if size else SMALL):  # room for a piece takes longer than a small file
+            while piece := os.read(handle, PIECE if size else SMALL):  # allocating PIECE is slow for small files
                 digest.update(piece)
                 size += len(piece)
                 if size <= PIECE:
@@ -131,12 +130,12 @@ def _content(path: str) -> tuple[str, bytes | None] | None:
 
 
 def hash_of(what: object) -> str:
-    """What tells one value of plain parts from another, by how it is written."""
+    """A digest of the ``repr`` of a value made of plain Python types, as 32 hexadecimal digits."""
     return digest_of(repr(what).encode(errors="surrogatepass")).hex()
 
 
 def _recorded(ledger: Path, signature: str | None) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The first line of a ledger, and where it is not of this signature the lines of its files; empty if damaged."""
+    """The head of a ledger, and, unless it has this signature, the records of its files; both empty if damaged."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError), ledger.open(encoding="utf-8") as lines:
         head: dict[str, Any] = dict(json.loads(lines.readline()))
         if head["signature"] == signature:
@@ -147,7 +146,7 @@ def _recorded(ledger: Path, signature: str | None) -> tuple[dict[str, Any], dict
 
 
 def _record(ledger: Path, head: dict[str, str], files: dict[str, list[Any]]) -> None:
-    """Write a ledger, whole or not at all; a cache that cannot be written is told by whoever writes the pack."""
+    """Write a ledger, atomically. Errors are ignored: writing the pack to the same cache will report them."""
     temporary = ledger.with_name(f"{ledger.stem}.{uuid.uuid4().hex[:8]}.tmp")
     with contextlib.suppress(OSError):
         try:

@@ -1,4 +1,4 @@
-"""The values of a picture file at the depth they have there, by Pillow or by what else reads them (`DECODERS`)."""
+"""Read the values of a picture file at their full bit depth, by Pillow or by another library (`DECODERS`)."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from reverie.scale import Scale, Span, kind_of
 if TYPE_CHECKING:
     from PIL import Image
 
-# What Pillow decodes by itself. A closed list: some of its other formats run programs (EPS starts Ghostscript).
+# Formats that Pillow may decode. Not all of its formats: some run programs (EPS starts Ghostscript).
 FORMATS = (
     *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"),
     *("QOI", "SGI", "DDS"),
 )
-SUBFILE, SAMPLES = 254, 277  # TIFF tags: what a page is to the others, and how many numbers a pixel has
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # TIFF tag: which of its values is black
-REDUCED_OR_MASK = 5  # bits of SUBFILE: a page that shows another one smaller, or says what of it is seen
+SUBFILE, SAMPLES = 254, 277  # TIFF tags: the type of a page (NewSubfileType), and the samples per pixel
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # TIFF tag: the photometric interpretation, and one of its values
+REDUCED_OR_MASK = 5  # bits of SUBFILE: the page is a preview of another one, or its transparency mask
 DEEP_COLOURS = frozenset(f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN")
-COMMON = (b"\xff\xd8\xff", b"\x89PN")  # how a JPEG and a PNG begin
+COMMON = (b"\xff\xd8\xff", b"\x89PN")  # first bytes of a JPEG and of a PNG
 _raising = threading.Lock()
 
 
 class Unreadable(ReverieError):
-    """Why a file is no picture; the text goes into the list that the user sees."""
+    """A file that cannot be read as a picture. The message is the reason in the list of unreadable files."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A picture, upright, with the values of its file."""
+    """An upright picture with the values of its file."""
 
-    values: NDArray[Any]  # (C, H, W), of the file's type; colours alone where it says which channel is alpha
-    alpha: NDArray[np.float32] | None  # (1, H, W) in [0, 1], 0 where nothing is seen
-    mode: str  # for people
+    values: NDArray[Any]  # (C, H, W), in the file's type; without alpha if the file declares it
+    alpha: NDArray[np.float32] | None  # (1, H, W) in [0, 1], 0 is transparent
+    mode: str  # a name for the user
     pages: int = 1  # pictures in the file
 
     @property
     def bits(self) -> int:
-        """Of a value in the file."""
+        """Bit depth of a value in the file."""
         return int(self.values.dtype.itemsize) * 8
 
     @property
     def span(self) -> Span:
-        """The least and the greatest value. Raises Unreadable where there is none."""
+        """The smallest and the largest value. Raises Unreadable if they are not finite."""
         low, high = float(self.values.min()), float(self.values.max())
         if not (abs(low) < np.inf and abs(high) < np.inf):
             raise Unreadable(f"values from {low:g} to {high:g}; only finite numbers are understood")
         return low, high
 
 
-# What Pillow opens
+# Files that Pillow reads
 
 
 def opened(data: bytes, most: int = 0) -> Image.Image:
-    """The picture by its header, its pixels not yet read; Unreadable where it is none, or larger than the limit.
+    """The picture, with only its header read. Raises Unreadable if it is not a picture or has too many pixels.
 
-    The limit is Pillow's, or ``most`` pixels where that is more.
+    The limit is Pillow's or ``most``, whichever is larger.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -77,9 +77,9 @@ def opened(data: bytes, most: int = 0) -> Image.Image:
     try:
         with _limit(most) as limit:
             image = Image.open(io.BytesIO(data), formats=_formats())
-    except UnidentifiedImageError as why:  # its own text holds a memory address
+    except UnidentifiedImageError as why:  # its message holds a memory address
         raise Unreadable("not a picture, or of a format that cannot be read") from why
-    except Image.DecompressionBombError as why:  # above twice its limit Pillow does not say what it found
+    except Image.DecompressionBombError as why:  # above twice the limit, Pillow does not report the size
         raise Unreadable(f"more than twice as many pixels as the limit of {limit}") from why
     if limit is not None and image.width * image.height > limit:
         raise Unreadable(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
@@ -88,14 +88,14 @@ def opened(data: bytes, most: int = 0) -> Image.Image:
 
 @contextmanager
 def _limit(most: int) -> Iterator[int | None]:
-    """Pillow's limit of pixels (None: none), raised to ``most`` for as long as it takes to read a header."""
+    """Yield Pillow's limit of pixels (None: no limit), raised to ``most`` inside the block."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS
     if limit is None or limit >= most:
         yield limit
         return
-    with _raising:  # Pillow's is one for all threads
+    with _raising:  # the limit is global, for all threads
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = most
         try:
@@ -113,41 +113,41 @@ def _formats() -> tuple[str, ...]:
 
 
 def damage(why: Exception) -> str:
-    """What Pillow or numpy said of a file, as a reason to give."""
+    """The reason for `Unreadable`, from an error of Pillow or numpy."""
     text = " ".join(str(why).split())
     return f"damaged: {text or type(why).__name__}"
 
 
 def depth(image: Image.Image) -> int:
-    """Bits of a value in the file, before it is loaded: 1, 8 or 16."""
+    """Bit depth of a value in the file, before it is loaded: 1, 8 or 16."""
     if image.mode == "1":
         return 1
     return 16 if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether Pillow gives more than 8 bits, which it does for grey alone."""
+    """Whether Pillow gives more than 8 bits, which it does only for greyscale pictures."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def deep_values(image: Image.Image) -> NDArray[Any]:
-    """(H, W) of a picture of which `is_deep` holds: uint16 where that holds the integers, else int32, or floats."""
+    """The values (H, W) of an `is_deep` picture: uint16 if that holds all integers, else int32; or floats."""
     values = np.asarray(image)
     if image.mode == "I" and values.size and values.min() >= 0 and values.max() <= 65535:
         values = values.astype(np.uint16)  # how older Pillows open a PNG of 16 bits
     if values.dtype.kind == "u" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        values = 65535 - values  # which Pillow does for 8 bits alone
+        values = 65535 - values  # Pillow does this only for 8 bits
     return plain(values)
 
 
 def opaque(image: Image.Image, values: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where something is seen, (H, W), in a picture of these `deep_values` one of which it declares to be clear."""
+    """A mask (H, W), True where a picture with these `deep_values` is opaque; None if no value is transparent."""
     clear = image.info.get("transparency")
     return np.asarray(values != clear) if isinstance(clear, int) else None
 
 
 def pages_of(image: Image.Image) -> tuple[int, ...]:
-    """The numbers of the pictures in a TIFF, without previews and masks of others; (0,) of any other file."""
+    """The page numbers of the pictures in a TIFF, without previews and masks; (0,) for other formats."""
     if image.format != "TIFF":
         return (0,)
     from PIL.TiffImagePlugin import TiffImageFile
@@ -164,7 +164,7 @@ def pages_of(image: Image.Image) -> tuple[int, ...]:
 
 
 def deep_colour(image: Image.Image) -> bool:
-    """Whether a picture has 16 bits of colour, of which Pillow shows 8 and can be brought to show the others."""
+    """Whether a picture has 16-bit colour: Pillow decodes 8 bits, and `read_deep` gets the others from it."""
     return _raw_mode(image) in DEEP_COLOURS
 
 
@@ -177,7 +177,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def read_deep(image: Image.Image, data: bytes) -> Raw:
-    """What Pillow reads, at the page where it stands, of a picture that `is_deep` or has `deep_colour`."""
+    """Read the current page of a picture that `is_deep` or has `deep_colour`."""
     from PIL import ImageOps
 
     if not deep_colour(image):
@@ -187,7 +187,7 @@ def read_deep(image: Image.Image, data: bytes) -> Raw:
         values = deep_values(image)
         seen = opaque(image, values)
         return Raw(values[None], None if seen is None else seen.astype(np.float32)[None], mode)
-    # Pillow's unpackers keep the first ("B") or the second ("L") byte of each value: two readings have both.
+    # Pillow's unpackers keep the first ("B") or the second ("L") byte of each value: the file is decoded twice.
     name, order = _raw_mode(image)[:-1], _raw_mode(image)[-1]
     big = order == "B" or (order == "N" and sys.byteorder == "big")
     halves = [_unpacked(image, data, name + which) for which in ("BL" if big else "LB")]
@@ -197,7 +197,7 @@ def read_deep(image: Image.Image, data: bytes) -> Raw:
 
 
 def _unpacked(image: Image.Image, data: bytes, raw_mode: str) -> NDArray[np.uint8]:
-    """(H, W, C): the pixels, upright, as that unpacker of Pillow's gives them."""
+    """The upright pixels (H, W, C) as decoded by the unpacker of Pillow with that raw mode."""
     from PIL import ImageFile, ImageOps
 
     again: Any = opened(data, image.width * image.height)
@@ -212,20 +212,20 @@ def _unpacked(image: Image.Image, data: bytes, raw_mode: str) -> NDArray[np.uint
     return np.asarray(again)
 
 
-# What it does not
+# Files that Pillow does not read
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Something else that reads a kind of files."""
+    """A reader of a file format, other than Pillow."""
 
     knows: Callable[[bytes], bool]
-    needs: str  # a package of the extra `formats`, as it is imported; "" where it takes none
-    read: Callable[[bytes, int, int], Raw]  # read(data, page, channels of a model or 0)
+    needs: str  # import name of a package of the extra `formats`; "" if none is needed
+    read: Callable[[bytes, int, int], Raw]  # read(data, page, channels of the model or 0)
 
 
 def read_foreign(data: bytes, page: int = 0, channels: int = 0) -> Raw | None:
-    """The picture of a file that is not for Pillow; None where it is. Raises Unreadable."""
+    """The picture of a file that one of `DECODERS` reads; None if Pillow is to read it. Raises Unreadable."""
     if data[:3] in COMMON:
         return None
     for decoder in DECODERS:
@@ -246,14 +246,14 @@ def _npy(data: bytes, page: int, channels: int) -> Raw:
         raise Unreadable(f"an array of shape {array.shape}; expected is (C, H, W), (H, W, C) or (H, W)")
     usual = ((channels,) if channels > 4 else (), range(1, MOST_CHANNELS + 1), (1, 3, 4))
     first = next((len(array) in some for some in usual if (len(array) in some) != (array.shape[2] in some)), True)
-    array = array if first else array.transpose(2, 0, 1)  # where both axes could hold channels, as we write them
+    array = array if first else array.transpose(2, 0, 1)  # if ambiguous, (C, H, W), which reverie writes
     if len(array) > MOST_CHANNELS:
         raise Unreadable(f"an array of shape {array.shape}; no axis holds 1 to {MOST_CHANNELS} channels")
     return Raw(plain(array), None, f"npy {array.dtype}")
 
 
 def plain(array: NDArray[Any]) -> NDArray[Any]:
-    """In the machine's order of bytes; True and False as 255 and 0."""
+    """The array in native byte order; True and False become 255 and 0."""
     if array.dtype.kind == "b":
         return np.where(array, np.uint8(255), np.uint8(0))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -278,7 +278,7 @@ def _tiff(data: bytes, page: int, channels: int) -> Raw:
     if array.dtype.kind not in "buif":
         raise Unreadable(f"values of type {array.dtype}; only real numbers are understood")
     array, alpha = plain(array), None
-    if len(array) in (2, 4) and len(extra) == 1 and int(extra[0]) in (1, 2):  # associated or not
+    if len(array) in (2, 4) and len(extra) == 1 and int(extra[0]) in (1, 2):  # associated or unassociated alpha
         array, alpha = array[:-1], Scale(kind=kind_of(array), high=_white(array)).unit(array[-1:])
     return Raw(np.ascontiguousarray(array), alpha, f"tiff {array.dtype}", len(pages))
 
@@ -290,7 +290,7 @@ def _white(array: NDArray[Any]) -> float:
 def _heif(data: bytes, page: int, channels: int) -> Raw:
     import pillow_heif
 
-    # Upright already; 10 and 12 bits come as the upper ones of 16.
+    # Already upright; values of 10 and 12 bits are in the upper bits of 16.
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     array = np.asarray(file)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
@@ -301,7 +301,7 @@ def _heif(data: bytes, page: int, channels: int) -> Raw:
 
 
 def _dicom(data: bytes, page: int, channels: int) -> Raw:
-    """Rescaled as the file asks (CT: Hounsfield units); its window is left to data.range."""
+    """Values are rescaled as the file says (CT: Hounsfield units); its window is not applied: use data.range."""
     import pydicom
     from pydicom.pixels.processing import apply_rescale
 
@@ -309,7 +309,7 @@ def _dicom(data: bytes, page: int, channels: int) -> Raw:
     frames = int(file.get("NumberOfFrames", 1) or 1)
     array = file.pixel_array if frames == 1 else file.pixel_array[page]
     array = np.asarray(array)
-    if file.PhotometricInterpretation == "MONOCHROME1":  # the least is white
+    if file.PhotometricInterpretation == "MONOCHROME1":  # the smallest value is white
         array = 2 ** int(file.BitsStored) - 1 - array.astype(np.int32)
     scaled = np.asarray(apply_rescale(array, file))
     if scaled.dtype.kind == "f" and (scaled == np.rint(scaled)).all() and abs(scaled).max() < 2**31:
@@ -318,7 +318,7 @@ def _dicom(data: bytes, page: int, channels: int) -> Raw:
 
 
 def _beyond_pillow(data: bytes) -> bool:
-    """Whether a TIFF has numbers or channels that Pillow does not open, or would drop."""
+    """Whether a TIFF has a type of values or channels that Pillow cannot open, or would drop."""
     from PIL import Image
 
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -328,7 +328,7 @@ def _beyond_pillow(data: bytes) -> bool:
             return int(image.tag_v2.get(SAMPLES, 1)) > 4  # type: ignore[attr-defined]
     except Image.DecompressionBombError:
         return False
-    except Exception:  # as varied as the files
+    except Exception:  # Pillow raises many types of errors
         return True
 
 

@@ -1,9 +1,9 @@
-"""Picture files as they are, for changing their pixels and nothing else: size, depth and alpha are kept.
+"""Read and write pictures at full resolution, to change their pixels only: size, bit depth and alpha are kept.
 
-Training brings every picture to one size (decode.py); here a picture is float32 as large as its file has it, and what a
-format or its decoder cannot keep is told in a note. What the model was told of values (a `Scale`: which is black, which
-white) holds here too, and what it makes is written in such values again. Pictures are read up to a billion pixels,
-where training keeps to Pillow's limit of 89 million: who has one file translated means it.
+For training, pictures are resized (decode.py); here they are float32 at their original size, and notes say what a
+format or its decoder cannot keep. The `Scale` of the model (which values are black and white) is used to read and to
+write them. Pictures may have up to a billion pixels, more than Pillow's limit of 89 million for training data: a file
+that is given to be translated is trusted.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ Values = NDArray[np.float32]
 ARRAY = ".npy"
 SEVERAL = "of several pictures in one file the first was taken"
 MOST_PIXELS = 10**9  # of a picture file: 12 GB as float32 in RGB
-COLOURS = {b"GRAY": 1, b"RGB ": 3}  # of the colour space that an ICC profile names in its header, at byte 16
+COLOURS = {b"GRAY": 1, b"RGB ": 3}  # channels by the colour space in the header of an ICC profile, at byte 16
 
 
 @dataclass(frozen=True)
 class Exact:
-    """A picture, upright."""
+    """An upright picture at full resolution."""
 
     pixels: Values  # (C, H, W) in [0, 1], without alpha: 1 grey, 3 RGB, or any other number from an array
     bits: int  # 8 or 16, of each value in the file
-    alpha: Values | None = None  # (1, H, W) in [0, 1], 0 where nothing is seen
+    alpha: Values | None = None  # (1, H, W) in [0, 1], 0 is transparent
     notes: tuple[str, ...] = ()  # what reading could not keep
-    profile: bytes | None = None  # ICC: what the values mean as colours
+    profile: bytes | None = None  # ICC profile
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A format that pictures are written in."""
+    """A file format for writing pictures."""
 
-    name: str  # Pillow's
-    channels: tuple[int, ...]
-    deep: tuple[int, ...] = ()  # the channels that it keeps 16 bits of
-    profiles: tuple[int, ...] = ()  # of how many colours it keeps the ICC profile
+    name: str  # Pillow's name of it
+    channels: tuple[int, ...]  # numbers of channels that it supports
+    deep: tuple[int, ...] = ()  # numbers of channels for which 16 bits are written
+    profiles: tuple[int, ...] = ()  # numbers of colour channels for which an ICC profile is written
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -94,15 +94,15 @@ KINDS = {
 
 
 def read_exact(data: bytes, channels: int = 0, scale: Scale | None = None) -> Exact:
-    """The picture of a file, or of a .npy array (C, H, W), (H, W, C) or (H, W). Raises Unreadable.
+    """The picture in the bytes of a file, which may be a .npy array (C, H, W), (H, W, C) or (H, W). Raises Unreadable.
 
-    ``channels`` are those of a model: five and more are given by an array alone, and tell on which axis it has them.
-    ``scale`` is what it learned with: black and white in files of its kind.
+    ``channels`` is the number that the model takes; above four (arrays only) it decides which axis has the channels.
+    ``scale`` is the one that the model was trained with: black and white in files of its kind.
     """
     scale = scale or Scale()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's of odd files; what matters is raised, or a note
+            warnings.simplefilter("ignore")  # Pillow warns of unusual files; problems are raised, or noted
             raw = read_foreign(data, channels=channels)
             if raw is not None:
                 notes = (SEVERAL,) * (raw.pages > 1)
@@ -112,7 +112,7 @@ def read_exact(data: bytes, channels: int = 0, scale: Scale | None = None) -> Ex
         raise
     except MemoryError as why:
         raise Unreadable("larger than the memory") from why
-    except Exception as why:  # Pillow and numpy raise nearly every type there is on files that are broken
+    except Exception as why:  # Pillow and numpy raise many types of errors on damaged files
         raise Unreadable(damage(why)) from why
 
 
@@ -145,7 +145,7 @@ def _of_raw(raw: Raw, notes: tuple[str, ...], profile: bytes | None, scale: Scal
 
 
 def _parted(array: NDArray[Any], notes: tuple[str, ...], scale: Scale) -> Exact:
-    """(C, H, W) of any depth; of two or four channels the last is alpha."""
+    """The picture in an array (C, H, W) of any bit depth; the last of two or four channels is alpha."""
     if len(array) in (2, 4):
         alpha, _ = _unit(array[-1:], Scale())
         return Exact(*_unit(array[:-1], scale), alpha, notes)
@@ -153,20 +153,20 @@ def _parted(array: NDArray[Any], notes: tuple[str, ...], scale: Scale) -> Exact:
 
 
 def _unit(array: NDArray[Any], scale: Scale) -> tuple[Values, int]:
-    """Values of any depth in [0, 1], and their bits: what is not 8 counts as 16.
+    """Values of any bit depth as [0, 1], and their bits: 8, or 16 for all others.
 
-    Raises Unreadable as `to_bytes` does, where the ``scale`` says nothing of such values.
+    Raises Unreadable, as `to_bytes` does, if the ``scale`` does not apply to them and their range is ambiguous.
     """
     if kind_of(array) != scale.kind or (scale.full and scale.kind != "byte"):
-        to_bytes(array)  # refuses what is anyone's guess
+        to_bytes(array)  # raises if the range is ambiguous
     return scale.unit(array), 8 if kind_of(array) == "byte" else 16
 
 
 def to_channels(exact: Exact, channels: int) -> Exact:
-    """The picture with so many channels in ``pixels``; alpha is kept beside them. Raises Unreadable.
+    """The picture with ``channels`` channels in ``pixels``; ``alpha`` is kept as well. Raises Unreadable.
 
-    For 1 and 3 channels white shines through what is transparent, as in training; of 2 and 4 channels the last is
-    alpha, 1 where the picture has none. Other numbers must be the picture's own.
+    For 1 and 3 channels alpha is composited over white, as in training; for 2 and 4 the last is alpha, 1 if the picture
+    has none. Other numbers of channels are not converted.
     """
     colour, notes = exact.pixels, exact.notes
     if channels not in MODES or len(colour) not in (1, 3):
@@ -180,13 +180,13 @@ def to_channels(exact: Exact, channels: int) -> Exact:
 
 
 def holds(suffix: str, channels: int) -> bool:
-    """Whether a file of that ending can hold a picture of so many channels."""
+    """Whether a file with that suffix can hold a picture of so many channels."""
     kind = KINDS.get(suffix.lower())
     return suffix.lower() == ARRAY or (kind is not None and channels in kind.channels)
 
 
 def fitting(suffix: str, channels: int) -> str:
-    """That ending where it holds so many channels, else .png, else .npy."""
+    """The suffix if it can hold so many channels, else .png, else .npy."""
     return next(end for end in (suffix, ".png", ARRAY) if holds(end, channels))
 
 
@@ -198,12 +198,12 @@ def write_exact(
     profile: bytes | None = None,
     scale: Scale | None = None,
 ) -> tuple[bytes, list[str]]:
-    """The bytes of a file of that ending, and notes on what it does not keep.
+    """The bytes of a file with that suffix, and notes on what it does not keep.
 
-    ``picture`` is (C, H, W) in [0, 1] (clamped; not-a-number becomes 0). ``alpha`` (1, H, W) is put beside one or three
-    channels; others have what they need. The ICC ``profile`` is kept where it is one of as many colours as the picture
-    has. Where the ``scale`` of what a model makes names other values for black and white than the ends of the type, the
-    file has those. Lossless but for JPEG. Raises ReverieError where the format can't hold it.
+    ``picture`` is (C, H, W) in [0, 1] (clamped; NaN becomes 0). ``alpha`` (1, H, W) is added to one or three channels,
+    and ignored for others. ``bits`` is 8 or 16. The ICC ``profile`` is kept if its colour space has as many channels as
+    the picture has colours. Values are written between the black and white of ``scale``, if it applies to such files.
+    Lossless except for JPEG. Raises ReverieError if the format cannot hold the picture.
     """
     scale = scale or Scale()
     if not holds(suffix, len(picture)):
@@ -243,7 +243,7 @@ def write_exact(
 
 
 def _tiff16(array: NDArray[Any], profile: bytes | None) -> bytes:
-    """A TIFF of 16 bits of RGB or RGBA."""
+    """The bytes of a 16-bit TIFF of RGB or RGBA, from uint16 (C, H, W)."""
     import tifffile
 
     buffer = io.BytesIO()
@@ -259,7 +259,7 @@ def _save(array: NDArray[Any], kind: Kind, profile: bytes | None, buffer: io.Byt
     image = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
     try:
         image.save(buffer, kind.name, **kind.options, **({} if profile is None else {"icc_profile": profile}))
-    # The format has no such sides, or Pillow was built without it.
+    # The format does not support this size, or Pillow was built without it.
     except (OSError, ValueError, OverflowError, KeyError, struct.error) as why:
         raise ReverieError(
             f"{image.width} x {image.height} pixels can't be written as {kind.name} ({' '.join(str(why).split())}); "
@@ -268,9 +268,9 @@ def _save(array: NDArray[Any], kind: Kind, profile: bytes | None, buffer: io.Byt
 
 
 def to_bytes(values: NDArray[Any]) -> Pixels:
-    """Values of any depth as uint8: 16 bits divided by 257, floats in [0, 1] times 255, booleans as 0 or 255.
+    """Values of any bit depth as uint8: 16 bits divided by 257, floats in [0, 1] times 255, booleans as 0 or 255.
 
-    Raises Unreadable where the range is anyone's guess.
+    Raises Unreadable if the range is ambiguous: for wider integers, and for floats beyond [0, 1].
     """
     array = values.astype(values.dtype.newbyteorder("="), copy=False)
     if array.dtype == np.uint8:
@@ -281,9 +281,9 @@ def to_bytes(values: NDArray[Any]) -> Pixels:
         return np.zeros(array.shape, np.uint8)
     if array.dtype == np.uint16:
         return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
-    if array.dtype.kind != "f":  # 0 .. 255 in wider integers may be meant as 8 bits or be nearly black
+    if array.dtype.kind != "f":  # 0 .. 255 in wider integers may be 8-bit values or nearly black
         raise Unreadable(f"values of type {array.dtype}; only uint8, uint16, floats and booleans are understood")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1):  # not a number fails both
+    if not (low >= 0 and high <= 1):  # NaN fails both
         raise Unreadable(f"floats from {low:.4g} to {high:.4g}; only [0, 1] is understood")
     return np.asarray(np.rint(array.astype(np.float32) * np.float32(255)), np.uint8)

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, or of a folder in its layout, by the optional ``datasets`` package."""
+"""Data sets from the Hugging Face Hub or a folder in its layout, through the optional ``datasets`` package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Loaded = dict[str, tuple[Any, str, str | None]]  # split -> (its rows, the pictu
 
 
 def load(spec: str) -> Loaded:
-    """Splits by name, pictures still encoded. Works offline from the cache of `datasets`, and on a folder."""
+    """The splits by name, with pictures still encoded, of a data set of the Hub or of a local folder.
+
+    Works offline if it is in the cache of `datasets`. Raises ReverieError if it cannot be loaded.
+    """
     try:
         import datasets
     except ImportError as why:
@@ -29,7 +32,7 @@ def load(spec: str) -> Loaded:
         raise ReverieError("hf: names no data set; write hf:owner/name, or hf:owner/name@config.")
     try:
         loaded = datasets.load_dataset(name, config or None)
-    except Exception as why:  # the hub, the network and every file format have their own
+    except Exception as why:  # the hub, the network and file formats raise many types of errors
         first = (str(why).strip() or type(why).__name__).splitlines()[0]
         raise ReverieError(
             f"Cannot load {spec} ({first}); check the name, the network, and that you may read it."
@@ -38,8 +41,11 @@ def load(spec: str) -> Loaded:
 
 
 def is_given(data: object) -> bool:
-    """Whether data is a data set of the library's own, whose pictures no transform changes: then it is an item's."""
-    datasets = sys.modules.get("datasets")  # who has one has imported it
+    """Whether data is a `Dataset` or `DatasetDict` of the ``datasets`` package without a custom transform.
+
+    One with a transform is read item by item instead (`reverie.data.items`), as the transform changes its pictures.
+    """
+    datasets = sys.modules.get("datasets")  # imported already if data is one of its objects
     if datasets is None or not isinstance(data, (datasets.Dataset, datasets.DatasetDict)):
         return False
     parts = data.values() if isinstance(data, datasets.DatasetDict) else [data]
@@ -47,7 +53,7 @@ def is_given(data: object) -> bool:
 
 
 def given(spec: str, data: Any) -> Loaded:
-    """The splits of a data set that a program holds."""
+    """The splits of a data set in memory, as `load` returns them. Raises ReverieError for unusable labels."""
     import datasets
 
     parts = dict(data) if isinstance(data, datasets.DatasetDict) else {"train": data}
@@ -64,7 +70,7 @@ def given(spec: str, data: Any) -> Loaded:
 
 
 def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
-    """The picture column, and the label column where there is one and only one candidate."""
+    """The names of the picture column, and of the label column if there is exactly one candidate."""
     images = [name for name, kind in part.features.items() if isinstance(kind, datasets.Image)]
     if len(images) != 1:
         held = ", ".join(part.features) or "nothing"
@@ -77,13 +83,13 @@ def _columns(spec: str, datasets: Any, part: Any) -> tuple[str, str | None]:
 
 
 def key(spec: str, loaded: Loaded, cache: Path) -> object:
-    """Changes with the bytes of the files behind the data set."""
+    """A key that changes with the bytes of the files of the data set."""
     from datasets import Image
 
     paths = [str(Path(file["filename"]).resolve()) for part, *_ in loaded.values() for file in part.cache_files]
     for part, column, _ in loaded.values():
         pictures = part.select_columns([column]).cast_column(column, Image(decode=False))
-        if len(pictures) and pictures[0][column] and pictures[0][column]["bytes"] is None:  # in files of their own
+        if len(pictures) and pictures[0][column] and pictures[0][column]["bytes"] is None:  # pictures in separate files
             cells = (row[column] for row in pictures)
             paths += [os.path.abspath(cell["path"]) for cell in cells if cell and os.path.isfile(cell["path"] or "")]
     known = identify(Path("/"), [(path, os.stat(path)) for path in paths], cache, place=spec, named=False)
@@ -91,7 +97,7 @@ def key(spec: str, loaded: Loaded, cache: Path) -> object:
 
 
 def files(loaded: Loaded) -> Files:
-    """Each row as a file called split/number. Splits of other names than train, validation and test say nothing."""
+    """The rows as files named split/number; ``split`` is -1 if its name is not train, validation or test."""
     from datasets import Image
 
     found = Files(said="classes and splits of the data set")
@@ -103,7 +109,7 @@ def files(loaded: Loaded) -> Files:
         if names:
             found.classes = list(names)
         for row, number in enumerate(labels):
-            known = number is not None and number != -1  # -1 is how the hub says that there is no label
+            known = number is not None and number != -1  # the hub uses -1 for a missing label
             text = (names[number] if names else str(number)) if known else None
             split_number = SPLIT_ALIASES.get(split, -1) if named else -1
             found.entries.append(FileEntry(f"{split}/{row}", partial(_read, pictures, row, column), split_number, text))

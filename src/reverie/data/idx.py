@@ -1,4 +1,4 @@
-"""Arrays of idx files, as MNIST comes in, packed with gzip or not; labels and test files are found beside them."""
+"""Read idx files, the format of MNIST, gzipped or not; labels and test files are found in the same folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 64 * 2**30  # bytes that an idx header may declare
 
 
 def from_idx(path: Path, layout: str = "auto") -> Arrays:
-    """An idx file of pictures, with its labels and the test files beside it where they are there."""
+    """The pictures of an idx file, with its labels and the test files if they are in the same folder."""
     images = read_idx(path)
     parts = [(0 if path_of_test(path) else -1, images, _beside(path))]
     test = path_of_test(path)
@@ -29,20 +29,20 @@ def from_idx(path: Path, layout: str = "auto") -> Arrays:
 
 
 def idx_files(path: Path) -> list[Path]:
-    """Every file that `from_idx` reads."""
+    """All files that `from_idx` reads."""
     test = path_of_test(path)
     found = [path, path_of_labels(path), test, test and path_of_labels(test)]
     return [file for file in found if file is not None]
 
 
 def path_of_labels(images: Path) -> Path | None:
-    """train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz, where that exists."""
+    """train-images-idx3-ubyte.gz -> train-labels-idx1-ubyte.gz; None if it does not exist."""
     name = re.sub(r"idx[34]", "idx1", images.name.replace("images", "labels"))
     return _existing(images.with_name(name)) if name != images.name else None
 
 
 def path_of_test(images: Path) -> Path | None:
-    """train-images-idx3-ubyte.gz -> t10k-images-idx3-ubyte.gz (or test-...), where that exists."""
+    """train-images-idx3-ubyte.gz -> t10k-images-idx3-ubyte.gz (or test-...); None if not there."""
     if "train" not in images.name:
         return None
     return _existing(*(images.with_name(images.name.replace("train", other)) for other in ("t10k", "test")))
@@ -63,7 +63,7 @@ def _beside(images: Path) -> Array | None:
 
 
 def is_idx(path: Path) -> bool:
-    """Whether the (unpacked) file begins as an idx file of pictures or labels does."""
+    """Whether the (decompressed) file starts as an idx file of pictures or labels does."""
     try:
         with _unpacked(path) as stream:
             start = stream.read(4)
@@ -79,7 +79,7 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 
 def read_idx(path: Path) -> Array:
-    """The array of an idx file, packed with gzip or not."""
+    """The array in an idx file, gzipped or not. Raises ReverieError if it is damaged."""
     try:
         with _unpacked(path) as stream:
             start = stream.read(4)
@@ -98,7 +98,7 @@ def read_idx(path: Path) -> Array:
 
 
 def _exactly(stream: IO[bytes], wanted: int) -> bytes:
-    """Up to so many bytes, in pieces: a single read would allocate what a damaged header declares."""
+    """Read up to so many bytes, in pieces: a single read would allocate all that a damaged header declares."""
     pieces, left = [], wanted
     while left and (piece := stream.read(min(left, 2**24))):
         pieces.append(piece)

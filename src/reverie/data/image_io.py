@@ -1,4 +1,4 @@
-"""Between pixels, tensors in [-1, 1], and picture files for people to look at."""
+"""Convert between stored pixels and tensors in [-1, 1], and write pictures, grids and animations."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between the pictures of a grid
 
 
-HALVES = {8: 127.5, 16: 32767.5, 32: 0.5}  # half of the way from black to white, by the bits of a stored value
+HALVES = {8: 127.5, 16: 32767.5, 32: 0.5}  # half of the range from black to white, by bit depth
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """(N, C, H, W) as a pack stores them, by their type -> float32 in [-1, 1]: black becomes -1, white 1."""
+    """Stored pixels (N, C, H, W), uint8, uint16 or float32 in [0, 1] -> float32 in [-1, 1]: black -1, white 1."""
     import torch
 
-    values = pixels.astype(np.float32)  # on this thread alone: small torch operations would wait for a team of threads
+    values = pixels.astype(np.float32)  # numpy, as torch would start several threads for a small operation
     values /= HALVES[8 * pixels.dtype.itemsize]
     values -= 1
     return torch.from_numpy(values)
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """`to_tensor` where the pictures are a tensor already, on their device."""
+    """`to_tensor` for pixels that are a tensor already, on their device."""
     return pixels.float() / HALVES[8 * pixels.element_size()] - 1
 
 
 def to_pixels(images: Tensor, depth: int) -> Pixels:
-    """Any shape in [-1, 1] (clamped; not-a-number becomes 0) as a pack of that depth stores it: `to_tensor` undone."""
+    """The inverse of `to_tensor` for any shape: [-1, 1] (clamped) -> stored pixels of that bit depth."""
     if depth == 8:
         return to_uint8(images)
     unit = images.detach().float().nan_to_num(-1.0, 1.0, -1.0).add(1).div(2).cpu().numpy()
@@ -51,13 +51,13 @@ def to_pixels(images: Tensor, depth: int) -> Pixels:
 
 
 def to_uint8(images: Tensor) -> Pixels:
-    """`to_pixels` at 8 bits, which is what people look at."""
+    """`to_pixels` at 8 bits, for display; NaN becomes black."""
     scaled = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).clamp(0, 255).round()
     return np.asarray(scaled.byte().cpu().numpy(), np.uint8)
 
 
 def grid(pixels: Pixels, columns: int) -> Image.Image:
-    """One picture of all, row by row, as people look at it: at 8 bits. Channels as in `tiled`."""
+    """A grid of all pictures (N, C, H, W), row by row, as an 8-bit image. Channels as in `tiled`."""
     from PIL import Image
 
     if pixels.dtype != np.uint8:
@@ -67,7 +67,7 @@ def grid(pixels: Pixels, columns: int) -> Image.Image:
 
 
 def tiled(pixels: Pixels, columns: int) -> Pixels:
-    """(C, H, W) of all pictures, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
+    """A grid (C, H, W) of pictures, row by row. Of 2 channels the first is shown, of more than 4 the first three."""
     count, channels, height, width = pixels.shape
     if not count:
         raise ReverieError("There are no pictures to show in a grid.")
@@ -82,9 +82,9 @@ def tiled(pixels: Pixels, columns: int) -> Pixels:
 
 
 def coloured(images: Tensor) -> Tensor:
-    """(N, C, H, W) in [-1, 1] as RGB, (N, 3, H, W): grey repeated, alpha over white, of other channels the first three.
+    """(N, C, H, W) in [-1, 1] as RGB (N, 3, H, W), to show pictures of different channels in one grid.
 
-    So that pictures with different channels can stand in one grid.
+    Grey is repeated, alpha composited over white; of more than 4 channels the first three are taken.
     """
     channels = images.shape[1]
     if channels in (2, 4):
@@ -96,11 +96,10 @@ def coloured(images: Tensor) -> Tensor:
 def save_grid(
     images: Tensor | Pixels, path: Path, columns: int, scale: Scale = PLAIN, *, sync: bool = True
 ) -> list[str]:
-    """A PNG of (N, C, H, W), stored as in a pack or in [-1, 1]; it appears whole or not at all. Channels as in `grid`.
+    """Write a grid of (N, C, H, W), in [-1, 1] or as stored in a pack, to a PNG, atomically. Channels as in `tiled`.
 
-    With the ``scale`` of a run that keeps more than 8 bits the PNG has 16, in the values of the files that the run
-    learned from where these are whole numbers of 16 bits. Returns notes on what it has instead. ``sync`` as for
-    `replacing`.
+    With the ``scale`` of a run of more than 8 bits the PNG has 16, and the values of the run's files if these are
+    integers of 16 bits; otherwise the notes that are returned say which values it has. ``sync`` as for `replacing`.
     """
     pixels = _stored(images, scale)
     notes: list[str] = []
@@ -114,10 +113,10 @@ def save_grid(
 
 
 def suffix_of(scale: Scale, channels: int) -> str:
-    """The ending of a file that holds a single picture of a run as it is: a .png may not hold its values.
+    """The suffix of a file that can hold a single picture of a run without loss of its values.
 
-    What is not whole numbers from 0 to 65,535 becomes a float TIFF in grey, else a .npy array (C, H, W), which a folder
-    of pictures may be made of.
+    It is .png for values that are integers from 0 to 65,535; otherwise .tif (float) for one channel, and .npy, an array
+    (C, H, W), for several. `open_dataset` reads folders of all three.
     """
     if scale.depth == 8 or (scale.kind == "integer" and scale.low >= 0 and scale.high <= FULL["integer"]):
         return ".png"
@@ -125,7 +124,7 @@ def suffix_of(scale: Scale, channels: int) -> str:
 
 
 def save_picture(picture: Tensor | Pixels, path: Path, scale: Scale = PLAIN, *, sync: bool = True) -> None:
-    """A picture (C, H, W) by itself, in a file whose ending is that of `suffix_of`; otherwise as `save_grid`."""
+    """Write one picture (C, H, W) to a file with the suffix from `suffix_of`; arguments as for `save_grid`."""
     from PIL import Image
 
     if path.suffix == ".png":
@@ -146,14 +145,15 @@ def _stored(images: Tensor | Pixels, scale: Scale) -> Pixels:
 
 
 def _unit(pixels: Pixels) -> NDArray[np.float32]:
-    """What a pack stores, of any depth, in [0, 1]."""
+    """Stored pixels of any bit depth as [0, 1]."""
     return pixels.astype(np.float32) / np.float32(2 * HALVES[8 * pixels.dtype.itemsize])
 
 
 def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 1) -> None:
-    """Pictures (N, C, H, W) in [-1, 1] one after the other: an endless .gif, or an .mp4 by the program ffmpeg.
+    """Write pictures (N, C, H, W) in [-1, 1] as an animation: a looping .gif, or an .mp4 by the program ffmpeg.
 
-    ``rate`` is in pictures a second; each pixel becomes ``scale`` x ``scale``. The file appears whole or not at all.
+    ``rate`` is in pictures per second; each pixel becomes ``scale`` x ``scale``. The file is written atomically. Raises
+    ReverieError if ffmpeg is missing or fails.
     """
     pixels = to_uint8(images).repeat(scale, 2).repeat(scale, 3)
     frames = [grid(pixels[i : i + 1], 1) for i in range(len(pixels))]
@@ -161,7 +161,7 @@ def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 
         if path.suffix.lower() == ".gif":
             delay = max(
                 20, round(100 / rate) * 10
-            )  # milliseconds; GIF counts hundredths, browsers refuse less than two
+            )  # milliseconds; GIF counts hundredths of a second, browsers need two
             frames[0].save(
                 temporary, format="GIF", save_all=True, append_images=frames[1:], duration=delay, loop=0, optimize=False
             )
@@ -172,7 +172,7 @@ def save_animation(images: Tensor, path: Path, rate: float = 20.0, scale: int = 
 def _mp4(frames: list[Image.Image], path: Path, rate: float) -> None:
     width, height = frames[0].size
     words = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
-    # H.264 with halved colour takes even sides only.
+    # H.264 with yuv420p needs an even width and height.
     words += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
     try:
         content = b"".join(frame.tobytes() for frame in frames)
@@ -185,9 +185,9 @@ def _mp4(frames: list[Image.Image], path: Path, rate: float) -> None:
 
 
 def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
-    """A grid of up to rows x columns pictures spread over the data set; with labels, as many of each class in turn.
+    """A grid of up to rows x columns pictures spread over the data set; with labels, equally many of each class.
 
-    Of pairs, side A stands on the left of side B, both in RGB.
+    For pairs, side A is to the left of side B, both in RGB.
     """
     sides = dataset.image_spec.sides
     across = max(1, columns // len(sides)) if sides else columns
@@ -199,13 +199,13 @@ def contact_sheet(dataset: Dataset, rows: int, columns: int) -> Image.Image:
 
 
 def _spread(dataset: Dataset, most: int) -> NDArray[np.int64]:
-    """Indices of up to so many pictures, at equal distances; with labels, as many of each class in turn."""
+    """Indices of up to ``most`` pictures, evenly spaced; with labels, equally many of each class, class by class."""
     cells = min(most, len(dataset))
     if dataset.labels is None:
         return np.linspace(0, len(dataset) - 1, cells).round().astype(np.int64)
     members = [np.flatnonzero(dataset.labels == number) for number in range(len(dataset.image_spec.classes))]
     counts = [0] * len(members)
-    while sum(counts) < cells:  # one more of each class in turn, of those that have one left
+    while sum(counts) < cells:  # one more of each class that has one left
         for number, available in enumerate(members):
             counts[number] += counts[number] < len(available) and sum(counts) < cells
     picks = [

@@ -1,7 +1,7 @@
-"""Map-style data sets of torch, or anything else with items by number: read once and held, or anew each time.
+"""Map-style torch data sets, or other objects with items by index: read once and kept, or streamed.
 
 An item is a picture, ``(picture, label)``, or a dict with a picture under one of `PICTURE_KEYS` and perhaps a label
-under one of `LABEL_KEYS`. A picture is of PIL, a tensor (C, H, W) or (H, W), or an array (H, W), (H, W, C) or
+under one of `LABEL_KEYS`. A picture is a PIL image, a tensor (C, H, W) or (H, W), or an array (H, W), (H, W, C) or
 (C, H, W).
 """
 
@@ -32,25 +32,25 @@ from reverie.scale import ROUNDING, SIGNED, UNIT, Span, kind_of, used
 
 PICTURE_KEYS = ("image", "img", "pixel_values")
 LABEL_KEYS = ("label", "labels")
-PROBES = 16  # items that are read a second time, or looked at before a stream
-HELD_BYTES = 2**30  # pictures up to this size are held in memory, others in a file without a name
+PROBES = 16  # items that are read a second time, or inspected before streaming
+HELD_BYTES = 2**30  # pictures up to this total size are kept in memory, others in a temporary file
 ONCE = (
     "items differ from one read to the next: each is used as it was read first, so that a training cannot be resumed "
     "with items drawn anew (data.stream=true reads them anew each time)"
 )
 ANEW = "items are read anew each time: what they hold is not known, and a resumed training cannot be exact"
-_reading = threading.RLock()  # a data set for DataLoader is used by one thread of a process, and may rely on it
+_reading = threading.RLock()  # data sets for DataLoader need not be thread-safe
 
 
 class Item(NamedTuple):
-    """What an item holds."""
+    """The content of an item."""
 
     picture: Array  # (C, H, W)
     label: int | str | None
 
 
 def check_items(data: object) -> None:
-    """Raise ReverieError where data has no items by number, or what they are is not understood."""
+    """Raise ReverieError if data is not a map-style data set, or is of an unsupported type."""
     kind = type(data).__name__
     utils = sys.modules.get("torch.utils.data")
     endless = utils is not None and isinstance(data, utils.IterableDataset)
@@ -69,9 +69,9 @@ def check_items(data: object) -> None:
 def from_items(
     what: str, data: Any, options: DataOptions, cache: Path, progress: Progress | None, least: int = 2
 ) -> tuple[Arrays, list[str]]:
-    """The pictures of a map-style data set, and notes. Fewer classes than ``least`` are none.
+    """The pictures of a map-style data set, and notes. Labels of fewer classes than ``least`` are dropped.
 
-    They are read once and held, or with data.stream taken anew each time. data.size is applied to each as it is read.
+    Items are read once and kept, or with data.stream read each time. data.size is applied to each as it is read.
     """
     count = len(data)
     if not count:
@@ -79,7 +79,7 @@ def from_items(
     source = _Items(what, data, options)
     if options.stream:
         return _streamed(source, count, options, progress, least), [ANEW]
-    limit = 0 if options.pair else options.limit  # of pairs it bounds each side
+    limit = 0 if options.pair else options.limit  # for pairs, the limit applies to each side
     numbers = spread(range(count), [str(i) for i in range(count)], limit)
     first = source.read(numbers[0])
     pictures = _room((len(numbers), *first.picture.shape), first.picture.dtype, cache)
@@ -99,7 +99,7 @@ def from_items(
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any], cache: Path) -> Array:
-    """An array to be filled, in memory, or where it is large in a file that is gone when the program ends."""
+    """An empty array: in memory, or if it is large in a temporary file, deleted when the program ends."""
     if np.prod(shape, dtype=np.int64) * dtype.itemsize <= HELD_BYTES:
         return np.empty(shape, dtype)
     try:
@@ -119,21 +119,21 @@ def _probes(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Items:
-    """The items of a data set as pictures."""
+    """Reads the items of a data set as pictures."""
 
     what: str
     data: Any
     options: DataOptions
 
     def read(self, number: int) -> Item:
-        """Raises ReverieError where it holds no picture."""
+        """The item with this number. Raises ReverieError if it cannot be read or holds no picture."""
         try:
             given = self.data[number]
         except IndexError as why:
             raise ReverieError(f"{self.what} says that it holds {len(self.data)} items, and has no {number}.") from why
         except ReverieError:
             raise
-        except Exception as why:  # whatever the data set's own code may raise
+        except Exception as why:  # the data set's own code may raise anything
             said = f"{type(why).__name__}: {' '.join(str(why).split())}".removesuffix(": ")
             raise ReverieError(f"Item {number} of {self.what} cannot be read ({said}).") from why
         what = f"Item {number} of {self.what}"
@@ -141,7 +141,7 @@ class _Items:
         return Item(self._brought(_picture(what, picture, self.options.layout)), _label(what, label))
 
     def check(self, number: int, picture: Array, first: Array) -> None:
-        """Raise ReverieError where a picture is of another shape or type than the first."""
+        """Raise ReverieError if a picture has another shape or type than the first."""
         if picture.shape != first.shape:
             raise ReverieError(
                 f"{self.what} holds pictures of different shapes (channels, height, width), {first.shape} and "
@@ -154,7 +154,7 @@ class _Items:
             )
 
     def column(self, labels: Sequence[int | str | None]) -> Array | None:
-        """The labels of all items, or None where they have none."""
+        """The labels of all items (N,), or None if they have none. Raises ReverieError if only some have one."""
         if all(label is None for label in labels):
             return None
         if None in labels:
@@ -162,27 +162,27 @@ class _Items:
         return np.asarray(labels)
 
     def class_names(self, found: tuple[str, ...]) -> tuple[str, ...]:
-        """The classes under the names that the data set's ``classes`` give to their numbers, where it has such."""
+        """The class names from the data set's ``classes``, or ``found`` if it has no names for all of them."""
         names = _listed_classes(self.data)
         known = {str(number): name for number, name in enumerate(names)}
         return tuple(known[one] for one in found) if known.keys() >= set(found) else found
 
     def _brought(self, picture: Array) -> Array:
-        """Of the size and the channels that are asked for, as far as that can be done before all are known."""
+        """Convert to the size and channels in the options, as far as that does not depend on the other pictures."""
         height, width = self.options.fixed_size() or picture.shape[1:]
         channels = self.options.fixed_channels() or len(picture)
         if picture.dtype == np.uint8:
             able = len(picture) in MODES and channels in MODES
             return refit(picture, TargetFormat(channels if able else len(picture), height, width, self.options.fit))
-        if self.options.fit == "pad":  # with what is black, which is not known yet
+        if self.options.fit == "pad":  # padding needs the value of black, which is not known yet
             return picture
         return resized(picture, TargetFormat(len(picture), height, width, self.options.fit))
 
 
 def _listed_classes(data: Any) -> Sequence[str]:
-    """The names that a data set gives to the numbers of its classes; torch's own parts and sums have those of theirs.
+    """The class names of a data set, by number; for torch's Subset and ConcatDataset, those of the wrapped data sets.
 
-    Other data sets that hold one may number the classes in another way.
+    Other wrappers are not followed, as they may renumber the classes.
     """
     utils = sys.modules.get("torch.utils.data")
     if utils is not None and isinstance(data, utils.Subset):
@@ -190,14 +190,14 @@ def _listed_classes(data: Any) -> Sequence[str]:
     if utils is not None and isinstance(data, utils.ConcatDataset):
         first, *others = (_listed_classes(each) for each in data.datasets)
         return first if all(each == first for each in others) else ()
-    image_spec = getattr(data, "image_spec", None)  # of a data set of reverie
+    image_spec = getattr(data, "image_spec", None)  # of a reverie `Dataset`
     names = getattr(data if image_spec is None else image_spec, "classes", None)
     named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     return tuple(names) if names is not None and named else ()
 
 
 def _parts(what: str, given: Any) -> tuple[Any, Any]:
-    """The picture and the label of an item, None where it has none."""
+    """The picture of an item, and its label or None."""
     if isinstance(given, Mapping):
         pictures = [name for name in PICTURE_KEYS if name in given]
         if len(pictures) != 1:
@@ -211,7 +211,7 @@ def _parts(what: str, given: Any) -> tuple[Any, Any]:
 
 
 def _picture(what: str, given: Any, layout: str) -> Array:
-    """(C, H, W), of its own type."""
+    """The picture as an array (C, H, W), of its own dtype."""
     if memory.is_picture(given):
         return of_picture(given)
     if not memory.is_array(given):
@@ -234,12 +234,12 @@ def _label(what: str, given: Any) -> int | str | None:
     return int(given)
 
 
-# Streams
+# Streaming
 
 
 @dataclass(frozen=True)
 class _Anew:
-    """Reads items each time they are asked for; they must be as ``first``, and within ``span`` where there is one."""
+    """Reads items each time; they must have the shape and type of ``first``, and values within ``span`` if given."""
 
     items: _Items
     first: Array
@@ -262,19 +262,19 @@ class _Anew:
 
 
 def _streamed(source: _Items, count: int, options: DataOptions, progress: Progress | None, least: int) -> Arrays:
-    """The pictures as they are each time: a few are looked at, and all where nothing else says their labels."""
+    """The pictures, read again each time. A few are inspected first, or all if their labels are not listed."""
     probes = _probes(count)
     looked = [source.read(number) for number in probes]
     first = looked[0].picture
     low = float(min(item.picture.min() for item in looked))
     high = float(max(item.picture.max() for item in looked))
     kind, span = kind_of(first), None
-    if options.range == "auto":  # what others hold must be within what is found here
+    if options.range == "auto":  # the values of all others must lie within this range
         spans: tuple[Span, ...] = (UNIT, SIGNED) if kind == "float" else (used(kind, low, high),)
         span = next((one for one in spans if one[0] - ROUNDING <= low and high <= one[1] + ROUNDING), None)
     column = None if looked[0].label is None else _listed(source.data, count)
     if column is not None and [column[i].item() for i in probes] != [item.label for item in looked]:
-        column = None  # its items have other labels than it lists
+        column = None  # the list disagrees with the labels of its items
     if column is None and looked[0].label is not None:
         labels = []
         for number in range(count):
@@ -300,7 +300,7 @@ def _streamed(source: _Items, count: int, options: DataOptions, progress: Progre
 
 
 def _listed(data: Any, count: int) -> Array | None:
-    """The labels that a data set lists, so that its pictures need not be read for them."""
+    """The labels in a data set's ``targets`` or ``labels``, so that its items need not be read for them."""
     for name in ("targets", "labels"):
         given = getattr(data, name, None)
         column = memory.as_array(given) if memory.is_array(given) else None

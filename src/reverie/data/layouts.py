@@ -1,8 +1,8 @@
-"""How folders say the split, the class and the side of a picture: a small table, to be read and to be added to.
+"""Folder layouts: how folder names give the split, the class and the side of a picture (see the table `LAYOUTS`).
 
-Folders that wrap everything say nothing and are passed over. ``data.layout`` names a row of the table; "auto" takes the
-first that fits, and refuses where two would, since a guess would be silent. What a layout leaves out is counted and
-said.
+Folders that contain everything are ignored. ``data.layout`` names a row of the table; "auto" takes the first that fits,
+and raises ReverieError if two would fit, as a guess could be wrong unnoticed. Pictures that a layout leaves out are
+counted and reported.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from reverie.errors import ReverieError
 
 SPLIT_ALIASES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
-YEAR = re.compile(r"[ _-]?[0-9]{4}$")  # of train2017
+YEAR = re.compile(r"[ _-]?[0-9]{4}$")  # as in train2017
 SPLIT_NAMES = ("train", "validation", "test")
-ALSO_TEST = 3  # the split of pictures that are for tests, beside those held out of training; see `dataset.divide`
+ALSO_TEST = 3  # test pictures, in addition to those held out from training: see `splits.divide`
 SIDED = re.compile(
     rf"(?:({'|'.join(SPLIT_ALIASES)})[ _-]?([ab])|([ab])[ _-]({'|'.join(SPLIT_ALIASES)}))", re.IGNORECASE
 )
@@ -30,17 +30,17 @@ IMAGES = frozenset(
 )
 NORMAL = frozenset(("good", "normal", "ok"))
 
-Path = list[str]  # the folders of a file, and its name
+Path = list[str]  # a file's folders and its name
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a layout says of files."""
+    """The splits and classes of files by a layout."""
 
-    splits: list[int]  # 0, 1, 2 for train, validation, test; -1 where nothing says; or ALSO_TEST
+    splits: list[int]  # 0, 1, 2 for train, validation, test; -1 if unknown; or ALSO_TEST
     labels: list[str | None]  # class names; None for all or for none
-    left: dict[int, str] = field(default_factory=dict)  # files that are left out, and why
-    said: str = ""  # in words
+    left: dict[int, str] = field(default_factory=dict)  # files that are left out -> the reason
+    said: str = ""  # a description
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Layout:
     """A row of the table."""
 
     meaning: str
-    read: Callable[[list[Path]], Reading | None]  # None where the files do not lie so
+    read: Callable[[list[Path]], Reading | None]  # None if the files do not have this layout
 
 
 def split_of(folder: str) -> int:
-    """0, 1, 2 of a folder called train, val(idation) or test, with a year or without; -1 of others."""
+    """0, 1, 2 for a folder named train, val(idation) or test, perhaps with a year; -1 for others."""
     return SPLIT_ALIASES.get(YEAR.sub("", folder).lower(), -1)
 
 
@@ -61,7 +61,7 @@ def _flat(paths: list[Path]) -> Reading:
 
 
 def _classes(paths: list[Path]) -> Reading | None:
-    """The first folder is the class; what lies in none is left out."""
+    """The first folder is the class; files outside of folders are left out."""
     outside = {i: "outside any class" for i, path in enumerate(paths) if len(path) == 1}
     labels = [None if len(path) == 1 else path[0] for path in paths]
     names = {label for label in labels if label is not None}
@@ -71,7 +71,7 @@ def _classes(paths: list[Path]) -> Reading | None:
 
 
 def _splits(paths: list[Path]) -> Reading | None:
-    """The first folder is called train, val(idation) or test; others are left out."""
+    """The first folder is named train, val(idation) or test; files elsewhere are left out."""
     splits = [split_of(path[0]) if len(path) > 1 else -1 for path in paths]
     if all(split == -1 for split in splits):
         return None
@@ -80,7 +80,7 @@ def _splits(paths: list[Path]) -> Reading | None:
 
 
 def _splits_classes(paths: list[Path]) -> Reading | None:
-    """Classes in splits."""
+    """Folders of splits that contain folders of classes."""
     outer = _splits(paths)
     if outer is None:
         return None
@@ -93,7 +93,7 @@ def _splits_classes(paths: list[Path]) -> Reading | None:
 
 
 def _among(inner: Reading, kept: Sequence[int], count: int, left: dict[int, str]) -> Reading:
-    """What was read of the files ``kept`` as a reading of all, of which the others are ``left`` out."""
+    """The reading of the files ``kept`` as one of all ``count`` files; the others are ``left`` out."""
     splits, labels = [-1] * count, list[str | None]([None] * count)
     for i, split, label in zip(kept, inner.splits, inner.labels, strict=True):
         splits[i], labels[i] = split, label
@@ -101,7 +101,7 @@ def _among(inner: Reading, kept: Sequence[int], count: int, left: dict[int, str]
 
 
 def _sides(paths: list[Path]) -> Reading | None:
-    """trainA, trainB, testA, testB without data.pair: splits, and the sides as classes."""
+    """trainA, trainB, testA, testB without data.pair: the sides become classes."""
     sides = [found for path in paths if len(path) > 1 and (found := side_and_split(path[0])) is not None]
     if not paths or len(sides) < len(paths):
         return None
@@ -112,7 +112,7 @@ def _sides(paths: list[Path]) -> Reading | None:
 
 
 def _defects(paths: list[Path]) -> Reading | None:
-    """Normal pictures and kinds of defects, with masks beside them or none: only normal ones are for training."""
+    """Normal pictures and classes of defects, with or without masks: only normal ones are for training."""
     masks = _masks(paths)
     kept = [i for i in range(len(paths)) if i not in masks]
     unwrapped = _unwrapped([paths[i] for i in kept])
@@ -136,7 +136,7 @@ LAYOUTS = {
 
 
 def arrange(names: Sequence[str], layout: str = "auto", what: str = "The data") -> Reading:
-    """The splits and class names of files from their paths. Raises ReverieError where they could mean two things."""
+    """The splits and class names of files from their paths. Raises ReverieError if they are ambiguous."""
     paths = [name.split("/") for name in names]
     if layout == "flat":
         return _found(_flat(paths), paths)
@@ -165,12 +165,12 @@ def _auto(paths: list[Path], what: str) -> Reading:
 
 
 def _plain(paths: list[Path], what: str) -> Reading:
-    """The layout of files none of which is a mask."""
+    """The layout of files without masks."""
     folders = {path[0] for path in paths if len(path) > 1}
     tops, others = {split_of(name) for name in folders} - {-1}, {name for name in folders if split_of(name) == -1}
     if (sides := _sides(paths)) is not None:
         return sides
-    # A folder called train among folders of other names is a class, say of vehicles; with one called test it is none.
+    # A folder named train without another split, but among other folders, is a class (say of vehicles).
     if (0 in tops and len(tops) > 1) or (tops and not others):
         found = _splits_classes(paths) or _splits(paths)
         assert found is not None
@@ -188,7 +188,7 @@ def _plain(paths: list[Path], what: str) -> Reading:
 
 
 def _found(reading: Reading, paths: list[Path]) -> Reading:
-    """The reading with what was left out in its words, and a single class as none."""
+    """The reading with a description of what was left out, and without labels if there is only one class."""
     labels = {label for i, label in enumerate(reading.labels) if i not in reading.left}
     if len(labels - {None}) < 2:
         reading = replace(reading, labels=[None] * len(paths))
@@ -198,7 +198,7 @@ def _found(reading: Reading, paths: list[Path]) -> Reading:
 
 
 def _masks(paths: list[Path]) -> dict[int, str]:
-    """Files that say where something is in another picture: in ground_truth, or named as pictures beside them are."""
+    """Files that are masks of other pictures: in ground_truth, or with the names of pictures in other folders."""
     said = {i: "of masks" for i, path in enumerate(paths) if any(part.lower() in GROUND_TRUTH for part in path[:-1])}
     tops = {part for path in paths for part in path[:-1]}
     maybe = {part for part in tops if part.lower() in MASKS or re.sub(r"[-_]masks$", "", part) in tops - {part}}
@@ -230,15 +230,15 @@ def _unwrapped(paths: list[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file lies in a source that has a folder for each side of pairs."""
+    """The position of a file in a source that has a folder for each side of pairs."""
 
-    side: str  # the side's folder; "" where the file lies in none
+    side: str  # the folder of the side; "" if the file is in none
     split: int  # as in `Reading`
-    key: str  # the path without the side and the extension, in one Unicode form: what two partners have in common
+    key: str  # the path without side and extension, NFC-normalised: equal for two partners
 
 
 def side_and_split(name: str) -> tuple[str, str] | None:
-    """("A", "train") of trainA, train_A, train-a or A_train; None of other names."""
+    """("A", "train") for trainA, train_A, train-a or A_train; None for other names."""
     match = SIDED.fullmatch(name)
     if match is None:
         return None
@@ -247,10 +247,10 @@ def side_and_split(name: str) -> tuple[str, str] | None:
 
 
 def places(names: Sequence[str]) -> list[Place]:
-    """The side, split and key of files from their paths; any number of folders may come out as sides.
+    """The side, split and key of files from their paths; there may be more or fewer than two sides.
 
-    Folders that wrap everything are passed over. The folder of a side may lie above those of splits (A/train), below
-    them (train/A), or be one with them (trainA).
+    Folders that contain everything are ignored. The folder of a side may contain those of splits (A/train), be inside
+    them (train/A), or be the same (trainA).
     """
     paths = _unwrapped([name.split("/") for name in names])
     sided = {path[0]: side_and_split(path[0]) for path in paths}

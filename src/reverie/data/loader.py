@@ -1,4 +1,4 @@
-"""From the pack to the step: batches by sample number, prepared ahead where asked."""
+"""Load training batches by sample number, optionally ahead of time in worker threads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from reverie.data.augment import augment
 from reverie.data.image_io import scaled, to_tensor
 from reverie.engine.randomness import DataOrder, Draw
 
-RESIDENT_BYTES = 4 << 30  # data up to this size moves to the accelerator whole
+RESIDENT_BYTES = 4 << 30  # data up to this size is kept on a CUDA device as a whole
 
 Pictures = tuple[Tensor, Tensor | None]
 
 
 class BatchLoader:
-    """Training pictures in their shuffled order, one rank's part of each batch.
+    """Augmented training pictures in shuffled order: one rank's part of each batch.
 
-    ``take`` is a function of its arguments alone: workers only compute early what would be computed anyway.
+    The result of ``take`` depends only on its arguments and the seed: workers only compute the next batches earlier.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BatchLoader:
     def take(self, start: int, total: int) -> Pictures:
         """This rank's part of the samples ``start .. start + total`` since training began.
 
-        Pictures (total / ranks, C, H, W) in [-1, 1], and their labels where the data has some.
+        Pictures (total / ranks, C, H, W) in [-1, 1], and their labels (total / ranks,) or None, on the device.
         """
         if self._pool is None:
             return self._fetch(start, total)
@@ -63,7 +63,7 @@ class BatchLoader:
             images = scaled(_rows(self._resident, torch.from_numpy(indices).to(self.device)))
         else:
             images = to_tensor(self.dataset.batch(indices)).to(self.device, non_blocking=True)
-        # Keyed by the sample's number since training began: a picture is augmented anew in each epoch.
+        # Keyed by the sample's number since training began: the augmentation differs in each epoch.
         draw = Draw(self.seed, "augment", start, first=first, count=count, total=total, device=self.device)
         images = augment(images, self.dataset.options, draw)
         return images, None if self.labels is None else self.labels[torch.from_numpy(indices)].to(self.device)

@@ -1,4 +1,4 @@
-"""Pictures that a program holds: arrays, tensors, and lists of PIL pictures."""
+"""Pictures in memory: arrays, tensors, and lists of PIL images."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from reverie.errors import ReverieError
 if TYPE_CHECKING:
     from PIL import Image
 
-FEW = (1, 2, 3, 4)  # so narrow no picture is, but so many channels it has
-FEW_FIRST = (3, 4)  # of tensors these come first, and may as well be so many pictures
+FEW = (1, 2, 3, 4)  # a last axis of this size is channels, not width
+FEW_FIRST = (3, 4)  # a first axis of this size in a tensor may be channels, or the number of pictures
 
 
 def is_array(data: object) -> bool:
@@ -31,39 +31,39 @@ def is_array(data: object) -> bool:
 
 
 def is_tensor(data: object) -> bool:
-    """Whether data is a torch tensor; who holds one has imported torch."""
+    """Whether data is a torch tensor; torch is imported already if it is."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(data, torch.Tensor)
 
 
 def is_picture(data: object) -> TypeGuard[Image.Image]:
-    """Whether data is a PIL picture."""
+    """Whether data is a PIL image."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(data, module.Image)
 
 
 def are_pictures(data: object) -> bool:
-    """Whether data is an array, a tensor, or a list of PIL pictures."""
+    """Whether data is an array, a tensor, or a list of PIL images."""
     return is_array(data) or (isinstance(data, list | tuple) and len(data) > 0 and is_picture(data[0]))
 
 
 def as_array(data: Any) -> Array:
-    """The array of a NumPy array or torch tensor: where that is possible the same memory."""
+    """A NumPy array or torch tensor as an array, sharing memory if possible."""
     if isinstance(data, np.ndarray):
         return np.asarray(data)
     import torch
 
     tensor = data.detach()
-    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no word for the first
+    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no bfloat16
         tensor = tensor.float()
     array: NDArray[Any] = tensor.cpu().resolve_conj().resolve_neg().numpy()
     return array
 
 
 def from_array(what: str, images: Any, labels: Any, layout: str, least: int = 2) -> Arrays:
-    """An array or tensor, used where it is; ``labels`` are (N,) integers or names, or None.
+    """Pictures from an array or tensor, not copied; ``labels`` are (N,) integers or names, or None.
 
-    Fewer classes than ``least`` are none.
+    Labels of fewer classes than ``least`` are dropped. Raises ReverieError if the axes are ambiguous.
     """
     array = as_array(images)
     if array.ndim == 2:
@@ -83,7 +83,7 @@ def from_array(what: str, images: Any, labels: Any, layout: str, least: int = 2)
 
 
 def from_pictures(what: str, images: Sequence[Any], labels: Any, least: int = 2) -> Files:
-    """A list of PIL pictures, which are read as files are: of any sizes and modes, upright as their EXIF asks.
+    """Pictures from a list of PIL images, treated like files: of any size and mode, rotated by their EXIF orientation.
 
     ``labels`` and ``least`` as for `from_array`.
     """
@@ -97,7 +97,7 @@ def from_pictures(what: str, images: Sequence[Any], labels: Any, least: int = 2)
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
         try:
             digest = _digest(image)
-        except Exception as why:  # Pillow's plugins raise nearly every type there is on files that are broken
+        except Exception as why:  # Pillow's plugins raise many types of errors on damaged files
             files.unreadable.append((str(i), damage(why)))
         else:
             files.entries.append(FileEntry(str(i), partial(_same, image), label=name, digest=digest))
@@ -111,11 +111,11 @@ def digested(files: Files) -> Files:
 
 
 def _column(labels: Any) -> Array:
-    """Labels as integers or names; what is neither is refused by `labels_of`."""
+    """Labels as an array of integers or names; `labels_of` refuses any other type."""
     column = as_array(labels) if is_array(labels) else np.asarray(labels)
     if column.dtype.kind == "b":
         return column.astype(np.int64)
-    if column.dtype.kind == "O":  # as a table's column is
+    if column.dtype.kind == "O":  # such as a column of a pandas table
         values = column.ravel().tolist()
         for kind, dtype in ((str, np.str_), (Integral, np.int64)):
             if values and all(isinstance(value, kind) for value in values):
@@ -128,7 +128,7 @@ def _same(image: Image.Image) -> Image.Image:
 
 
 def _digest(image: Image.Image) -> str:
-    """Of what a picture shows, and not of an encoding of it, which a newer library may make otherwise."""
+    """A digest of the decoded pixels, not of an encoding, which may differ between versions of a library."""
     from PIL import ImageOps
 
     image.load()
@@ -142,6 +142,6 @@ def _digest(image: Image.Image) -> str:
 def _digest_of_bytes(entry: FileEntry) -> str:
     try:
         content = entry.read()
-    except OSError:  # it will be named as unreadable
+    except OSError:  # it will be listed as unreadable
         return ""
     return digest_of(content).hex() if isinstance(content, bytes) else ""

@@ -1,4 +1,4 @@
-"""`open_dataset`: from whatever holds pictures to a `Dataset`."""
+"""`open_dataset`: a `Dataset` from a path, an array, a list of images or another data set."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def open_dataset(
     check: bool = False,
     layout: str | None = None,
 ) -> Dataset:
-    """All pictures of a source; `Dataset.split` then takes the training ones.
+    """All pictures of a source as a `Dataset`; its method `split` gives the training ones.
 
     ``data`` is one of
 
     - a spec: a folder, a zip or tar of one, an .npz, an idx file, ``hf:owner/name``, ``digits``, ``faces``; or a path;
-    - a NumPy array or torch tensor, (N, H, W), (N, H, W, C) or (N, C, H, W), told apart by its shape or by ``layout``
-      (over ``options.layout``: "NHW", "NHWC" or "NCHW"): bytes, or floats in [0, 1] or [-1, 1], or others where
-      ``options.range`` says their range. It is used where it is, and must not change meanwhile;
-    - a list of PIL pictures;
-    - ``(pictures, labels)`` of these, with labels (N,), whole numbers or names;
+    - a NumPy array or torch tensor, (N, H, W), (N, H, W, C) or (N, C, H, W), distinguished by its shape or by
+      ``layout`` ("NHW", "NHWC" or "NCHW"; overrides ``options.layout``): uint8, or floats in [0, 1] or [-1, 1], or
+      other values if ``options.range`` gives their range. It is not copied, and must not be changed;
+    - a list of PIL images;
+    - ``(pictures, labels)`` of these, with labels (N,), integers or names;
     - a map-style torch data set, or anything with ``__len__`` and ``__getitem__``: see `reverie.data.items`;
     - a `Dataset` or `DatasetDict` of Hugging Face's `datasets`;
-    - a `Dataset` of reverie, which is handed through.
+    - a reverie `Dataset`, which is returned unchanged.
 
-    The first use of files decodes them into a pack in the cache (`pack.cache_folder`), with ``progress(done, total)``;
-    later ones map it. The pack is known by the bytes of the files (`reverie.data.fingerprint`) and the options; with
-    ``check_items`` every file is read and decoded again, and what differed is told in the notes of ``found``.
-    With ``options.pair`` each picture has two sides, and what comes back is a `reverie.data.pairs.Pairs`.
-    ``scales`` are those of a run that pictures shall be read alike for, over data.depth and data.range.
-    Raises ReverieError where there is nothing to read, or what is there could mean two things.
+    On first use, files are decoded into a pack in the cache (`pack.cache_folder`), with ``progress(done, total)``;
+    later the pack is mapped into memory. Its key is made of the bytes of the files (`reverie.data.fingerprint`) and the
+    options. With ``check`` every file is read and decoded again, and the notes of ``found`` say whether the pack was
+    right. With ``options.pair`` each picture has two sides, and the result is a `reverie.data.pairs.Pairs`. ``scales``
+    are those of a run, for pictures that are to be read as its own were; they override data.depth and data.range.
+    Raises ReverieError if there are no pictures, or if the data is ambiguous.
     """
     if layout is not None:
         options = replace(options, layout=layout)
@@ -76,7 +76,7 @@ def open_dataset(
             raise ReverieError(f"{data.spec} is opened already, with options of its own; leave these out.")
         return data
     cache = cache or pack.cache_folder()
-    # A model may be given pictures of one of its classes; where it is to learn classes, there are two or more.
+    # A trained model may be given pictures of only one of its classes; for training there are at least two classes.
     least = 1 if scales is not None and not options.pair else 2
     spec, given = _given(data, options, cache, progress, least)
     if options.stream and (given is None or not given.streamed):
@@ -84,7 +84,7 @@ def open_dataset(
             raise ReverieError(
                 f"data.stream reads the items of a torch data set anew, and {spec} is none; leave it out."
             )
-        options = replace(options, stream=False)  # it was said of the pictures that the run has learned from
+        options = replace(options, stream=False)  # the option was for the run's own data
     opener = Opener(spec, options, cache, progress, scales, check, given)
     if options.pair:
         return pairs.open_pairs(opener)
@@ -93,25 +93,25 @@ def open_dataset(
 
 @dataclass(frozen=True)
 class Opener:
-    """How the pictures of one source are opened."""
+    """Opens the pictures of one source, with the arguments of `open_dataset`."""
 
     spec: str
     options: DataOptions
     cache: Path
     progress: build.Progress | None = None
-    scales: Sequence[Scale] | None = None  # of a run that pictures shall be read alike for
+    scales: Sequence[Scale] | None = None  # of a run, for pictures that are to be read as its own were
     check: bool = False
-    given: Source | None = None  # what a program has given, where the spec is no more than a word for it
+    given: Source | None = None  # data in memory, which the spec only describes
 
     def find(self) -> Source:
-        """What the spec means. Raises ReverieError where that is nothing."""
+        """The source that the spec names. Raises ReverieError if there is none."""
         return self.given or find(self.spec, self.options, self.cache, not self.check)
 
     def open(self, source: Source, options: DataOptions, scale: Scale | None = None, *, arrange: bool = True) -> Packed:
-        """All pictures of a source, out of its pack, which is made where there is none; arrays in memory need none.
+        """All pictures of a source from its pack, which is created if needed; arrays in memory need none.
 
-        ``scale`` is over data.depth and data.range. Without ``arrange`` the source has given its files their splits and
-        classes already.
+        ``scale`` overrides data.depth and data.range. With ``arrange=False`` the splits and classes that the source
+        gives to its files are kept.
         """
         known = source.key
         if source.in_memory:
@@ -156,7 +156,7 @@ class Opener:
         return Packed(self.spec, options, opened, division, notes)
 
     def _in_place(self, given: Arrays, options: DataOptions, scale: Scale | None) -> pack.InPlace | None:
-        """Arrays in memory as a pack would hold them; None where they must be made smaller or otherwise fitted once."""
+        """Arrays in memory in place of a pack; None if they must be resized or converted, which a pack does once."""
         given = arrays.limited(given, options)
         target = arrays.target_of_arrays(self.spec, given, options, scale)
         if target.shape != given.shape and not given.streamed:
@@ -176,7 +176,7 @@ class Opener:
             writer.finish(index)
 
     def _mended(self, opened: pack.Pack, source: Source, options: DataOptions, arrange: bool) -> bool:
-        """Whether a file that could not be read when the pack was made can be read now: failures are not remembered."""
+        """Whether a file that could not be read when the pack was made can be read now: then the pack is made again."""
         if not opened.index["failed"]:
             return False
         with source.read() as content:
@@ -187,10 +187,10 @@ class Opener:
 
 
 def spec_of(data: Data) -> str:
-    """What data is called in a run's config.json: the spec of files, else a word for its kind. Nothing is read."""
+    """The name of data in a run's config.json: the spec of files, else a word for its type. Nothing is read."""
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
-        # A path is none of the words of a spec.
+        # A path object never means built-in data or the Hub.
         return path if isinstance(data, str) or is_path(path) else os.path.join(".", path)
     if isinstance(data, Dataset):
         return data.spec
@@ -207,9 +207,9 @@ def spec_of(data: Data) -> str:
 def _given(
     data: Data, options: DataOptions, cache: Path, progress: build.Progress | None, least: int
 ) -> tuple[str, Source | None]:
-    """The spec of data, and its source where the spec is no more than a word for what is in memory.
+    """The spec of data, and its source if it is in memory; None for files.
 
-    Fewer classes than ``least`` are none.
+    Labels of fewer classes than ``least`` are dropped.
     """
     spec = spec_of(data)
     if isinstance(data, str | os.PathLike):
@@ -229,13 +229,13 @@ def _given(
 
 
 def _counted(files: Files, least: int) -> Files:
-    """The files, with their classes named where one alone is a class: they are known by these, too."""
+    """The files, with the class name listed if there is one class and one is enough: it is part of their key."""
     labels = {entry.label for entry in files.entries if entry.label is not None}
     return files if least > 1 or len(labels) != 1 else replace(files, least=least, classes=[*labels])
 
 
 def _source(content: Files | Arrays, notes: Sequence[str] = ()) -> Source:
-    """What is in memory as a source: arrays are used where they are, pictures are packed by what they show."""
+    """Data in memory as a source: arrays are used in place, PIL images are packed, with a key from their pixels."""
 
     def read() -> AbstractContextManager[Files | Arrays]:
         return nullcontext(content)

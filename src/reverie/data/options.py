@@ -1,4 +1,4 @@
-"""What a user may ask of the data: the ``data.*`` settings."""
+"""The ``data.*`` settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from reverie.errors import ReverieError, nearest
 from reverie.scale import DEPTHS, parse_range
 
 FITS = ("crop", "pad", "stretch")
-SOURCES = ("halves", "folders", "unpaired")  # pairs that the source has; the others are made from single pictures
+SOURCES = (
+    "halves",
+    "folders",
+    "unpaired",
+)  # pairs that are in the source; the operators make them from single pictures
 OPERATORS = ("edges", "grey", "blur", "mask", "downscale", "night", "invert", "colour", "labels")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 ARRAY_LAYOUTS = {"nhw": "NHW", "nhwc": "NHWC", "nchw": "NCHW"}  # the axes of an array: number, height, width, channels
@@ -21,7 +25,7 @@ MOST_CHANNELS = 16
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How pictures become (C, H, W); a value that makes no sense raises ReverieError at once."""
+    """The ``data.*`` settings: how pictures are read and converted. Raises ReverieError for invalid values."""
 
     size: str = setting(
         "auto", "auto (the common size, else 32, 64 or 128 by the median side) | 64 | 64x48 (height x width)"
@@ -62,7 +66,7 @@ class DataOptions:
     stream: bool = setting(False, "a torch data set only: read its items anew each time, and not once")
 
     def __post_init__(self) -> None:
-        if self.layout.lower() in ARRAY_LAYOUTS:  # people write NHWC
+        if self.layout.lower() in ARRAY_LAYOUTS:  # also accept NHWC
             object.__setattr__(self, "layout", self.layout.lower())
         check_settings_of(self, "data")
         if self.stream and self.pair not in ("", "unpaired"):
@@ -87,19 +91,19 @@ class DataOptions:
             )
 
     def class_names(self) -> list[str]:
-        """The classes that are asked for, in their order; none where all are."""
+        """The names in ``classes``, in their order; empty if all classes are used."""
         return [name for part in self.classes.split(",") if (name := part.strip())]
 
     def side_names(self) -> list[str]:
-        """The sides A and B that are asked for; none where they are not."""
+        """The names of sides A and B in ``sides``; empty if it is not set."""
         return [name for part in self.sides.split(",") if (name := part.strip())]
 
     def fixed_size(self) -> tuple[int, int] | None:
-        """(height, width) where the user fixed them, None for "auto"."""
+        """(height, width) from ``size``; None for "auto"."""
         return None if self.size == "auto" else parse_size(self.size, "data.size=")
 
     def fixed_channels(self) -> int | None:
-        """The number of channels asked for, None for "auto"."""
+        """The number of channels from ``channels``; None for "auto"."""
         if self.channels == "auto":
             return None
         if self.channels in CHANNELS:
@@ -113,7 +117,7 @@ class DataOptions:
 
 
 def parse_size(text: str, what: str) -> tuple[int, int]:
-    """(height, width) from "64" or "64x48"; ``what`` stands before it in the error."""
+    """(height, width) from "64" or "64x48". Raises ReverieError; ``what`` precedes the text in the message."""
     match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", text)
     if match is None:
         raise ReverieError(f"{what}{text} is no size; write 64, or 64x48 for height x width.")

@@ -1,9 +1,8 @@
-"""The pack: one file in the cache that holds every decoded picture, ready to be mapped into memory.
+"""The pack: one file in the cache with all decoded pictures of a data set, to be memory-mapped.
 
-Layout: the pixels (raw, of the type that the scale in the index stores, or one encoded picture after the other), a JSON
-index, and a footer of 24 bytes that says how long both are. It is written under a temporary name and renamed, so a
-reader never meets half a pack and builders that race each other do no harm; a file whose length disagrees with its
-footer was cut short and counts as absent.
+Layout: the pixels (raw, in the dtype of the scale in the index, or encoded pictures one after the other), a JSON index,
+and a footer with the lengths of both. It is written to a temporary file and renamed, so that readers never see an
+incomplete pack and two processes may build it at once. A file whose length does not match its footer is ignored.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ from reverie.scale import PLAIN, Scale
 
 MAGIC = b"reverie\x02"
 FOOTER = struct.Struct("<QII8s")  # bytes of pixels, bytes of index, checksum of the index, magic
-STREAMED = "streamed"  # how the contents, and so the fingerprint, of what is not known begin
-RAW_LIMIT = 8 * 2**30  # above so many bytes of pixels, encoded files are kept and decoded when asked for
+STREAMED = "streamed"  # prefix of ``content`` in the index, and of the fingerprint, of streamed data
+RAW_LIMIT = 8 * 2**30  # a pack with more bytes of pixels stores encoded pictures, decoded when they are read
 
 
 def cache_folder() -> Path:
-    """REVERIE_CACHE, else reverie in the XDG cache folder."""
+    """The folder REVERIE_CACHE, or ``reverie`` in the XDG cache folder."""
     own = os.environ.get("REVERIE_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reverie"
 
 
 class Pack:
-    """An open pack. ``index`` is the JSON as it was written."""
+    """An open pack. ``index`` is its JSON index."""
 
     def __init__(self, path: Path, index: dict[str, Any], size: int) -> None:
         self.index, self.target = index, _target(index)
@@ -57,11 +56,11 @@ class Pack:
         self._pixels: Pixels = np.memmap(path, kind, "r", shape=shape)
 
     def __reduce__(self) -> tuple[Callable[[Path], Pack | None], tuple[Path]]:
-        """A worker of a DataLoader maps it anew."""
+        """Pickled as its path: a worker of a DataLoader maps the file again."""
         return open_pack, (self._path,)
 
     def pixels_digest(self) -> str:
-        """Of the pixels as they are stored."""
+        """A digest of the stored pixels."""
         digest = hashlib.blake2b(digest_size=16)
         flat = self._pixels.reshape(-1).view(np.uint8)
         for start in range(0, len(flat), 2**24):
@@ -69,7 +68,7 @@ class Pack:
         return digest.hexdigest()
 
     def read(self, rows: NDArray[np.int64]) -> Pixels:
-        """(n, C, H, W) as the scale stores it, a copy."""
+        """The stored pixels (n, C, H, W) of these rows, a copy."""
         if self._offsets is None:
             return np.asarray(self._pixels[rows])
         out: Pixels = np.empty((len(rows), *self.target.shape), self.target.scale.dtype)
@@ -79,13 +78,13 @@ class Pack:
 
 
 class InPlace:
-    """Pictures in memory, read as those of a pack are; ``take`` gives the values of some, (n, C, H, W)."""
+    """Pictures in memory with the interface of `Pack`; ``take`` gives the source values (n, C, H, W) of rows (n,)."""
 
     def __init__(self, index: dict[str, Any], take: Callable[[NDArray[np.int64]], Pixels]) -> None:
         self.index, self.target, self._take = index, _target(index), take
 
     def read(self, rows: NDArray[np.int64]) -> Pixels:
-        """(n, C, H, W) as the scale stores it, a copy."""
+        """The pixels (n, C, H, W) of these rows as a pack would store them, a copy."""
         return np.ascontiguousarray(fitted(self._take(rows), self.target))
 
 
@@ -95,12 +94,12 @@ def _target(index: dict[str, Any]) -> TargetFormat:
 
 
 def checksums(opened: Pack) -> tuple[str, int]:
-    """Of a pack's pixels and index: equal where two packs hold the same."""
+    """Checksums of a pack's pixels and index: equal if two packs have equal contents."""
     return opened.pixels_digest(), zlib.crc32(json.dumps(opened.index).encode())
 
 
 def open_pack(path: Path) -> Pack | None:
-    """The pack, or None where there is none or it is damaged."""
+    """The pack in a file; None if it does not exist or is damaged."""
     try:
         with path.open("rb") as stream:
             length = stream.seek(0, os.SEEK_END)
@@ -116,7 +115,7 @@ def open_pack(path: Path) -> Pack | None:
 
 
 class PackWriter:
-    """Takes pixels in order, then the index."""
+    """Writes the pixels in order, then the index."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -126,7 +125,7 @@ class PackWriter:
         self.size += self._stream.write(data)
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Discard what was written."""
         self._stream.seek(0)
         self._stream.truncate()
         self.size = 0
@@ -138,7 +137,7 @@ class PackWriter:
 
 
 def encode(picture: Pixels) -> bytes:
-    """(C, H, W) without loss in few bytes: a PNG of 8 bits, C from 1 to 4, else its numbers compressed."""
+    """(C, H, W) compressed losslessly: a PNG for 8 bits and 1 to 4 channels, else zlib of its values."""
     from PIL import Image
 
     if picture.dtype != np.uint8 or len(picture) not in MODES:
@@ -150,9 +149,9 @@ def encode(picture: Pixels) -> bytes:
 
 
 def packed(picture: Pixels, data: Picture, target: TargetFormat, whole: bool) -> bytes:
-    """What is kept of a picture where raw pixels are too many: see `unpacked`.
+    """The encoded bytes of a picture, for a pack that does not store raw pixels; `unpacked` decodes them.
 
-    ``data`` is the file it was made of, and ``whole`` whether it is all that is in there.
+    ``data`` is the picture's file, which is stored itself if it is smaller and holds nothing else (``whole``).
     """
     encoded = encode(picture)
     if isinstance(data, bytes) and whole and target.scale == PLAIN and target.channels in MODES:
@@ -161,7 +160,7 @@ def packed(picture: Pixels, data: Picture, target: TargetFormat, whole: bool) ->
 
 
 def unpacked(data: bytes, target: TargetFormat) -> Pixels:
-    """(C, H, W) as the target stores it."""
+    """The stored pixels (C, H, W) from bytes of `packed`."""
     if target.scale.depth != 8 or target.channels not in MODES:
         return np.frombuffer(zlib.decompress(data), target.scale.dtype).reshape(target.shape)
     return decode(data, replace(target, scale=PLAIN))[0]
@@ -169,9 +168,9 @@ def unpacked(data: bytes, target: TargetFormat) -> Pixels:
 
 @contextmanager
 def writing(path: Path) -> Iterator[PackWriter]:
-    """A writer whose pack appears under ``path`` when the block ends well, and leaves nothing behind when it does not.
+    """Yield a writer whose pack is renamed to ``path`` when the block succeeds, and removed when it fails.
 
-    Only what the writer itself does raises OSError here; it becomes one sentence.
+    An OSError in the block, which only the writer can raise, becomes a ReverieError.
     """
     temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -192,7 +191,7 @@ def writing(path: Path) -> Iterator[PackWriter]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed builders left; what is younger than a day may still be growing."""
+    """Remove temporary files older than a day, left by killed processes; younger ones may be in use."""
     for left in folder.glob("*.tmp"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 86400:

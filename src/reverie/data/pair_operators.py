@@ -1,12 +1,12 @@
-"""What pairs are made of where a source has single pictures: one side of the pair from the picture itself.
+"""Operators that make pairs from single pictures, for translation: one side is computed from the picture.
 
-An operator turns pictures, uint8 (n, C, H, W) of 1 to 16 channels and any size, and their numbers (n,) into pictures of
-the same height and width. Each is a function of its own picture and number alone, bit for bit: arithmetic keeps to
-operations whose results are exact to the last bit for any array shape.
+An operator maps pictures, uint8 (n, C, H, W) with 1 to 16 channels, and their numbers in the data set (n,), which seed
+what varies, to uint8 pictures of the same height and width. Each result depends only on its own picture and number, bit
+for bit: only operations whose results are the same for every array shape are used.
 
-Of 2 or 4 channels the last is alpha. What changes colours (`night`, `invert`) leaves alpha as it is; what moves them
-(`blur`, `downscale`) treats it as one more channel; the hole of `mask` is opaque; and what has no channel for it
-(`edges`, `grey`, `tint`) sees the picture over white.
+The last of 2 or 4 channels is alpha. `night` and `invert`, which change colours, keep alpha; `blur` and `downscale`,
+which mix pixels, treat it as one more channel; the hole of `mask` is opaque; `edges`, `grey` and `tint`, whose results
+have no alpha, composite the picture over white.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from reverie.data.decode import Pixels
 Numbers = NDArray[np.int64]
 Operator = Callable[[Pixels, Numbers], Pixels]
 
-MIDDLE = 128  # the grey of the hole
-BLOCK = 4  # pixels of side that `downscale` makes one
-NIGHT = np.array([0.40, 0.50, 0.85], np.float32)  # what is left of red, green and blue
-DUSK = np.float32(0.55)  # what is left of any other channel
-# Fractions of their multiples cover an interval, or a square, evenly; in units of 2**-32.
+MIDDLE = 128  # grey value of the hole
+BLOCK = 4  # side in pixels of the blocks of `downscale`
+NIGHT = np.array([0.40, 0.50, 0.85], np.float32)  # factors on red, green and blue
+DUSK = np.float32(0.55)  # factor on the channels of pictures that are not RGB
+# Low-discrepancy constants in units of 2**-32: fractions of their multiples cover an interval, or a square, evenly.
 GOLDEN, PLASTIC = 2654435769, (3242174889, 2447445414)
 
 
 def edges(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, 1, H, W): the edges of `grey`, dark on white: 255 - |g| / 2, at least 0, where g is Sobel's gradient.
+    """Edges of `grey`, dark on white, (n, 1, H, W): max(0, 255 - |g| / 2), where g is the Sobel gradient.
 
-    Sobel's kernels are [1, 2, 1] across [-1, 0, 1], so a step of 128 between two flat areas is drawn in black, two
-    pixels wide. Beyond the border the outermost pixels go on.
+    The Sobel kernels are outer products of [1, 2, 1] and [-1, 0, 1]: a step of 128 between two flat areas becomes a
+    black line, two pixels wide. The border is padded by repeating the outermost pixels.
     """
     light = grey(pictures, numbers).astype(np.float32)
     down, right = (_weighed(_weighed(light, (1, 2, 1), other), (-1, 0, 1), along) for along, other in ((2, 3), (3, 2)))
@@ -43,7 +43,7 @@ def edges(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def grey(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, 1, H, W): luminance, of Rec. 601 (as Pillow rounds it) where there are three colours, else their mean."""
+    """Greyscale, (n, 1, H, W): Rec. 601 luma (rounded as by Pillow) of RGB, else the mean of the channels."""
     colours, alpha = _parted(pictures)
     values = colours.astype(np.uint32)
     if alpha is not None:
@@ -56,7 +56,7 @@ def grey(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def blur(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, C, H, W): a Gaussian with a sigma of a 32nd of the shorter side; the outermost pixels go on beyond it."""
+    """Gaussian blur, (n, C, H, W): sigma is 1/32 of the shorter side; the border is padded by repetition."""
     sigma = min(pictures.shape[2:]) / 32
     reach = math.ceil(3 * sigma)
     bell = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(-reach, reach + 1)]
@@ -65,9 +65,9 @@ def blur(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def mask(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, C, H, W): a mid-grey square over a quarter of the area, where each picture's number says.
+    """A mid-grey square over a quarter of the area, (n, C, H, W); its position depends on the picture's number.
 
-    In a picture more than four times as long as wide it is as large as fits.
+    If the longer side is more than four times the shorter, the square is as large as the shorter side.
     """
     height, width = pictures.shape[2:]
     side = min(height, width, max(1, round(math.sqrt(height * width) / 2)))
@@ -78,7 +78,9 @@ def mask(pictures: Pixels, numbers: Numbers) -> Pixels:
     rows, columns = (
         np.arange(size, dtype=np.uint64) - start[:, None] for start, size in ((top, height), (left, width))
     )
-    inside = (rows < side)[:, :, None] & (columns < side)[:, None, :]  # what lies before the start wrapped to huge
+    inside = (rows < side)[:, :, None] & (columns < side)[
+        :, None, :
+    ]  # positions before the start wrapped around to large numbers
     holed = np.where(inside[:, None], np.uint8(MIDDLE), pictures)
     if _parted(pictures)[1] is not None:
         holed[:, -1][inside] = 255
@@ -86,7 +88,7 @@ def mask(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def downscale(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, C, H, W): blocks of 4 x 4 pixels, from the upper left, and what is left of them, each in its mean colour."""
+    """Blocks of 4 x 4 pixels (smaller at the right and lower border) in their mean colour, (n, C, H, W)."""
     sums, counts = pictures.astype(np.uint32), np.ones(pictures.shape[2:], np.uint32)
     for axis in (-2, -1):
         starts = np.arange(0, pictures.shape[axis], BLOCK)
@@ -97,10 +99,10 @@ def downscale(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def night(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, C, H, W): as by night: x (0.3 + 0.7 x) of a value x in [0, 1], then darker, bluer, and dark in the corners.
+    """The picture at night, (n, C, H, W): x (0.3 + 0.7 x) of a value x in [0, 1], darkened, tinted blue, vignetted.
 
-    Of red, green and blue 0.40, 0.50 and 0.85 are left, of other channels 0.55; times 1 - 0.3 (u^2 + v^2), where u and
-    v go from -1 to 1 across the picture and down.
+    The factors on red, green and blue are 0.40, 0.50 and 0.85, on other channels 0.55; the vignette is
+    1 - 0.3 (u^2 + v^2), where u and v go from -1 to 1 across the picture and down.
     """
     colours, alpha = _parted(pictures)
     height, width = pictures.shape[2:]
@@ -115,15 +117,16 @@ def night(pictures: Pixels, numbers: Numbers) -> Pixels:
 
 
 def invert(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, C, H, W): 255 - x."""
+    """The negative, 255 - x, (n, C, H, W)."""
     colours, alpha = _parted(pictures)
     return _joined(255 - colours, alpha)
 
 
 def tint(pictures: Pixels, numbers: Numbers) -> Pixels:
-    """(n, 3, H, W): `grey` in a full hue that each picture's number says: black stays black, white is the pure hue."""
+    """`grey` times a saturated hue that depends on the picture's number, (n, 3, H, W): white becomes the pure hue."""
     sixths = _evenly(numbers, GOLDEN).astype(np.float32) * np.float32(6 * 2**-32)
-    # Red is whole within a sixth of the circle around 0, and gone beyond two; green and blue a third and two thirds on.
+    # HSV hue to RGB: red is 1 within a sixth of the circle around 0, and 0 from two sixths on; green and blue likewise
+    # around a third and two thirds.
     distance = np.abs((sixths[:, None] + np.array([0, 4, 2], np.float32) + 3) % 6 - 3)
     hue = np.clip(2 - distance, 0, 1)
     return np.asarray(np.rint(grey(pictures, numbers) * hue[:, :, None, None]), np.uint8)
@@ -139,11 +142,11 @@ SIDE_A: dict[str, Operator] = {
     "invert": invert,
     "colour": grey,
 }
-SIDE_B: dict[str, Operator] = {"colour": tint}  # of all others it is the picture as it is
+SIDE_B: dict[str, Operator] = {"colour": tint}  # for all others, side B is the picture itself
 
 
 def _parted(pictures: Pixels) -> tuple[Pixels, Pixels | None]:
-    """The colours, and alpha where there is some."""
+    """The colours, and alpha or None."""
     return (pictures[:, :-1], pictures[:, -1:]) if pictures.shape[1] in (2, 4) else (pictures, None)
 
 
@@ -152,7 +155,7 @@ def _joined(colours: Pixels, alpha: Pixels | None) -> Pixels:
 
 
 def _weighed(values: NDArray[np.float32], weights: tuple[int, ...] | list[float], axis: int) -> NDArray[np.float32]:
-    """The sum of neighbours along an axis, by an odd number of weights; the outermost go on beyond the border."""
+    """Correlate an axis with an odd number of weights; the border is padded by repeating the outermost values."""
     reach, size = len(weights) // 2, values.shape[axis]
     grown = np.moveaxis(values.take(np.clip(np.arange(-reach, size + reach), 0, size - 1), axis), axis, -2)
     total = np.zeros_like(grown[..., :size, :])
@@ -162,5 +165,5 @@ def _weighed(values: NDArray[np.float32], weights: tuple[int, ...] | list[float]
 
 
 def _evenly(numbers: Numbers, step: int) -> NDArray[np.uint64]:
-    """For each number a place in 0 .. 2**32 - 1, such that those of successive numbers keep apart."""
+    """A low-discrepancy sequence: each number mapped to 0 .. 2**32 - 1, successive ones far apart."""
     return numbers.astype(np.uint64) * np.uint64(step) & np.uint64(2**32 - 1)

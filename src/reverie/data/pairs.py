@@ -1,7 +1,7 @@
 """Pairs of pictures, for translation from one side to the other.
 
-The source has both sides (two halves of each picture, or two folders, or two classes), or has single pictures, of which
-an operator makes the other side when they are asked for. A side is a `Dataset` of its own, with its own pack or none.
+Either the source has both sides (two halves of each picture, two folders, or two classes), or it has single pictures
+and an operator computes the other side when a batch is read. Each side is a `Dataset`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from reverie.data.open import Opener
     from reverie.engine.model import ImageSpec
 
-Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # from a data set and indices (n,) to a batch (n, C, H, W)
+Make = Callable[[Packed, NDArray[np.int64]], Pixels]  # make(data set, indices (n,)) -> batch (n, C, H, W)
 
 OTHER_SHAPE = "has other proportions than its partner, so that cut to one size they would no longer match"
-PORTION = 256  # pictures that an operator works on at a time, in numbers of four bytes
+PORTION = 256  # pictures that an operator computes at a time: it needs four bytes for each value
 
 
 class Pairs(Dataset):
-    """Two sides: each picture is a picture of side A and one of side B, their channels one after the other.
+    """Two sides: each picture is one of side A and one of side B, concatenated along the channels.
 
-    Where nothing pairs them (``paired`` is False) the shorter side begins anew at its end: picture i is A[i % len(A)]
-    and B[i % len(B)]. That harms no model which, as CycleGAN, never compares the two.
+    Without pairing (``paired`` is False) the shorter side is repeated: picture i is A[i % len(A)] and B[i % len(B)].
+    This does not matter to models such as CycleGAN, which never compare the two.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pairs(Dataset):
 
     @cached_property
     def image_spec(self) -> ImageSpec:
-        """Of both sides together; ``sides`` are the channels of each."""
+        """The specification of both sides together; its ``sides`` are the channels of each."""
         from reverie.engine.model import ImageSpec
 
         a, b = self._a.image_spec, self._b.image_spec
@@ -74,14 +74,14 @@ class Pairs(Dataset):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Of both sides, where they differ."""
+        """The name on side A, or "A and B" if the names differ."""
         a, b = self._a.names, self._b.names
         both = ((a[i % len(a)], b[i % len(b)]) for i in range(len(self)))
         return [one if one == other else f"{one} and {other}" for one, other in both]
 
     @cached_property
     def digests(self) -> Sequence[str]:
-        """Of both sides."""
+        """The digests of both pictures."""
         a, b = self._a.digests, self._b.digests
         return [f"{a[i % len(a)]} {b[i % len(b)]}" for i in range(len(self))]
 
@@ -95,7 +95,7 @@ class Pairs(Dataset):
         return "; ".join(fingerprints) if self._a.streamed or self._b.streamed else hash_of(fingerprints)
 
     def batch(self, indices: NDArray[np.int64]) -> Pixels:
-        """(n, channels of A + channels of B, H, W), of one type, a copy."""
+        """(n, channels of A + channels of B, H, W), a copy."""
         return np.concatenate([side.batch(indices % len(side)) for side in (self._a, self._b)], 1)
 
     def split(self, which: Split) -> Pairs:
@@ -103,7 +103,7 @@ class Pairs(Dataset):
         return Pairs(self.spec, self.options, self.found, self.unreadable, a, b)
 
     def side(self, which: str) -> Dataset:
-        """The pictures of one side, "a" or "b", alone: as many as it has."""
+        """One side, "a" or "b", as a data set of its own."""
         sides = {"a": self._a, "b": self._b}
         if which not in sides:
             raise ReverieError(f"There is no side '{which}'{nearest(which, sides)}")
@@ -111,7 +111,7 @@ class Pairs(Dataset):
 
 
 class Made(Dataset):
-    """What an operator makes of each picture of a data set, when it is asked for; the rest is as there."""
+    """The pictures of a data set with an operator applied when a batch is read; the rest is that of the data set."""
 
     def __init__(self, source: Packed, operator: str, make: Make) -> None:
         super().__init__(source.spec, source.options, source.found, source.unreadable)
@@ -154,13 +154,13 @@ class Made(Dataset):
 
 
 def open_pairs(opener: Opener) -> Pairs:
-    """The pairs of a source; what `open_dataset` does where its options have ``pair`` set.
+    """The pairs of a source: `open_dataset` with ``options.pair``.
 
-    Where the source has both sides, each is packed for itself; "auto" brings both to the size that suits side B, and
-    ``options.limit`` bounds each side. Pairs are divided into splits by the content of side B (see `divide`), or where
-    nothing pairs the pictures, each side by its own. ``options.swap`` comes last: it moves no pair to another split.
+    If the source has both sides, each has its own pack; the size "auto" is that of side B, and ``options.limit``
+    applies to each side. Pairs are divided into splits by the content of side B (see `divide`); unpaired sides each by
+    their own. ``options.swap`` is applied last, so that it moves no pair to another split.
 
-    Each side has its own black and white, and both are kept at the greater depth. Operators work at 8 bits.
+    Each side has its own black and white; both are stored at the larger bit depth. Operators work at 8 bits.
     """
     options = opener.options
     if options.swap and opener.scales is not None:
@@ -197,11 +197,11 @@ def _found(a: Dataset, b: Dataset, unreadable: int) -> dict[str, Any]:
     }
 
 
-# Sides that are made
+# Pairs made by operators
 
 
 def _made(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
-    """Sides A and B of single pictures, and what is unreadable."""
+    """Sides A and B made from single pictures, and (name, reason) of unreadable files."""
     name, spec = opener.options.pair, opener.spec
     if opener.options.depth not in ("auto", "8"):
         raise ReverieError(f"data.pair={name} makes pictures of 8 bits; leave out data.depth={opener.options.depth}.")
@@ -231,11 +231,11 @@ def _label_maps(source: Packed, indices: NDArray[np.int64]) -> Pixels:
     return faces.render_labels(rows, *source.pack.target.shape[1:])
 
 
-# Sides that the source has
+# Pairs in the source
 
 
 def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
-    """Sides A and B of the source, and what is unreadable."""
+    """Sides A and B of the source, and (name, reason) of unreadable files."""
     options, source, single = opener.options, opener.find(), _single(opener.options)
     first, second = (
         replace(
@@ -263,7 +263,7 @@ def _held(opener: Opener) -> tuple[Dataset, Dataset, list[tuple[str, str]]]:
 
 
 def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Packed, Packed, dict[str, str]]:
-    """The pictures that can be read on both sides, in the order of side B, and the names of the others, and why."""
+    """Both sides with the pairs that can be read, in the order of side B; and the reason for each file left out."""
     keys = [*a.names, *b.names]
     if options.pair == "folders":
         keys = [place.key for place in places(keys)]
@@ -297,7 +297,7 @@ def _matched(spec: str, options: DataOptions, a: Packed, b: Packed) -> tuple[Pac
 
 
 def _alike(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
-    """Whether two sizes (height, width) have the same proportions, within a pixel of the smaller."""
+    """Whether two sizes (height, width) have the same aspect ratio, within a pixel of the smaller."""
     (height, width), (least_height, least_width) = sorted((one.tolist(), other.tolist()), reverse=True)
     scales = least_height / height, least_width / width
     return any(abs(height * s - least_height) <= 1 and abs(width * s - least_width) <= 1 for s in scales)

@@ -1,4 +1,4 @@
-"""The bytes of PNG files: as few as Pillow makes them, and of 16 bits in colour, which Pillow does not write."""
+"""Encode PNG files: small ones by Pillow, and 16-bit colour, which Pillow does not write."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of grey, grey with alpha, RGB, RGBA (W3C PNG specification, section 11.2.1)
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey with alpha, RGB, RGBA (W3C PNG, section 11.2.1)
 
 
 def png(picture: Image.Image) -> bytes:
-    """As small a PNG as Pillow makes."""
+    """The bytes of a PNG at Pillow's best compression."""
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
 def png16(array: NDArray[Any], profile: bytes | None = None) -> bytes:
-    """A PNG of (C, H, W), uint16, C from 1 to 4, with an ICC profile where one is given."""
+    """The bytes of a 16-bit PNG from uint16 (C, H, W), C from 1 to 4, with an optional ICC profile."""
     channels, height, width = array.shape
     rows = array.transpose(1, 2, 0).astype(">u2").reshape(height, -1).view(np.uint8).astype(np.int16)
-    # Each byte less the one of the pixel to its left (filter 1), modulo 256: what is smooth becomes small.
+    # Filter 1: each byte minus that of the pixel to its left, modulo 256, which compresses better.
     step = 2 * channels
     rows[:, step:] -= rows[:, :-step].copy()
     filtered = np.concatenate([np.ones((height, 1), np.uint8), rows.astype(np.uint8)], 1)

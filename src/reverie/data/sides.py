@@ -1,4 +1,4 @@
-"""Which pictures of a source are side A of its pairs, and which side B: halves, folders, or classes."""
+"""Select the pictures of side A or B from a source of pairs: halves, folders, or classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALONE = "has no partner on the other side"
 
 @contextmanager
 def side(spec: str, options: DataOptions, source: Source, number: int) -> Iterator[Content]:
-    """What the source holds of side A (0) or B (1)."""
+    """Yield the pictures of side A (0) or B (1) of the source."""
     with source.read() as content:
         if options.pair == "halves":
             whole = arranged(spec, content, options) if isinstance(content, Files) else content
@@ -35,7 +35,7 @@ def side(spec: str, options: DataOptions, source: Source, number: int) -> Iterat
         elif isinstance(content, Arrays):
             yield _class_of_arrays(spec, content, options, number)
         elif not content.entries:
-            yield content  # for `build_files` to say so
+            yield content  # `build_files` raises the error
         elif options.pair == "unpaired":
             yield _unpaired(spec, content, options, number)
         else:
@@ -43,7 +43,7 @@ def side(spec: str, options: DataOptions, source: Source, number: int) -> Iterat
 
 
 def _in_order(spec: str, names: Sequence[str], options: DataOptions) -> list[str]:
-    """The names of the sides, A first: as data.sides says, else as they come."""
+    """The names of the sides, A first: as data.sides says, else in the order of ``names``."""
     asked = options.side_names()
     if unknown := [name for name in asked if name not in names]:
         raise ReverieError(f"{spec} has no side '{unknown[0]}'{nearest(unknown[0], names)}")
@@ -82,7 +82,7 @@ def _check_two(spec: str, classes: int) -> None:
 
 
 def _unpaired(spec: str, files: Files, options: DataOptions, number: int) -> Files:
-    """The files of one of two folders, or else of one of two classes."""
+    """The files of one of two folders, or otherwise of one of two classes."""
     folders = _folders(files)
     if options.sides and folders.keys() >= set(options.side_names()):
         folders = {name: folders[name] for name in options.side_names()}
@@ -103,7 +103,7 @@ def _unpaired(spec: str, files: Files, options: DataOptions, number: int) -> Fil
 
 
 def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files:
-    """The files of one of two folders that have a partner in the other; the others count as unreadable."""
+    """The files of one of two folders that have a partner in the other; the rest is listed as unreadable."""
     folders = _folders(files)
     if options.sides and folders.keys() >= set(options.side_names()):
         folders = {name: folders[name] for name in options.side_names()}
@@ -135,7 +135,7 @@ def _folder(spec: str, files: Files, options: DataOptions, number: int) -> Files
 
 
 def _refuse_unasked(options: DataOptions) -> None:
-    """Raise ReverieError for what says splits and classes, where folders say the sides and nothing else is asked."""
+    """Raise ReverieError for options on splits and classes, which do not apply if the folders are the sides."""
     for name, value, usual in (
         ("layout", options.layout, "auto"),
         ("classes", options.classes, ""),
@@ -147,7 +147,7 @@ def _refuse_unasked(options: DataOptions) -> None:
 
 
 def _folders(files: Files) -> dict[str, list[tuple[str, FileEntry]]]:
-    """Keys and entries of each folder that may be a side, "" for those in none; see `places`."""
+    """(key, entry) of the files in each folder that may be a side, "" for files in none; see `places`."""
     found: dict[str, list[tuple[str, FileEntry]]] = {}
     for entry, place in zip(files.entries, places([entry.name for entry in files.entries]), strict=True):
         found.setdefault(place.side, []).append((place.key, replace(entry, split=place.split, label=None)))

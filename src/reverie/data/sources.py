@@ -1,4 +1,4 @@
-"""What a data spec means: a built-in set, a folder, an archive, arrays or a data set of the Hub; and how it is read."""
+"""Resolve a data spec to a source: a built-in set, a folder, an archive, arrays or a data set of the Hub."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from reverie.data.options import ARRAY_LAYOUTS, DataOptions, parse_size
 from reverie.errors import ReverieError, nearest
 
 BUILT_IN = ("digits", "faces")
-MEMORY = "memory:"  # how the spec of data in memory begins: nothing that could be opened again
-BUILT_IN_PREFIX = "builtin:"  # says that a built-in set is meant where a folder of that name is there too
+MEMORY = "memory:"  # prefix of the spec of data in memory, which cannot be opened again
+BUILT_IN_PREFIX = "builtin:"  # selects a built-in set if a folder has its name
 FACES_SIZE = "64"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures come from: a key that changes when they do, and a way to read them, used only where no pack is."""
+    """A source of pictures: a key that changes with them, and a function that reads them if there is no pack yet."""
 
     key: object
     read: Callable[[], AbstractContextManager[Files | arrays.Arrays]]
-    notes: Sequence[str] = ()  # what is to be said of it each time
-    in_memory: bool = False  # arrays that are used where they are, and known by what they hold
-    streamed: bool = False  # whose pictures are taken anew each time
+    notes: Sequence[str] = ()  # notes for the user each time it is opened
+    in_memory: bool = False  # arrays that are used in place, with a key from their content
+    streamed: bool = False  # pictures are read again each time
 
 
 def is_faces(spec: str) -> bool:
-    """Whether a spec means the built-in faces."""
+    """Whether a spec is that of the built-in faces."""
     name = spec.removeprefix(BUILT_IN_PREFIX)
     return name == "faces" or name.startswith("faces:")
 
 
 def is_built_in(spec: str) -> bool:
-    """Whether a spec means a built-in set of pictures, if there is no folder of that name."""
+    """Whether a spec is that of a built-in set; a folder may have the same name."""
     return spec.removeprefix(BUILT_IN_PREFIX) == "digits" or is_faces(spec)
 
 
 def is_path(spec: str) -> bool:
-    """Whether a spec means a place on disk."""
+    """Whether a spec is a path."""
     named = is_built_in(spec) or spec.startswith((BUILT_IN_PREFIX, "hf:", MEMORY))
     return not named and bool(spec.strip()) and "\0" not in spec
 
 
 def find(spec: str, options: DataOptions, cache: Path, trust: bool = True) -> Source:
-    """What a spec means. Raises ReverieError where that is nothing, or two things.
+    """The source for a spec. Raises ReverieError if there is none, or if the spec is ambiguous.
 
-    Without ``trust`` every file is read again, whatever is known of it.
+    Without ``trust`` every file is read again, even if its digest is known.
     """
     if spec.startswith(MEMORY):
         raise ReverieError(f"'{spec}' names data in memory, which can't be opened by its name; give the data itself.")
@@ -100,7 +100,7 @@ def _at(path: Path, options: DataOptions, cache: Path, trust: bool) -> Source:
         raise ReverieError(f"{path} is neither a file nor a folder.")
 
     def known(*files: Path) -> object:
-        """Changes with the bytes of files in one folder."""
+        """A key that changes with the bytes of these files, all in one folder."""
         listed = [(file.name, file.stat()) for file in files]
         place = str(path.resolve())
         return path.suffix, identify(path.parent, listed, cache, place=place, named=False, trust=trust).key
@@ -123,7 +123,7 @@ def _at(path: Path, options: DataOptions, cache: Path, trust: bool) -> Source:
 
 
 def _folder(path: Path, cache: Path, trust: bool) -> Source:
-    """Known by the bytes of its pictures and tables, and the names of the rest."""
+    """A folder; its key changes with the bytes of pictures and tables, and with the names of other files."""
     walked = walk(path)
     wanted = PICTURES | TABLES
     known = [name[name.rfind(".") :].lower() in wanted for name, _ in walked.files]
@@ -144,7 +144,7 @@ def _faces(spec: str, options: DataOptions) -> Source:
     size = options.size if options.size != "auto" else spec.partition(":")[2] or FACES_SIZE
     height, width = parse_size(size, "Faces of size ")
     drawing = b"".join(file.read_bytes() for file in sorted(Path(faces.__file__).parent.glob("*.py")))
-    code = hashlib.blake2b(drawing).hexdigest()  # drawn anew when the drawing changes
+    code = hashlib.blake2b(drawing).hexdigest()  # so that the pack is made again when the drawing changes
     return Source(
         ("faces", code, options.count, height, width),
         lambda: nullcontext(arrays.from_faces(options.count, height, width)),

@@ -1,4 +1,4 @@
-"""Which pictures of a source are used, and in which split: by the hash of what they hold or are called."""
+"""Select pictures by the hash of their names (data.limit), and divide them into splits by the hash of their content."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Division:
-    """Which rows of a pack are in which split."""
+    """The rows of a pack in each split."""
 
-    rows: Mapping[Split, NDArray[np.int64]]  # of "all", too
-    notes: list[str]  # on what stands in for what
-    content: str  # changes with the pictures and with whatever else decided this
+    rows: Mapping[Split, NDArray[np.int64]]  # also of "all"
+    notes: list[str]  # on empty splits and on duplicates
+    content: str  # a digest of the pictures and of the division
 
 
 def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
-    """``limit`` of the items (0: all) by the hash of their names, so not only of the first class; in their order."""
+    """``limit`` of the items (0: all), chosen by the hash of their names, so from all classes; in their order."""
     if not limit or limit >= len(items):
         return list(items)
     ranks = sorted(range(len(items)), key=lambda i: digest_of(names[i].encode(errors="surrogateescape")))
@@ -37,10 +37,10 @@ def spread(items: Sequence[T], names: Sequence[str], limit: int) -> list[T]:
 
 
 def divide(index: dict[str, Any], options: DataOptions) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
-    """Rows of each split, and notes on what stands in for what.
+    """The rows of each split, and notes on empty splits and duplicates.
 
     A held-out split that the source does not have is taken from its training pictures by the hash of their content:
-    more files move none of the old ones, and equal files stay together.
+    adding files does not move others to another split, and equal files are in the same one.
     """
     own = np.array(index["splits"], np.int8)
     place = np.array(index["draws"], np.float64) / 2**32

@@ -1,4 +1,4 @@
-"""Classes, attributes and splits of picture files out of a table: a .csv, or the dataset.json of StyleGAN's tools."""
+"""Read classes, attributes and splits from a table: a .csv, or the dataset.json of StyleGAN's tools."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ DATASET_JSON = "dataset.json"
 
 @dataclass(frozen=True)
 class Table:
-    """What a table says of files, by their number among the names that were asked for."""
+    """The classes and attributes in a table, by the index of a file in ``names``."""
 
     labels: dict[int, str] = field(default_factory=dict)
     factors: dict[str, dict[int, float]] = field(default_factory=dict)  # attribute -> its value for each file
-    missing: int = 0  # rows whose file is not there
-    dropped: tuple[str, ...] = ()  # columns that are no attribute, as not all of their cells are numbers
+    missing: int = 0  # number of rows whose file does not exist
+    dropped: tuple[str, ...] = ()  # columns that are not attributes, as some cells are not numbers
 
 
 def read_labels(what: str, content: bytes, names: Sequence[str]) -> Table:
-    """Classes and attributes. Raises ReverieError where the table is none of these names."""
+    """Classes and attributes from a table. Raises ReverieError if it is invalid or names none of the files.
+
+    ``what`` is the name of the table, for its type and for errors; ``names`` are those of the picture files.
+    """
     if what.lower().endswith(".json"):
         return _dataset_json(what, content, names)
     head, rows, missing = _csv(what, content, names)
@@ -56,7 +59,7 @@ def read_labels(what: str, content: bytes, names: Sequence[str]) -> Table:
 
 
 def read_splits(what: str, content: bytes, names: Sequence[str]) -> dict[int, int]:
-    """The split of each file that the table names: 0, 1, 2 for train, validation, test."""
+    """The split of each file in the table, by its index in ``names``: 0, 1, 2 for train, validation, test."""
     head, rows, _ = _csv(what, content, names)
     column = next((i for i, name in enumerate(head) if name.lower() == "split"), 0)
     found = {}
@@ -84,7 +87,7 @@ def _dataset_json(what: str, content: bytes, names: Sequence[str]) -> Table:
 
 
 def _csv(what: str, content: bytes, names: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]], int]:
-    """The columns behind the first, the number of each file that is there with its cells, and how many are not."""
+    """(names of the columns after the first, (file index, cells) of each row, number of rows without a file)."""
     try:
         text = content.decode("utf-8-sig")
         first = text.splitlines()[0] if text.strip() else ""
@@ -95,7 +98,7 @@ def _csv(what: str, content: bytes, names: Sequence[str]) -> tuple[list[str], li
         raise ReverieError(f"{what} needs two columns at least: the file's name, and what is said of it.")
     find = _Names(names)
     head, rows = [cell.strip() for cell in lines[0]], lines[1:]
-    if find(lines[0][0]) is not None:  # there is no line of names
+    if find(lines[0][0]) is not None:  # there is no header
         head, rows = ["file", *(f"column {i}" for i in range(1, len(head)))], lines
     if len(head) == 2 and head[1].startswith("column "):
         head[1] = CLASS_COLUMNS[0]
@@ -125,11 +128,11 @@ def _number(text: str) -> float | None:
 
 
 class _Names:
-    """Finds a file by what a table calls it: its path, or as much of its end as is unique, with extension or not."""
+    """Finds a file by its name in a table: its path, or a unique end of it, with or without extension."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._whole: Mapping[str, int] = {name: i for i, name in enumerate(names)}
-        self._ends: dict[str, list[tuple[str, int]]] = {}  # by their last part, with the extension and without
+        self._ends: dict[str, list[tuple[str, int]]] = {}  # by the file name, with and without extension
         for i, name in enumerate(names):
             for path in {name, os.path.splitext(name)[0]}:
                 self._ends.setdefault(path.rpartition("/")[2], []).append((path, i))

@@ -1,4 +1,4 @@
-"""What is known of a picture before it is converted, and what every picture of a set is turned into."""
+"""The properties of a picture file, and the target format that all pictures of a data set are converted to."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BYTES: Span = (0.0, 255.0)
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """What a file holds, before anything is converted; upright, as its EXIF orientation asks."""
+    """Properties of a picture before conversion, after rotation by its EXIF orientation."""
 
     mode: str
     channels: int
     height: int
     width: int
-    bits: int  # of a value in the file
-    kind: Kind = "byte"  # as it is read: bits that cannot be had do not count
-    span: Span | None = BYTES  # the least and greatest value; None: not known yet. Bytes: what matters of them
-    pages: tuple[int, ...] = (0,)  # numbers of the pictures in the file
-    remark: str = ""  # what people must know of it
+    bits: int  # bit depth of a value in the file
+    kind: Kind = "byte"  # kind of the values as they are decoded, which may have fewer bits than the file
+    span: Span | None = BYTES  # smallest and largest value; None: not known yet
+    pages: tuple[int, ...] = (0,)  # page numbers of the pictures in the file
+    remark: str = ""  # a note for the user
 
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """What every picture is turned into."""
+    """The format that every picture is converted to: shape, fit (data.fit) and scale of the stored values."""
 
     channels: int
     height: int
@@ -49,9 +49,9 @@ class TargetFormat:
 
 
 def choose_target(seen: Sequence[PictureInfo], options: DataOptions, scale: Scale | None = None) -> TargetFormat:
-    """The shape and scale of every picture, from what they are and what was asked, or the ``scale`` of a run.
+    """The target format for these pictures, from their properties and the options, or with the ``scale`` of a run.
 
-    Raises ReverieError on mixed channels.
+    Raises ReverieError for pictures of different channels if the options do not set any.
     """
     channels = options.fixed_channels()
     if channels is None:
@@ -71,7 +71,7 @@ def choose_target(seen: Sequence[PictureInfo], options: DataOptions, scale: Scal
 
 
 def spans_of(seen: Iterable[PictureInfo]) -> dict[Kind, Span | None]:
-    """The least and the greatest value of the files of each kind; None where it is known of none."""
+    """The smallest and largest value in the files of each kind; None if it is known for none of them."""
     found: dict[Kind, Span | None] = {}
     for one in seen:
         old = found.get(one.kind)

@@ -1,7 +1,7 @@
 """The training state on disk: one safetensors file per checkpoint, checked by a checksum, the last two kept.
 
-Files are written to a temporary name, synced and renamed, so a kill at any moment leaves the newest complete one; a
-file damaged afterwards is noticed by its checksum and the one before it is used.
+Files are written to a temporary name, synced and renamed, so that a process killed at any moment leaves complete files.
+A file damaged afterwards is detected by its checksum, and the one before it is used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CheckpointFolder:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Write the state of a step, then drop all but the last two."""
+        """Write the state of a step, then delete all but the last two."""
         plain = savable(tensors)
         text = json.dumps(meta | {"step": step, "checksum": _checksum(plain)})
         with replacing(self.folder / f"{step:09d}.safetensors") as temporary, encodable(temporary) as named:
@@ -46,9 +46,9 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-        """(tensors, meta, names of damaged files passed over) of the newest intact state; None where there is none.
+        """(tensors, meta, names of damaged newer files) of the newest intact state; None if there is no state.
 
-        Raises ReverieError where there are states and all are damaged.
+        Raises ReverieError if there are states and all are damaged.
         """
         sweep(self.folder)
         damaged: list[str] = []

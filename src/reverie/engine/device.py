@@ -1,4 +1,4 @@
-"""Where a model is trained, and how exactly its products are reckoned there."""
+"""The device of a training, its matrix precision, and its random state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reverie.errors import ReverieError
 
 
 def pick_device(word: str | torch.device) -> torch.device:
-    """The device that "auto", "cpu", "cuda" or "mps" names; ReverieError where this machine has it not."""
+    """The device for "auto", "cpu", "cuda", "cuda:N" or "mps". Raises ReverieError if this machine does not have it."""
     if isinstance(word, torch.device):
         return word
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -29,7 +29,7 @@ def pick_device(word: str | torch.device) -> torch.device:
 
 @contextmanager
 def quick_products(device: torch.device) -> Iterator[None]:
-    """On CUDA, products of float32 matrices are rounded to TF32 until the block ends; then all is set as before."""
+    """Allow TF32 for float32 matrix products and convolutions on CUDA inside the block; restored afterwards."""
     if device.type != "cuda":
         yield
         return
@@ -44,6 +44,6 @@ def quick_products(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def own_randomness(device: torch.device) -> Iterator[None]:
-    """What is seeded in the block leaves no trace in the global generators of the CPU and of the device."""
+    """Restore the global random generators of the CPU and of the device when the block ends."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
         yield

@@ -1,6 +1,6 @@
-"""Several processes that train one model: `torchrun --nproc-per-node 2 -m reverie train ...`.
+"""Training one model by several processes: `torchrun --nproc-per-node 2 -m reverie train ...`.
 
-The loop divides each batch over ranks, adds up gradients per phase, and synchronises batch statistics. A run on two
+The loop divides each batch over ranks, sums gradients in each phase, and synchronises batch statistics. A run on two
 ranks computes what one rank computes with two microbatches.
 """
 
@@ -18,33 +18,33 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class World:
-    """The group of ranks; alone unless started by torchrun."""
+    """The process group; a single rank unless started by torchrun."""
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        self._made = False  # whether the group is ours to destroy
+        self._made = False  # whether this object created the process group
 
     @property
     def first(self) -> bool:
-        """Whether this rank writes the files and talks to the user."""
+        """Whether this is rank 0, which writes files and prints messages."""
         return self.rank == 0
 
     def join(self, device: torch.device) -> None:
-        """Meet the other ranks: gloo on the CPU, nccl on CUDA."""
+        """Initialise the process group: gloo on the CPU, nccl on CUDA."""
         if self.size > 1 and not dist.is_initialized():
             self._made = True
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     def leave(self) -> None:
-        """Part from the other ranks, if it was this object that met them."""
+        """Destroy the process group if this object created it."""
         if self._made and dist.is_initialized():
             self._made = False
             dist.destroy_process_group()
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Add up tensors over ranks, in place, in one message per dtype."""
+        """Sum tensors over ranks, in place, by one all-reduce per dtype."""
         if self.size == 1 or not tensors:
             return
         for dtype in {t.dtype for t in tensors}:
@@ -57,11 +57,11 @@ class World:
                 start += tensor.numel()
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether any rank raises the flag."""
+        """Whether the flag is true on any rank."""
         return self.raised([flag], device)[0]
 
     def raised(self, flags: Sequence[bool], device: torch.device) -> list[bool]:
-        """Of each flag, whether any rank raises it; in one message."""
+        """For each flag, whether it is true on any rank; by one all-reduce."""
         if self.size == 1:
             return list(flags)
         raised = torch.tensor([float(flag) for flag in flags], device=device)
@@ -69,7 +69,7 @@ class World:
         return [count > 0 for count in raised.tolist()]
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """The tensor of every rank, in the order of ranks; shapes must agree."""
+        """The tensors of all ranks, in order; shapes must be equal."""
         if self.size == 1:
             return [tensor]
         everyone = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -77,7 +77,7 @@ class World:
         return everyone
 
     def share(self, text: str, device: torch.device) -> str:
-        """The text of the first rank, on every rank."""
+        """Broadcast a text from rank 0; returns it on every rank."""
         if self.size == 1:
             return text
         content = torch.tensor(list(text.encode(errors="surrogateescape")), dtype=torch.uint8, device=device)
@@ -136,7 +136,7 @@ class SyncBatchNorm(nn.Module):
 
 
 def synchronise_batch_statistics(module: nn.Module) -> None:
-    """Replace every batch normalisation inside the module by one over all ranks."""
+    """Replace, in place, every batch normalisation in the module by `SyncBatchNorm`."""
     for name, child in module.named_children():
         if isinstance(child, _BATCH_NORMS):
             setattr(module, name, SyncBatchNorm(child).train(child.training))
@@ -145,7 +145,7 @@ def synchronise_batch_statistics(module: nn.Module) -> None:
 
 
 def total(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks; the tensor itself where there is one. Every rank must call it."""
+    """The sum of a tensor over all ranks; the tensor itself if there is one rank. Every rank must call it."""
     if dist.is_available() and dist.is_initialized():
         tensor = tensor.clone()
         dist.all_reduce(tensor)

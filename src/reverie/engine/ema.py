@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights: what a run samples from and saves."""
+"""The exponential moving average (EMA) of the weights, which a run saves and samples from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from reverie.engine.model import Model
 
-# Reading and writing all weights costs a noticeable part of a small model's step. After the first steps, in which the
-# weights change fast, the average is therefore updated every few steps, by the decay to that power.
+# Updating the average takes a noticeable part of a small model's step. After the FIRST steps, in which the weights
+# change fast, it is therefore updated only every EVERY steps, with the decay to the power of EVERY.
 FIRST, EVERY = 1000, 4
 
 
 class EMA:
-    """A copy of the model whose parameters follow the trained ones.
+    """A copy of the model whose parameters are the moving average of the trained ones.
 
-    The decay per step ramps up, min(decay, (1 + t) / (10 + t)), so that the random start is forgotten; buffers are not
-    averaged but copied whenever the copy is looked at.
+    The decay per step ramps up as min(decay, (1 + t) / (10 + t)), so that the initial weights are soon averaged out.
+    Buffers are not averaged: they are copied on each access to `model`.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
@@ -30,7 +30,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the trained weights after step number ``step`` (counted from 1), where that is due."""
+        """Update the average after step number ``step`` (counted from 1), if an update is due."""
         every = 1 if step <= FIRST else EVERY
         if step % every == 0:
             decay = min(self.decay, (1 + step) / (10 + step)) ** every
@@ -38,7 +38,7 @@ class EMA:
 
     @property
     def model(self) -> Model:
-        """The averaged model, its buffers up to date, in eval mode."""
+        """The averaged model, with current buffers, in eval mode."""
         with torch.no_grad():
             for mine, theirs in zip(self._model.buffers(), self._source.buffers(), strict=True):
                 mine.copy_(theirs)

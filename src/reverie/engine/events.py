@@ -1,7 +1,7 @@
-"""What a run writes down while it trains.
+"""Log files and progress display of a training.
 
-``metrics.jsonl`` and ``quality.jsonl`` are functions of the seed: a resumed run continues them to the very line an
-uninterrupted one would have written. What depends on the day (rates, warnings, saved states) goes to ``events.jsonl``.
+``metrics.jsonl`` and ``quality.jsonl`` depend only on the seed: a resumed run writes the same lines as an uninterrupted
+one. What can differ between equal runs (speed, warnings, saved states) goes to ``events.jsonl``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from reverie.errors import ReverieError, printable
 from reverie.files import replacing
 
 METRICS, EVENTS, QUALITY = "metrics.jsonl", "events.jsonl", "quality.jsonl"
-TAIL = 2**14  # bytes: more than the last lines of most runs
-QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+TAIL = 2**14  # bytes that usually hold the last lines of a file
+QUIET_SECONDS = 10.0  # between lines if the output is not a terminal
 
 
 class Record:
-    """The files of a run, its progress display, and an optional TensorBoard sink. Use as a context manager."""
+    """Writes the log files, the progress display and optionally TensorBoard events. Use as a context manager."""
 
     def __init__(self, folder: Path, steps: int, *, resume_at: int = 0, quiet: bool = False, tensorboard: bool = False):
         self.folder, self.steps, self.quiet = folder, steps, quiet
@@ -66,7 +66,7 @@ class Record:
             self._board.close()
 
     def log(self, step: int, images: int, means: Means) -> None:
-        """One line of metrics.jsonl, and the display."""
+        """Write a line of metrics.jsonl and update the display."""
         self._metrics.write(_line({"step": step, "images": images} | means))
         self._metrics.flush()
         now = time.perf_counter()
@@ -86,7 +86,7 @@ class Record:
                 self._board.add_scalar(key, value, step)
 
     def quality(self, step: int, images: int, figures: dict[str, Any]) -> bool:
-        """One line of quality.jsonl; whether its Frechet distance is the smallest so far."""
+        """Write a line of quality.jsonl; returns whether its Frechet distance is the smallest so far."""
         _, best = read_quality(self.folder)
         with (self.folder / QUALITY).open("a", encoding="utf-8") as file:
             file.write(_line({"step": step, "images": images} | figures))
@@ -95,17 +95,17 @@ class Record:
         return best is None or figures["frechet"] < best["frechet"]
 
     def event(self, step: int, **fields: Any) -> None:
-        """One line of events.jsonl."""
+        """Write a line of events.jsonl."""
         self._events.write(_line({"step": step, "time": round(time.time(), 1)} | fields))
         self._events.flush()
 
     def say(self, sentence: str) -> None:
-        """A sentence for the person at the terminal."""
+        """Print a message to the terminal, unless quiet."""
         if not self.quiet:
             self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
     def warn(self, step: int, sentence: str) -> None:
-        """A sentence for the person at the terminal, once, and for events.jsonl."""
+        """Print a warning to the terminal and write it to events.jsonl; only once for each text."""
         if sentence not in self._said:
             self._said.add(sentence)
             self.event(step, warning=sentence)
@@ -113,7 +113,7 @@ class Record:
 
     @staticmethod
     def _keep_until(file: Path, step: int) -> None:
-        """Drop the lines of steps that will be done again, and a last line that was cut off."""
+        """Remove the lines of steps that will be repeated, and a truncated last line."""
         if not file.exists():
             return
         kept = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if _step(line) <= step]
@@ -127,11 +127,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def last_step(folder: Path) -> int | None:
-    """The step of the last whole line of metrics.jsonl, of which only the end is read; None where there is none."""
+    """The step in the last complete line of metrics.jsonl, None if there is none; only the end of the file is read."""
     with contextlib.suppress(FileNotFoundError), (folder / METRICS).open("rb") as file:
         start = size = file.seek(0, os.SEEK_END)
         while start:
-            start = max(0, 2 * start - size - TAIL)  # twice as much each time, and a little
+            start = max(0, 2 * start - size - TAIL)  # read TAIL bytes, then twice as much and TAIL more
             file.seek(start)
             lines = file.read().decode("utf-8", "replace").splitlines()
             steps = [step for line in lines[start > 0 :] if (step := _step(line)) < sys.maxsize]
@@ -141,19 +141,19 @@ def last_step(folder: Path) -> int | None:
 
 
 def read_quality(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """The lines of quality.jsonl, and of those the one with the smallest Frechet distance, the first of equals."""
+    """The lines of quality.jsonl, and the one with the smallest Frechet distance (the first of equal ones)."""
     lines = [line for line in read_lines(folder / QUALITY) if isinstance(line.get("frechet"), (int, float))]
     return lines, min(lines, key=lambda line: line["frechet"], default=None)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that `Record` wrote; none where it is not there."""
+    """The complete lines of a file that `Record` wrote; empty if it does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if _step(line) < sys.maxsize]
 
 
 def _line(fields: dict[str, Any]) -> str:
-    """A line of JSON, which has no numbers that are not finite: they become null."""
+    """A line of JSON; numbers that are not finite, which JSON cannot hold, become null."""
     return json.dumps(_finite(fields), allow_nan=False) + "\n"
 
 
@@ -173,7 +173,7 @@ def _step(line: str) -> int:
 
 
 def check_board() -> Any:
-    """The class that writes for TensorBoard; ReverieError where its package is missing."""
+    """TensorBoard's SummaryWriter class. Raises ReverieError if the package is missing."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: noted, so that the step at hand is finished first."""
+"""Handling of SIGINT and SIGTERM: recorded, so that training can finish the current step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Yields a list that is empty until SIGINT or SIGTERM arrives; a second SIGINT stops at once."""
+    """Yields a list that is empty until SIGINT or SIGTERM arrives; a second SIGINT raises KeyboardInterrupt."""
     arrived: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -19,7 +19,7 @@ def interruptible() -> Iterator[list[int]]:
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's business
+    except ValueError:  # not the main thread: signal handlers cannot be set
         before = {}
     try:
         yield arrived

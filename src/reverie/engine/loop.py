@@ -1,8 +1,8 @@
-"""The one loop that trains every model; the only code that calls backward and step.
+"""The training loop of all models: the only code that calls ``backward`` and ``optimizer.step``.
 
-A step runs the model's phases in order. A phase unfreezes exactly the networks its optimizer owns, adds up gradients
-over microbatches and ranks, clips if asked, and steps. So the single bound of a VAE and the alternating phases of a GAN
-are the same program, and no gradient can reach a network that is not this phase's.
+A step runs the model's phases in order. A phase unfreezes exactly the networks that its optimizer owns, accumulates
+gradients over microbatches and ranks, clips them if configured, and steps the optimizer. So the same code trains a VAE
+(one phase) and a GAN (alternating phases), and no gradient reaches a network of another phase.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Means = dict[str, float | list[float]]
 
 
 class BatchSource(Protocol):
-    """Where batches come from: see `reverie.data.loader.BatchLoader`."""
+    """A source of batches: see `reverie.data.loader.BatchLoader`."""
 
     def take(self, start: int, total: int) -> tuple[Tensor, Tensor | None]:
-        """This rank's part of the samples ``start .. start + total``."""
+        """This rank's part of the samples ``start .. start + total``: pictures, and labels or None."""
         ...
 
 
@@ -38,7 +38,7 @@ class Diverged(ReverieError):
 
 
 class Loop:
-    """Trains a model step by step. Its whole state is `state()`: what it computes next is a function of that alone."""
+    """Trains a model step by step. What it computes next depends only on `state()`."""
 
     def __init__(
         self, model: Model, source: BatchSource, plan: ResolvedPlan, device: torch.device, world: World | None = None
@@ -50,13 +50,13 @@ class Loop:
         nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
         self.model = model.to(device).train()
         self.source, self.plan, self.device = source, plan, device
-        # The generator of layers that draw for themselves. Not torch.manual_seed: that seeds every device there might
-        # be, and remembers each call until CUDA starts.
+        # The global generator, used by layers such as dropout. Not torch.manual_seed: that seeds every possible device,
+        # and queues each call until CUDA starts.
         cuda = device.type == "cuda"
         self._generator = torch.cuda.default_generators[device.index or 0] if cuda else torch.default_generator
         self.step = 0  # steps done
-        self.drawn = 0  # samples drawn from the data so far
-        self.images = 0  # pictures seen by the steps, a step's repeats not counted
+        self.drawn = 0  # samples taken from the data so far
+        self.images = 0  # pictures seen: one batch a step, extra batches not counted
         self.phases = model.phases()
         self.owned: dict[str, list[nn.Parameter]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -64,22 +64,22 @@ class Loop:
         self._specs = model.optimizers()
         for name, spec in self._specs.items():
             theirs = dict.fromkeys(p for m in spec.modules for p in model.get_submodule(m).parameters())  # tied: once
-            # What the user has frozen stays so; a model that is frozen as a whole was loaded, and is to go on learning.
+            # Parameters that the user has frozen stay frozen; a module frozen as a whole was loaded, and is trained on.
             self.owned[name] = [p for p in theirs if p.requires_grad] or list(theirs)
             self.optimizers[name], self._base_lr[name] = self._build(spec, self.owned[name]), plan.lr or spec.lr
         self._check_contract()
         self.average = EMA(self.model, plan.ema) if plan.ema else None
-        self._sums: dict[str, Tensor] = {}  # of the logs since they were last read
+        self._sums: dict[str, Tensor] = {}  # sums of the logs since the last call of `means`
         self._counts: dict[str, int] = {}
         self._unchecked: list[tuple[int, str, Tensor]] = []  # losses not yet known to be finite
 
     @property
     def weights(self) -> Model:
-        """The model to use: the averaged one where there is one. Put back into train mode by the next step."""
+        """The averaged model if there is one, else the trained one, which the next step sets to train mode."""
         return self.average.model if self.average else self.model
 
     def advance(self) -> None:
-        """One step: every phase that is due, then the average and the model's own schedules."""
+        """Do one step: every phase that is due, then the moving average and the model's own schedules."""
         if not self.model.training:
             self.model.train()
         total = self.model.batch_size(self.plan.batch_size)
@@ -105,7 +105,7 @@ class Loop:
         self.model.on_progress(self.images)
 
     def means(self) -> Means:
-        """The means of the logs since the last call, over steps and ranks; checks that every loss was finite."""
+        """Means of the logs since the last call, over steps and ranks. Raises `Diverged` if a loss is not finite."""
         self._check_finite()
         sums = {key: self._sums[key] / self._counts[key] / self.world.size for key in sorted(self._sums)}
         self.world.sum_(list(sums.values()))
@@ -113,7 +113,7 @@ class Loop:
         return {key: value.tolist() for key, value in sums.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the future depends on, as (tensors, meta), meta for JSON. Refuses to hand out a diverged state."""
+        """The full training state: (tensors, meta for JSON). Raises `Diverged` if a loss or weight is not finite."""
         self._check_finite()
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         for name, value in tensors.items():
@@ -177,7 +177,7 @@ class Loop:
             images, labels = (None if t is None else t[i * size : (i + 1) * size] for t in pictures)
             assert images is not None
             first = (self.world.rank * micro + i) * size
-            # Layers that draw for themselves (dropout) draw a function of the step too.
+            # Random numbers of layers such as dropout also depend only on the seed and step.
             self._generator.manual_seed(derive(self.plan.seed, self.step, phase.name, first))
             draw = Draw(self.plan.seed, self.step, phase.name, first=first, count=size, total=total, device=self.device)
             batch = Batch(images, labels, draw, progress=self.step / self.plan.steps)
@@ -185,7 +185,7 @@ class Loop:
             self._note(phase.name, loss, logs)
             (loss * (phase.every / (micro * self.world.size))).backward()
         self.world.sum_([p.grad for p in owned if p.grad is not None])
-        if self.plan.clip or len(self.owned) > 1:  # adversarial training is watched by the gradients of both networks
+        if self.plan.clip or len(self.owned) > 1:  # with two optimizers (a GAN) the gradient norms are always logged
             norm = nn.utils.get_total_norm([p.grad for p in owned if p.grad is not None])
             self._add("grad_norm" if len(self.owned) == 1 else f"grad_norm_{phase.name}", norm.detach())
         if self.plan.clip:
@@ -204,7 +204,7 @@ class Loop:
             group.update(values)
 
     def _unfreeze(self, name: str) -> None:
-        if len(self.owned) == 1:  # nothing else to freeze: what no optimizer owns was frozen at the start
+        if len(self.owned) == 1:  # parameters that no optimizer owns were frozen at the start
             return
         for other, parameters in self.owned.items():
             for parameter in parameters:
@@ -212,7 +212,7 @@ class Loop:
 
     def _note(self, phase: str, loss: Tensor, logs: dict[str, Tensor]) -> None:
         self._unchecked.append((self.step + 1, phase, loss.detach()))
-        if self.device.type == "cpu":  # elsewhere reading the value would make the device wait
+        if self.device.type == "cpu":  # on other devices, reading the value would force a synchronisation
             self._check_finite()
         for key, value in logs.items():
             self._add(key, value.detach())

@@ -23,15 +23,15 @@ TAXONOMY = ("explicit tractable", "explicit approximate", "implicit", "not proba
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a model must know of its pictures: their shape, and the names of their classes (empty without labels).
+    """The shape of the pictures that a model is built for, and the names of their classes (empty without labels).
 
-    It need not be written by hand: every data set has one (``reverie.open_dataset(spec).image_spec``), and every run.
+    It need not be written by hand: every data set (``reverie.open_dataset(spec).image_spec``) and every run has one.
 
-    A pair of pictures is one picture whose first channels are side A and whose last are side B: ``sides`` says how many
-    channels each has, and is empty where pictures are single.
+    A pair of pictures is one picture whose first channels are side A and whose last are side B. ``sides`` are the
+    numbers of channels of each; it is empty for single pictures.
 
-    ``scales`` say what values of files became black and white, one for each side: a model sees [-1, 1] whatever they
-    are, but whoever counts levels, or writes pictures, must know them.
+    ``scales`` say which values of files are black and white, one for each side. The model's input is always in [-1, 1];
+    they are needed to count levels and to write pictures.
     """
 
     channels: int
@@ -43,7 +43,7 @@ class ImageSpec:
 
     @property
     def depth(self) -> int:
-        """Bits of a value: 8, 16, or 32 where values are floats."""
+        """Bit depth of a value: 8, 16, or 32 for floats."""
         return self.scales[0].depth
 
     @property
@@ -54,11 +54,11 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """One (micro)batch as a phase's loss sees it."""
+    """One (micro)batch, the input of a phase's loss."""
 
     images: Tensor  # (N, C, H, W), float32 in [-1, 1]
-    labels: Tensor | None  # (N,), int64; None where the data has no labels
-    draw: Draw  # every random number the loss needs, (N, ...)
+    labels: Tensor | None  # (N,), int64; None if the data has no labels
+    draw: Draw  # source of the random numbers of the loss, each (N, ...)
     progress: float  # fraction of the planned training already done, in [0, 1)
 
     def __len__(self) -> int:
@@ -67,19 +67,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Phase:
-    """One turn of the loop: a loss, and the optimizer that steps on its gradient."""
+    """A part of a training step: a loss, and the optimizer that steps on its gradient."""
 
     name: str
     optimizer: str  # which optimizer steps when the phase ends; only its networks receive gradients
     loss: Callable[
         [Batch, dict[str, Any]], tuple[Tensor, Logs]
     ]  # loss(batch, carry) -> (scalar, logs: scalars or vectors)
-    every: int = 1  # lazy regularisation: run each `every` steps, loss scaled by it
-    new_batch: bool = False  # draw fresh data (a WGAN critic's repeats)
+    every: int = 1  # lazy regularisation: run every `every` steps, with the loss times `every`
+    new_batch: bool = False  # take a new batch (for the repeated critic steps of a WGAN)
 
 
 def required_spec(image_spec: ImageSpec | None) -> ImageSpec:
-    """The specification, which no model can be built without."""
+    """The given specification. Raises ReverieError if it is None."""
     if image_spec is None:
         raise ReverieError(
             "A model needs the specification of its pictures; give it that of the data set, say "
@@ -95,14 +95,14 @@ def half_cosine(progress: float, over: float) -> float:
 
 @dataclass(frozen=True)
 class Anneal:
-    """Adam's settings that move along a half cosine during the first ``over`` of training, and then stay."""
+    """A schedule of Adam's lr and beta2: along a half cosine in the first ``over`` of training, then constant."""
 
     over: float  # fraction of training, in (0, 1]
-    lr: float  # the factor that the learning rate reaches
-    beta2: float  # the value that beta2 reaches
+    lr: float  # final factor on the learning rate
+    beta2: float  # final value of beta2
 
     def at(self, progress: float, beta2: float) -> tuple[float, float]:
-        """The factor on the learning rate and beta2, which started as ``beta2``, at this fraction of training."""
+        """(factor on the learning rate, beta2) at this fraction of training; ``beta2`` is its initial value."""
         done = half_cosine(progress, self.over)
         return 1 + done * (self.lr - 1), beta2 + done * (self.beta2 - beta2)
 
@@ -121,7 +121,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a model asks of the loop when the user does not say otherwise."""
+    """A model's default training settings, used unless the user sets others."""
 
     batch_size: int = 128
     lr_schedule: str = "constant"  # constant | cosine | linear | late-linear
@@ -132,10 +132,10 @@ class Defaults:
 
 @runtime_checkable
 class HoldsPictures(Protocol):
-    """A module whose state holds pictures of the data, which a resumed training needs, and a run's weights do not."""
+    """A module whose state holds training pictures, needed to resume a training but not in the saved weights."""
 
     def without_pictures(self) -> dict[str, Tensor]:
-        """The module's ``state_dict()``, but for the pictures."""
+        """The module's ``state_dict()`` without the pictures."""
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,15 @@ class NoSettings:
 
 
 class Model(nn.Module):
-    """A family of models. One file each, beside its paper; see docs/architecture.md.
+    """Base class of all models. Each subclass has a file of its own that names its paper; see docs/architecture.md.
 
     Constructed as ``Model(config, image_spec)``; ``config`` is an instance of the frozen dataclass ``Config``, None for
-    its defaults; without ``image_spec`` ReverieError is raised. What else a constructor takes, such as networks of
-    one's own, has a default. All running state (pools, running means, growth level) lives in persistent buffers.
+    its defaults. Raises ReverieError without ``image_spec``. Other arguments of a constructor, such as custom networks,
+    have defaults. All running state (pools, running means, growth level) is kept in persistent buffers.
     """
 
     Config: ClassVar[type] = NoSettings
-    taxonomy: ClassVar[str] = "unspecified"  # what it knows of the density of pictures, one of `TAXONOMY`
+    taxonomy: ClassVar[str] = "unspecified"  # how it models the density of pictures, one of `TAXONOMY`
     paper: ClassVar[str] = ""
     defaults: ClassVar[Defaults] = Defaults()
     facts = OldName("facts", "image_spec")
@@ -170,7 +170,7 @@ class Model(nn.Module):
 
     @abstractmethod
     def optimizers(self) -> dict[str, OptimizerSpec]:
-        """Which optimizer owns which child modules; a parameter belongs to one optimizer at most."""
+        """The optimizers by name, each with the child modules it owns; a parameter has at most one optimizer."""
 
     @abstractmethod
     def phases(self) -> list[Phase]:
@@ -180,7 +180,7 @@ class Model(nn.Module):
         """Called after each step with the number of pictures seen; schedules and growth change buffers here."""
 
     def rehearse(self, progress: float) -> None:
-        """Be as large as at this fraction of training: a copy is asked so, to time a budget in minutes."""
+        """Grow as at this fraction of training: called on a copy, to time steps for a budget in minutes."""
 
     def batch_size(self, planned: int) -> int:
         """The batch size for the next step; a growing model may shrink it with its level."""
@@ -188,11 +188,11 @@ class Model(nn.Module):
 
     @property
     def least_batch(self) -> int:
-        """Pictures that a phase must see at once: 2 where they are compared, or where single numbers are normalised."""
+        """Smallest batch of a phase: 2 if pictures are compared, or if batch statistics are over single values."""
         return 1
 
     def advice(self, means: dict[str, float | list[float]], progress: float) -> str | None:
-        """One sentence when the logged means show trouble (say, a collapsed posterior): what, and what to do."""
+        """A warning with a remedy if the logged means show a problem, say a collapsed posterior; else None."""
         return None
 
 

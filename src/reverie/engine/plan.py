@@ -1,4 +1,4 @@
-"""How long to train, and with what: the settings of the loop, and their resolution to plain numbers.
+"""The ``train.*`` settings: how long and how to train, and the resolution of defaults to numbers.
 
 Importing this does not import torch.
 """
@@ -21,7 +21,7 @@ LARGEST_BUDGET, MOST_WORKERS = 1e9, 256
 
 @dataclass(frozen=True)
 class Plan:
-    """The ``train.*`` settings. None means: what the model asks for (`Defaults`), or what the budget implies."""
+    """The ``train.*`` settings. None means the model's default (`Defaults`), or a value derived from the budget."""
 
     steps: int | None = setting(
         None, "how many optimizer steps to train for; give one of steps, epochs and minutes", low=1
@@ -67,7 +67,7 @@ class Plan:
         check_settings_of(self, "train")
 
     def with_defaults(self, defaults: Defaults) -> Plan:
-        """This plan with every open choice of the model's filled in; checks what settings must be to each other."""
+        """This plan with the model's defaults for settings that are None. Raises ReverieError if settings conflict."""
         chosen = {k: v for k, v in asdict(defaults).items() if getattr(self, k) is None}
         plan = replace(self, **chosen)
         if (plan.batch_size or 0) % plan.microbatches:
@@ -86,14 +86,14 @@ class Plan:
 
     @property
     def resolved(self) -> ResolvedPlan:
-        """The plan with nothing left open, for the loop."""
+        """The complete plan, for the loop."""
         values: dict[str, Any] = asdict(self)
         return ResolvedPlan(**{k: v for k, v in values.items() if k in ResolvedPlan.__annotations__})
 
 
 @dataclass(frozen=True)
 class ResolvedPlan:
-    """What the loop reads."""
+    """The settings that the loop uses, all resolved."""
 
     steps: int
     seed: int

@@ -1,7 +1,7 @@
-"""Randomness is a function, not a state.
+"""Random numbers as a function of a key, without generator state.
 
-Every number a training run draws is a function of (seed, step, phase, sample index), so that a run which was killed and
-resumed, or runs on two ranks instead of one, draws the same numbers without any generator state in the checkpoint.
+Every random number of a training run is a function of (seed, step, phase, sample index). A run that was killed and
+resumed, or that uses two ranks instead of one, gets the same numbers without generator state in the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def derive(*key: int | str) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block in which layers are built on the CPU with weights that are a function of the seed.
+    """Build layers on the CPU inside the block, with weights that depend only on the seed.
 
-    Torch's own generator, which draws them, is afterwards as it was; those of other devices are left alone.
+    The state of torch's CPU generator is restored afterwards; generators of other devices are not used.
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
@@ -37,7 +37,7 @@ class Draw:
     """The random numbers of one batch.
 
     Each call draws for the *whole* batch of ``total`` samples and returns rows ``first .. first + count``, so a shard
-    (a microbatch, or a rank's part) sees exactly the numbers it would have seen in the undivided batch.
+    (a microbatch, or a rank's part) gets exactly the numbers that it would have in the undivided batch.
     Successive calls are independent of each other; the n-th call is a function of (key, n).
     """
 
@@ -49,10 +49,10 @@ class Draw:
         self.count = count
         self.total = count if total is None else total
         self.device = torch.device(device)
-        self.calls = 0  # so far; a subclass that draws in another way counts them too
+        self.calls = 0  # number of calls so far; subclasses must count them too
 
     def generator(self) -> torch.Generator:
-        """A generator of its own for the next call, seeded by (key, number of calls so far)."""
+        """A new generator for the next call, seeded by (key, number of calls)."""
         self.calls += 1
         return torch.Generator(self.device).manual_seed(derive(*self.key, self.calls))
 
@@ -73,11 +73,11 @@ class Draw:
 
 
 class DrawEach(Draw):
-    """Random numbers that belong to each sample alone: row i is a function of (key, samples[i], call).
+    """Random numbers that do not depend on the batch: row i is a function of (key, samples[i], call).
 
-    For sampling and evaluation, where a picture or figure must not depend on how pictures were batched. The numbers
-    are hashes of their place (SplitMix64, Steele et al. 2014), so that a batch of them is one vector operation; seeding
-    a generator for each sample costs as much as a small network's picture. Normal ones have tails up to 5.7 sigma.
+    For sampling and evaluation, whose results must not depend on the batch size. The numbers are hashes of their
+    position (SplitMix64, Steele et al. 2014), computed for a batch as one vector operation; seeding a generator for
+    each sample would take as long as a small network. Normal numbers reach up to 5.7 sigma.
     """
 
     def __init__(self, *key: int | str, samples: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -85,7 +85,7 @@ class DrawEach(Draw):
         self.samples = np.asarray([int(s) for s in samples], np.uint64)
 
     def bits(self, *shape: int) -> np.ndarray:
-        """64 random bits for each number, (count, *shape), which all kinds of numbers are made of; one call."""
+        """(count, *shape), uint64: 64 random bits for each number, from which the other methods compute theirs."""
         self.calls += 1
         key = np.uint64(derive(*self.key, self.calls))
         with np.errstate(over="ignore"):  # arithmetic modulo 2^64
@@ -104,7 +104,7 @@ class DrawEach(Draw):
         return torch.from_numpy(_unit(self.bits(*shape) >> np.uint64(40))).to(self.device)
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        # Towards the upper 32 bits of a product of 32 bits with high: no modulo, no bias that counts below 2^20.
+        # The upper 32 bits of (32 random bits x high): no modulo, and a negligible bias for high below 2^20.
         found = (self.bits(*shape) >> np.uint64(32)) * np.uint64(high) >> np.uint64(32)
         return torch.from_numpy(found.astype(np.int64)).to(self.device)
 
@@ -121,14 +121,14 @@ def _mixed(x: np.ndarray) -> np.ndarray:
 
 
 def _unit(bits: np.ndarray) -> np.ndarray:
-    """24 bits to [0, 1), float32."""
+    """Integers of 24 bits as float32 in [0, 1)."""
     unit: np.ndarray = bits.astype(np.float32)
     unit *= np.float32(2**-24)
     return unit
 
 
 class DataOrder:
-    """The endless order of samples: epoch e is the permutation of (seed, e). Remembers the epochs in use only."""
+    """The infinite order of samples: epoch e is a permutation seeded by (seed, e). Caches two epochs."""
 
     def __init__(self, seed: int, size: int) -> None:
         self.seed = seed
@@ -143,7 +143,7 @@ class DataOrder:
         return self._epochs[number]
 
     def take(self, start: int, count: int) -> np.ndarray:
-        """Dataset indices of the samples number ``start .. start + count`` since training began; crosses epochs."""
+        """Dataset indices (count,) of samples ``start .. start + count`` since training began; may span epochs."""
         parts = []
         while count > 0:
             epoch, offset = divmod(start, self.size)

@@ -1,4 +1,4 @@
-"""Training: the trainer, the callbacks that make a run of it, and the recipe that puts them together."""
+"""Training: `Trainer`, the callbacks that write a run folder, and `train`, which combines them."""
 
 from reverie.training.recipe import train
 from reverie.training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""From a budget to a number of steps, before there is a loop: by arithmetic, or by timing a few steps of a copy."""
+"""Convert a budget to a number of steps: by arithmetic, or by timing a few steps of a copy of the model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from reverie.engine.plan import Plan
 BUDGET = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 10.0
 REHEARSED = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of training whose steps are timed: a growing model gets slower
-REHEARSAL = 10**9  # steps of the plan that is rehearsed: its schedules stay at their start
-SLACK = 0.96  # share of the minutes that goes to steps; the rest to pictures, states and the report
+REHEARSAL = 10**9  # steps of the plan that is timed, so many that its schedules stay at their start
+SLACK = 0.96  # share of the minutes for steps; the rest is for sample pictures, checkpoints and the report
 
 
 def asked(plan: Plan) -> Mapping[str, float]:
-    """The budget as it was asked for; without one, ten minutes."""
+    """The budget in the plan, by its setting's name; ten minutes if there is none."""
     given = {key: value for key in BUDGET if (value := getattr(plan, key)) is not None}
     return given or {"minutes": DEFAULT_MINUTES}
 
 
 def resolved(plan: Plan, model: Model, feed: BatchLoader, device: torch.device, world: World) -> Plan:
-    """The plan with its budget as a number of steps, and nothing else. ``model`` stays as it is."""
+    """The plan with its budget given in steps only. ``model`` is not changed."""
     budget = asked(plan)
     if "steps" in budget:
         steps = int(budget["steps"])
@@ -44,7 +44,7 @@ def resolved(plan: Plan, model: Model, feed: BatchLoader, device: torch.device, 
 def seconds_per_step(
     model: Model, source: BatchSource, plan: Plan, device: torch.device, world: World, minutes: float
 ) -> float:
-    """Time a few steps of a copy of ``model`` at several stages of training; the mean over ranks."""
+    """The mean seconds per step over ranks, timed on a copy of ``model`` at several stages of training."""
     loop = Loop(copy.deepcopy(model), source, plan.with_steps(REHEARSAL).resolved, device, world)
     for _ in range(3):
         loop.advance()

@@ -1,4 +1,4 @@
-"""What must fit before a training begins."""
+"""Checks of model, data and callbacks before training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reverie.errors import ReverieError
 
 
 def check_trainable(model: Model, data: Dataset, pictures: Dataset, plan: Plan, world: World) -> None:
-    """Raise ReverieError where a model can't learn ``pictures``, the training ones of ``data``, by a plan."""
+    """Raise ReverieError if the plan cannot train the model on ``pictures``, the training split of ``data``."""
     name = type(model).__name__
     if model.image_spec != data.image_spec:
         raise ReverieError(
@@ -38,7 +38,7 @@ METHODS = ("on_start", "on_step", "on_log", "on_checkpoint", "on_end")
 
 
 def checked(callbacks: Sequence[object]) -> Sequence[object]:
-    """The callbacks; ReverieError where one of them would be ignored, or could not be called."""
+    """The callbacks. Raises ReverieError if one is a class or has none of the methods that are called."""
     if not isinstance(callbacks, list | tuple):
         raise ReverieError("Callbacks are given as a list: callbacks=[...].")
     for each in callbacks:
@@ -53,7 +53,7 @@ def checked(callbacks: Sequence[object]) -> Sequence[object]:
 
 
 def storable(value: object) -> bool:
-    """Whether a value comes back from JSON as it was: a tuple, or a number as a key, does not."""
+    """Whether JSON restores the value unchanged, which it does not for tuples and keys that are numbers."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and storable(inner) for key, inner in value.items())
     if isinstance(value, list):
@@ -62,7 +62,7 @@ def storable(value: object) -> bool:
 
 
 def whole(data: Dataset) -> Dataset:
-    """All of a data set of which all, or the training split, was given. ReverieError for another split."""
+    """All splits of a data set that was given as a whole or as its training split. ReverieError for another split."""
     if data.which in ("all", "train"):
         return data.split("all")
     raise ReverieError(
@@ -72,7 +72,7 @@ def whole(data: Dataset) -> Dataset:
 
 
 def _check_sides(name: str, model: Model, data: Dataset) -> None:
-    """ReverieError where the data has two sides and the model knows one, or pairs are needed and there are none."""
+    """Raise ReverieError if a model of single pictures gets pairs, or one that needs pairs gets unpaired sides."""
     if not isinstance(data, Pairs):
         return
     if not isinstance(model, Translates):

@@ -1,4 +1,4 @@
-"""From a model and pictures to a run folder: what `reverie train` does."""
+"""Train a model on pictures and write a run folder, as `reverie train` does."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def train(
     quiet: bool = False,
     force: bool = False,
 ) -> Run:
-    """Train ``model`` on the pictures of ``data`` and leave a run in the folder ``out``.
+    """Train ``model`` on the pictures of ``data`` and write a run to the folder ``out``; returns the run.
 
-    ``model`` is a name that `reverie models` lists, a class, or a model that is built already, with networks of one's
-    own perhaps; that one is trained in place, and the averaged weights are the run's. ``data`` is whatever
-    `open_dataset` takes. ``settings`` are the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``.
-    ``callbacks`` are told of each step, and may stop; see `Trainer`.
-    With ``resume`` the run in ``out`` goes on where it stopped, with the settings it was started with; only a larger
-    budget (steps, epochs, minutes) may be given, and ``data`` only where the same pictures are now elsewhere. Where
-    there is no run yet, one begins. ``force`` writes over files in ``out`` that are no run's. Raises ReverieError for
-    bad input, `Diverged` where the loss became NaN, and `Interrupted` after SIGINT or SIGTERM; nothing done so far is
-    lost by either.
+    ``model`` is a name that `reverie models` lists, a class, or a model object, perhaps with custom networks; an object
+    is trained in place, and the run has its averaged weights. ``data`` is anything that `open_dataset` takes.
+    ``settings`` has the sections "model", "train" and "data", say ``{"train": {"minutes": 5}}``. ``callbacks`` are
+    called after each step and may stop the training; see `Trainer`.
+
+    With ``resume`` the run in ``out`` continues from its last state with its own settings: only a larger budget (steps,
+    epochs, minutes) may be given, and ``data`` only if the same pictures are now elsewhere. If there is no run yet, a
+    new one starts. ``force`` overwrites files in ``out`` that are not part of a run. Raises ReverieError for bad input,
+    `Diverged` if the loss became NaN, and `Interrupted` after SIGINT or SIGTERM; the last saved state is kept.
     """
     world, place = World(), pick_device(device)
     name = _name_of(model)
@@ -114,8 +114,8 @@ def train(
         with recording, _told(trainer, recording, checkpoints, how):
             weights = trainer.run()
         own = dataset if in_memory else None
-        if isinstance(model, Model):  # nothing else knows how to build it
-            if weights is model:  # what follows shall not change the caller's
+        if isinstance(model, Model):  # it cannot be built again from the run folder
+            if weights is model:  # the caller's model must not be frozen below
                 weights = copy.deepcopy(weights)
             weights.requires_grad_(False)
         elif world.first:
@@ -125,7 +125,7 @@ def train(
 
 @contextmanager
 def _told(trainer: Trainer, recording: Recording, checkpoints: Checkpoints, how: str) -> Iterator[None]:
-    """Note how a training ended, and tell how an interrupted one goes on."""
+    """Record how the training ended; the error of an interrupted one says how to resume it."""
     try:
         yield
     except Diverged as error:
@@ -149,9 +149,9 @@ def _name_of(model: str | type[Model] | Model) -> str:
 
 
 def _opened(data: Data, settings: dict[str, Any], before: dict[str, Any] | None) -> Dataset:
-    """The data set, whose tables are found again from anywhere."""
+    """The data set, opened; paths of its tables are made absolute, so that a resumed run finds them."""
     if isinstance(data, Dataset) and (before or not settings):
-        for key in ("flip", "shift") if before else ():  # what is no matter of the pictures, and so of no fingerprint
+        for key in ("flip", "shift") if before else ():  # augmentation is not part of the fingerprint
             if getattr(data.options, key) != settings[key]:
                 raise ReverieError(
                     f"data.{key} can't change on --resume: it was {settings[key]}, and {data.spec} was opened with "
@@ -178,7 +178,7 @@ def _built(model: str | type[Model] | Model, settings: dict[str, Any], data: Dat
 def _folder(
     held: ExitStack, model: str, data: str | None, out: str | Path | None, resume: bool, world: World
 ) -> Path | None:
-    """The run's folder, held by the first rank until ``held`` ends; None on another rank that can't know it yet."""
+    """The run's folder, locked by rank 0 until ``held`` closes; None on other ranks if rank 0 has yet to choose it."""
     found = Path(out) if out is not None else run_folder.newest_default(model, data or "") if resume else None
     if data is not None:
         asked = found or next(run_folder.default_folders(model, data))

@@ -1,4 +1,4 @@
-"""The trainer: a budget becomes steps, the loop does them, and callbacks are told."""
+"""`Trainer`: resolves the budget to steps, runs the loop and calls the callbacks."""
 
 from __future__ import annotations
 
@@ -22,34 +22,33 @@ from reverie.errors import Interrupted, ReverieError
 from reverie.training import budget
 from reverie.training.check import check_trainable, checked, storable, whole
 
-CHECKPOINT_SECONDS = 120.0  # between states, where train.checkpoint_every does not say
+CHECKPOINT_SECONDS = 120.0  # between checkpoints if train.checkpoint_every is not set
 
 
 class Trainer:
-    """Trains a model on pictures, step by step, and calls back. `reverie.train` adds a run folder to it.
+    """Trains a model and calls callbacks. `reverie.train` uses it and writes a run folder.
 
     >>> data = reverie.open_dataset("digits")
     >>> trainer = reverie.Trainer(VAE(image_spec=data.image_spec), data, reverie.Plan(steps=1000), callbacks=[Mine()])
     >>> model = trainer.run()
 
-    A callback is an object with any of these methods; ``trainer`` is this object, whose ``step``, ``loop``, ``plan``,
-    ``data``, ``pictures`` and ``weights`` it may look at, and whose `stop` it may call:
+    A callback is an object with any of these methods. ``trainer`` is this object: a callback may read its ``step``,
+    ``loop``, ``plan``, ``data``, ``pictures`` and ``weights``, and call `stop`.
 
-        on_start(trainer)                once, after a state was loaded
+        on_start(trainer)                once, before the first step; `reverie.train` has loaded a saved state by then
         on_step(trainer)                 after each step
         on_log(trainer, means)           every ``plan.log_every`` steps: the means of the logs, numbers by name
-        on_checkpoint(trainer, state)    a state worth keeping: (tensors, meta), see `state`; clone what you keep of it
+        on_checkpoint(trainer, state)    at each checkpoint: (tensors, meta), see `state`; clone tensors that you keep
         on_end(trainer)                  once, when the plan is done or a callback has stopped it; not on an interrupt
 
-    Where it has ``state_dict`` and ``load_state_dict``, its state (tensors and what JSON can hold, by name) is part of
-    the trainer's, so that a run that is resumed goes on as if it had not ended; what ``on_checkpoint`` changes comes
-    too late for that state. Under several ranks a callback runs on
-    the first alone, unless its ``every_rank`` is true, as it must be where it changes the model; the state kept is that
-    of the first rank.
+    If a callback has ``state_dict`` and ``load_state_dict``, its state (tensors and JSON values, by name) is part of
+    the trainer's state, so that a resumed run continues exactly; what it changes in ``on_checkpoint`` is not in that
+    checkpoint. With several ranks a callback runs on rank 0 only, unless its ``every_rank`` is true, which it must be
+    if it changes the model; the state of rank 0 is saved.
 
-    ``data`` is whatever `open_dataset` takes; its training split is learned. ``device`` is a word that
-    `reverie train --device` takes. ``plan.minutes`` becomes steps here, by timing a copy of the model. Raises
-    ReverieError where model, data, plan and callbacks do not go together.
+    ``data`` is anything that `open_dataset` takes; the model is trained on its training split. ``device`` is a torch
+    device or a value of `reverie train --device`. ``plan.minutes`` is converted to steps here, by timing a copy of the
+    model. Raises ReverieError if model, data, plan and callbacks do not fit together.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Trainer:
         check_trainable(model, self.data, self.pictures, plan, self.world)
         self.world.join(self.device)
         self.feed = BatchLoader(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
-        self.asked = budget.asked(plan)  # the budget as it was given
+        self.asked = budget.asked(plan)  # the budget in the plan, before it is resolved to steps
         with own_randomness(self.device), quick_products(self.device):
             self.plan = budget.resolved(plan, model, self.feed, self.device, self.world)
         self.steps = self.plan.steps or 1
@@ -90,7 +89,7 @@ class Trainer:
 
     @property
     def weights(self) -> Model:
-        """The model to look at and to save, in eval mode: the averaged one where there is one."""
+        """The model to evaluate and save, in eval mode: the averaged one if there is one."""
         return self.loop.weights.eval()
 
     def stop(self) -> None:
@@ -100,8 +99,8 @@ class Trainer:
     def run(self) -> Model:
         """Train to the end of the plan, or until a callback stops it; returns `weights`.
 
-        Raises `Interrupted` after SIGINT or SIGTERM, when the callbacks have been given the state, and
-        `reverie.engine.loop.Diverged` where a loss became NaN.
+        Raises `Interrupted` after SIGINT or SIGTERM, once ``on_checkpoint`` was called, and
+        `reverie.engine.loop.Diverged` if a loss became NaN or infinite.
         """
         if self._ran:
             raise ReverieError("This trainer has run already; make another one, which goes on from a state.")
@@ -136,7 +135,7 @@ class Trainer:
                     raise Interrupted(f"Stopped at step {loop.step} of {self.steps}.")
 
     def _tidy(self) -> None:
-        """What is the caller's is left as it was."""
+        """Close the loader and restore the caller's ``requires_grad`` flags and process group."""
         self.feed.close()
         for parameter, flag in self._flags:
             parameter.requires_grad_(flag)
@@ -144,9 +143,9 @@ class Trainer:
             self.world.leave()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the future depends on, as (tensors, meta that JSON can hold); every rank must call it.
+        """The full training state: (tensors, meta for JSON). Every rank must call it.
 
-        Raises `Diverged` where a weight is not finite.
+        Raises `Diverged` if a loss or weight is not finite.
         """
         tensors, meta = self.loop.state()
         for name, callback in self._stateful():
@@ -163,7 +162,7 @@ class Trainer:
         return tensors, meta
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[str]:
-        """Go on from a state. Returns the names of callbacks whose state is there, and which are not."""
+        """Continue from a state. Returns the names of callbacks that have a state in it but are not among ours."""
         self.loop.load_state(tensors, meta)
         kept = dict(meta.get("callbacks", {}))
         for name, callback in self._stateful():
@@ -187,7 +186,7 @@ class Trainer:
         return self.world.first or getattr(callback, "every_rank", False)
 
     def _stateful(self) -> Iterator[tuple[str, Any]]:
-        """The callbacks that have a state, by the name of their class, from the second of a name on with its number."""
+        """(name, callback) of each callback with a state; the name is its class, numbered from the second one on."""
         count: dict[str, int] = {}
         for callback in self.callbacks:
             if hasattr(callback, "state_dict"):

@@ -1,11 +1,11 @@
-"""Cartoon faces, drawn from named factors: an endless data set whose ground truth is known.
+"""Cartoon faces drawn from named factors: an infinite data set with known ground truth.
 
-A face is a row of :data:`FACTORS`. :func:`draw_factors` makes the row of any index by hashing, so there is no state and
-no end; :func:`render` draws rows as pictures of any size, of shapes from :mod:`reverie.data.faces.paint`, and
-:func:`render_labels` as maps of their :data:`PARTS`.
+A face is a row of :data:`FACTORS`. :func:`draw_factors` computes the row of any index by hashing; :func:`render` draws
+rows as pictures of any size, with shapes from :mod:`reverie.data.faces.paint`, and :func:`render_labels` as maps of
+their :data:`PARTS`.
 
-Two rules keep a picture a function of its row alone, bit for bit: arithmetic on arrays keeps to the operations which
-that module names, and a shape covers nothing outside its window.
+A picture depends only on its own row, bit for bit. For that, array arithmetic uses only the operations that
+:mod:`reverie.data.faces.paint` names, and no shape may extend beyond the window in which it is painted.
 """
 
 from reverie.data.faces.drawing import PART_COLOURS, PARTS, SMALLEST, render, render_labels

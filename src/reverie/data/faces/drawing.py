@@ -1,4 +1,4 @@
-"""Rows of factors as pictures of any size, and as maps of the parts that each pixel shows."""
+"""Draw rows of factors as pictures of any size, and as maps of the part that each pixel shows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reverie.errors import ReverieError
 SMALLEST = 8  # pixels per side; below this a face has no eyes
 
 PARTS = ("background", "hair", "body", "face", "nose", "mouth", "eyes", "glasses", "brows")
-# (len(PARTS), 3): the corners of the cube of colours and its middle, each as far from the others as can be.
+# (len(PARTS), 3): the corners and the centre of the RGB cube, so that all colours are far apart.
 PART_COLOURS: npt.NDArray[np.uint8] = rgb(
     *("0000ff", "ff0000", "00ff00", "ffff00", "ff00ff", "000000", "ffffff", "00ffff", "808080")
 ).astype(np.uint8)
-CHUNK_PIXELS = 1 << 17  # pictures drawn together: their planes stay in the cache, numpy's overhead stays small
+CHUNK_PIXELS = 1 << 17  # pixels drawn together: few enough for the CPU cache, enough to amortise numpy's overhead
 
 
 def render(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -33,9 +33,10 @@ def render(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np
 
 
 def render_labels(factors: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Which part each pixel of `render`'s pictures shows: (N, 3, height, width), every pixel one of `PART_COLOURS`.
+    """The part that each pixel of `render`'s pictures shows, as `PART_COLOURS`: (N, 3, height, width).
 
-    A part owns the pixels it covers by half or more. Glasses are their frame alone; ears and cheeks belong to the face.
+    A pixel shows the front part that covers at least half of it. Glasses are the frame only; the face includes ears and
+    cheeks.
     """
     return _drawn(factors, height, width, _draw_labels)
 
@@ -57,9 +58,9 @@ def _drawn(
 
 
 def _alike(rows: Array, size: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Rows that are drawn by the same program (hair style and glasses), at most ``size`` at once.
+    """Indices of rows that can be drawn together (same hair style and glasses), at most ``size`` at once.
 
-    They come in the order of their yaw: features that are near each other fit a small window.
+    They are sorted by yaw, so that features are at similar positions and a small window holds them.
     """
     kind = values_of(rows, "hair_style") * len(CLASSES) + values_of(rows, "glasses")
     order = np.lexsort((values_of(rows, "yaw"), kind))
@@ -98,7 +99,7 @@ def _backdrop(scene: Scene) -> None:
     scene.colours += inner[:, :, None, None]
 
 
-# What lies before the backdrop, back to front, and the part that each painter's strokes belong to.
+# The painters in their order, back to front, each with the part that it paints.
 _LAYERS: tuple[tuple[str, Callable[[Scene], None]], ...] = (
     ("hair", hair.behind),
     ("body", head.body),

@@ -1,4 +1,4 @@
-"""The factors a face is drawn from, and how those of any face are had by hashing its number: no state, and no end."""
+"""The factors that a face is drawn from, computed from its number by hashing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reverie.errors import ReverieError
 
 @dataclass(frozen=True)
 class Factor:
-    """One ground-truth factor: uniform in low..high, or one of 0..values-1 where ``values`` is set."""
+    """One ground-truth factor: uniform in low..high, or one of 0..values-1 if ``values`` is set."""
 
     name: str
     low: float
@@ -67,7 +67,7 @@ def labels(factors: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def values_of(rows: Array, name: str) -> Array:
-    """A factor of each row, within its range; whole where it is categorical: (N,)."""
+    """A factor of each row, clipped to its range, rounded if it is categorical: (N,)."""
     factor = FACTORS[_COLUMN[name]]
     values = np.minimum(np.maximum(rows[:, _COLUMN[name]], factor.low), factor.high)
     return np.rint(values) if factor.values else values

@@ -1,4 +1,4 @@
-"""A face's hair: what hangs behind the head, and what lies before it."""
+"""Paint the hair: the part behind the head, and the part in front of it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def behind(scene: Scene) -> None:
 
 
 def _comb(scene: Scene, patch: Patch, cover: Array, deep: Array) -> None:
-    """Paint hair that is its shade where ``deep`` is 1, its own colour at 0."""
+    """Paint hair: in its shade where ``deep`` is 1, in its own colour where it is 0."""
     tone = (scene.hair_shade - scene.hair)[:, :, None, None] * clamp(deep)[:, None]
     tone += scene.hair[:, :, None, None]
     patch.paint(cover, tone)
 
 
 def before(scene: Scene) -> None:
-    """The front of the hair: a whole that leaves the face free, its shadow on the forehead, and its shine."""
+    """The front of the hair (``whole`` without the opening ``free`` for the face), its shadow and its shine."""
     if scene.style == "bald":
         return
     patch = scene.patch(-0.98, 0.98, -0.84, 1.0 if scene.style in FALLING else 0.2)
@@ -75,7 +75,7 @@ def before(scene: Scene) -> None:
 
 
 def _mane(scene: Scene, patch: Patch) -> Array:
-    """Distance to hair that falls: a bob to the chin, waves past the shoulders."""
+    """Distance to long hair: a bob to the chin, waves past the shoulders."""
     y = patch.y - scene.head_y
     fall = positive(y)
     if scene.style == "bob":

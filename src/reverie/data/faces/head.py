@@ -1,4 +1,4 @@
-"""What is painted of a face but its hair: body, head, cheeks, nose, mouth, eyes, brows and glasses."""
+"""Paint all of a face but its hair: body, head, cheeks, nose, mouth, eyes, brows and glasses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLUSH, _FRAME, _LENS = rgb("f4696b"), rgb("33304a"), rgb("e4f4ff")
 
 
 def body(scene: Scene) -> None:
-    """A striped shirt that goes on to the bottom of a tall picture, and the neck in its collar."""
+    """A striped shirt, down to the lower border of a tall picture, and the neck in its collar."""
     patch = scene.patch(-0.9, 0.9, 0.6, math.inf)
     shoulders = ellipse(patch.x, negative(patch.y - 1.12), 0.82, 0.44)
     wave = (patch.y - 0.12 * np.square(patch.x)) * (1 / 0.17)
@@ -75,7 +75,7 @@ def nose(scene: Scene) -> None:
 
 
 def mouth(scene: Scene) -> None:
-    """A line that bends with the smile; a grin opens it on teeth and tongue."""
+    """A line that bends with the smile; a grin opens it and shows teeth and tongue."""
     spot = scene.spot(0, 0.58, reach=0.93)
     patch = scene.around(spot, 0.29, 0.18)
     glad = positive(scene.smile)
@@ -105,7 +105,7 @@ def eyes(scene: Scene) -> None:
 
 
 def _eye(scene: Scene, side: int) -> None:
-    """Lids that close come to rest on a smiling arc."""
+    """One eye; when it is closed, the lids form a smiling arc."""
     spot = scene.spot(side * 0.43, 0.03)
     patch = scene.around(spot, 0.16, 0.19)
     x, y = patch.x - spot.x, patch.y - spot.y

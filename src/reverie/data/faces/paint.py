@@ -1,11 +1,11 @@
-"""Painting in arrays: shapes with smooth edges, laid over many pictures at once.
+"""Paint anti-aliased shapes on many pictures at once, as array operations.
 
 Every shape is a signed distance (negative inside), in units where the shorter side of the picture spans -1..1 (x right,
-y down); a pixel is covered as far as the distance, counted in pixels, says, which makes every edge anti-aliased at
-every size. A shape is painted in a window of the canvas, to spare the rest.
+y down). The coverage of a pixel is a ramp of the distance in pixels, so that edges are anti-aliased at every size. A
+shape is painted in a window of the canvas, to save time.
 
-Arithmetic on arrays uses only + - * /, squares, square roots, minimum, maximum and rounding, whose results are exact to
-the last bit for any array shape (a power or a sine may not be): a picture does not depend on those painted with it.
+Arithmetic on arrays uses only + - * /, squares, square roots, minimum, maximum and rounding, whose results are the same
+to the last bit for any array shape (a power or a sine may not be): a picture does not depend on the others in a batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]  # float32 throughout: plain numbers in the formulas keep it so
+Array = npt.NDArray[np.floating[Any]]  # always float32: Python numbers in the formulas do not promote it
 
 
 def rgb(*colours: str) -> Array:
@@ -25,7 +25,7 @@ def rgb(*colours: str) -> Array:
 
 
 def palette(colours: Array, position: Array) -> Array:
-    """Walk evenly spaced colours: position (N,) in 0..1 -> (N, 3)."""
+    """Interpolate evenly spaced colours (K, 3) at a position (N,) in 0..1 -> (N, 3)."""
     place = position * (len(colours) - 1)
     left = np.minimum(place.astype(np.intp), len(colours) - 2)
     return toward(colours[left], colours[left + 1], (place - left.astype(np.float32))[:, None])
@@ -38,7 +38,7 @@ def toward(colour: Array, other: Array, share: Array | float) -> Array:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a point of a turned body lands, and how its surroundings are squeezed there; each (N, 1, 1)."""
+    """The projection of a point on the turned head, and the foreshortening there; each (N, 1, 1)."""
 
     x: Array
     y: Array
@@ -54,7 +54,7 @@ class Patch:
     y: Array
     view: Array
     pixel: float
-    flat: Array | None = None  # of a stencil: (3,), the only colour it paints
+    flat: Array | None = None  # (3,): makes the patch a stencil, which paints only this colour
 
     def cover(self, distance: Array, blur: float = 0.0) -> Array:
         """How much of each pixel a shape covers, 0..1: a ramp as wide as a pixel, or as ``blur`` if that is wider."""
@@ -67,7 +67,7 @@ class Patch:
     def paint(self, cover: Array, colour: Array, opacity: float = 1.0) -> None:
         """Lay a colour, (N or 1, 3) or (N, 3, h, w or 1), over the patch where cover (N, h, w) says.
 
-        A stencil paints its own colour, whole, on pixels that are covered by half or more, and nothing see-through.
+        A stencil paints its own colour on pixels that are covered by at least half, and no translucent paint.
         """
         if self.flat is not None:
             if opacity == 1.0:
@@ -114,9 +114,9 @@ def clamp(x: Array) -> Array:
 
 
 class Canvas:
-    """Pictures in the making: their colours (N, 3, h, w), and x (1, 1, w) and y (1, h, 1) of their pixels."""
+    """The pictures being painted: colours (N, 3, h, w), and x (1, 1, w) and y (1, h, 1) of their pixels."""
 
-    flat: Array | None = None  # a colour (3,) makes stencils of the patches
+    flat: Array | None = None  # a colour (3,) turns the patches into stencils
 
     def __init__(self, count: int, height: int, width: int) -> None:
         self.colours = np.empty((count, 3, height, width), dtype=np.float32)
@@ -132,6 +132,6 @@ class Canvas:
         return Patch(self.x[:, :, columns], self.y[:, lines], view, self.pixel, self.flat)
 
     def around(self, spot: Spot, reach_x: float, reach_y: float) -> Patch:
-        """The window of everything so near to the spot, in any of the pictures."""
+        """The window of all pixels within reach of the spot in any of the pictures."""
         left, right = float(spot.x.min()) - reach_x, float(spot.x.max()) + reach_x
         return self.patch(left, right, float(spot.y.min()) - reach_y, float(spot.y.max()) + reach_y)

@@ -1,4 +1,4 @@
-"""A few faces in the making: their canvas, and what all who paint on it need to know of them."""
+"""The faces being painted: their canvas, and the quantities that all painters use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HAIR_SHADE = np.array([0.76, 0.64, 0.66], dtype=np.float32)
 
 
 class Scene(Canvas):
-    """A few faces in the making: their canvas, and every quantity the painters share, each (N, 1, 1)."""
+    """The canvas of faces of one hair style and the quantities that their painters share, each (N, 1, 1) or (N, 3)."""
 
     def __init__(self, rows: Array, height: int, width: int) -> None:
         super().__init__(len(rows), height, width)
@@ -27,7 +27,7 @@ class Scene(Canvas):
         self.smile, eye_open, self.gaze, wide, yaw, pitch = (
             each[name][:, None, None] for name in ("smile", "eye_open", "gaze", "face_width", "yaw", "pitch")
         )
-        self.open = eye_open * (2 - eye_open)  # so that half of all faces do not look sleepy
+        self.open = eye_open * (2 - eye_open)  # eyes are open in most faces
         self.style = HAIR_STYLES[int(each["hair_style"][0])]
         self.glasses = bool(each["glasses"][0])
 
@@ -58,7 +58,7 @@ class Scene(Canvas):
         )
 
     def egg(self, patch: Patch, grow_x: float, grow_y: float) -> tuple[Array, Array]:
-        """The head's outline, grown by so much: its distance, and the level (-1 in the middle, 0 on the outline)."""
+        """The head's outline, enlarged by ``grow``: its signed distance, and a level (-1 in the middle, 0 on it)."""
         inverse_y = 1 / (self.head_b + grow_y)
         y = (patch.y - self.head_y) * inverse_y
         jaw = positive(y)

@@ -1,4 +1,4 @@
-"""What a training does beside its steps, a job a file: `reverie.train` puts them together. See `Trainer`."""
+"""The callbacks that `reverie.train` gives to `Trainer`, one in each file."""
 
 from reverie.training.callbacks.checkpoints import Checkpoints
 from reverie.training.callbacks.folder import Folder

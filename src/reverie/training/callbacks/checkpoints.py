@@ -1,4 +1,4 @@
-"""The training state on disk: read before the first step, written whenever it is worth keeping."""
+"""Saves the training state, and loads it before the first step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class Checkpoints:
-    """Keeps the last two states in ``folder``/state, and goes on from the newest that is intact.
+    """Keeps the last two states in ``folder``/state, and resumes from the newest intact one.
 
     >>> trainer = reverie.Trainer(model, data, plan, callbacks=[Checkpoints("here")])
     """
 
-    every_rank = True  # each reads the state; the first writes it
+    every_rank = True  # all ranks load the state; rank 0 writes it
 
     def __init__(self, folder: str | Path, recording: Recording | None = None) -> None:
         self.folder, self.recording = Path(folder), recording
         self.states = checkpoint.CheckpointFolder(self.folder / "state")
-        self.saved = 0  # the step of the newest state
+        self.saved = 0  # step of the newest state
 
     def on_start(self, trainer: Trainer) -> None:
         if trainer.world.first:

@@ -1,4 +1,4 @@
-"""What makes a folder a run: its mark, config.json, the listing of its pictures, and the weights."""
+"""Writes the files that make a folder a run: its mark, config.json, the listing of its pictures, and the weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Writes what `reverie.load` reads.
+    """Writes the files that `reverie.load` reads.
 
-    ``name`` is what the model is called in the registry; ``outside``: that it cannot be built by its name again.
+    ``name`` is the model's name in the registry; ``outside`` says that it cannot be built from its name and settings.
     """
 
     def __init__(self, folder: Path, name: str, *, outside: bool = False) -> None:
         self.folder, self.name, self.outside = folder, name, outside
 
     def on_start(self, trainer: Trainer) -> None:
-        # The mark first: a training that is killed before its config.json leaves a folder that is known to be ours.
-        if not training_data.holds(self.folder, trainer.data.spec):  # an older run may hold its data, which stays data
+        # The mark comes first: a folder left by a training killed before it wrote config.json is then recognised.
+        if not training_data.holds(self.folder, trainer.data.spec):  # a run of an older version may contain its data
             mark_folder(self.folder, "run")
         artifact.write_config(self.folder, self.config_of(trainer))
         if not (self.folder / training_data.LISTING).exists():

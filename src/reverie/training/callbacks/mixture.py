@@ -1,4 +1,4 @@
-"""The ex-post density of codes, fitted when training is done, so that every autoencoder can draw."""
+"""Fits a mixture to the codes after training (ex-post density estimation), so that every autoencoder can sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODES = 10_000
 
 
 class Mixture:
-    """Fits the mixture of a model that reconstructs on codes of its training pictures."""
+    """Fits the mixture of an autoencoder to the codes of up to `CODES` training pictures."""
 
     def on_end(self, trainer: Trainer) -> None:
         weights, trained = trainer.weights, trainer.loop.model
@@ -24,5 +24,5 @@ class Mixture:
             codes = embed(
                 weights, trainer.pictures, indices=sample_indices(trainer.pictures, CODES, trainer.plan.seed)
             ).codes
-            # Into the trained model: the averaged one takes its buffers from there.
+            # Stored in the trained model: the averaged one copies its buffers from there.
             fit_mixture(trained, codes, seed=trainer.plan.seed)

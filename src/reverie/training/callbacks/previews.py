@@ -1,4 +1,4 @@
-"""Grids that a person can look at: the same latents, and the same held-out pictures, at every step."""
+"""Grids of pictures during training, from the same latents and the same held-out pictures each time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SHOWN = 64  # pictures in a sample grid
 
 
 class Previews:
-    """Writes pictures to ``folder`` every ``plan.sample_every`` steps, and at the end.
+    """Writes grids of pictures to ``folder`` every ``plan.sample_every`` steps, and at the end.
 
-    ``STEP.png`` are samples; ``-reconstructions``, ``-ab`` and ``-ba`` (translations) and, at the end, ``-mixture`` are
-    there where the model has these.
+    ``STEP.png`` shows samples, ``STEP-reconstructions.png`` reconstructions, ``STEP-ab.png`` and ``STEP-ba.png``
+    translations, and at the end ``STEP-mixture.png`` samples of the mixture, each if the model supports it.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -37,11 +37,11 @@ class Previews:
     def on_end(self, trainer: Trainer) -> None:
         self.draw(trainer)
         weights = trainer.weights
-        if isinstance(weights, Bounds):  # it has a prior of its own; other encoders draw from the mixture anyway
+        if isinstance(weights, Bounds):  # it has a prior; models without one always sample from the mixture
             self._sample(weights, f"{trainer.step:09d}-mixture.png", "mixture")
 
     def draw(self, trainer: Trainer) -> None:
-        """The grids of this step."""
+        """Write the grids of this step."""
         model, step = trainer.weights, trainer.step
         held_out = trainer.data.split("test")
         if isinstance(model, Reconstructs):
@@ -58,7 +58,7 @@ class Previews:
                 save_grid(sheet, self.folder / f"{step:09d}-{way}.png", SHOWN // 8)
 
     def _sample(self, model: object, name: str, prior: Prior) -> None:
-        """A grid of samples; each class its column where there are classes."""
+        """Write a grid of samples; with classes, one column for each class."""
         columns = len(model.classes) if isinstance(model, Conditions) else 8
         grid = sample(model, max(1, SHOWN // columns) * columns, prior=prior)
         save_grid(grid, self.folder / name, columns)

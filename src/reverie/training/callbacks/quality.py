@@ -1,4 +1,4 @@
-"""The quality of pictures along a training; the weights that are best so far are kept as a run of their own."""
+"""Measures sample quality during training, and saves the best weights so far as a run in ``best``."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from reverie.training.callbacks.recording import Recording
 if TYPE_CHECKING:
     from reverie.training.trainer import Trainer
 
-MEASURED = 5000  # samples, and training pictures they are compared with
+MEASURED = 5000  # number of samples, and of training pictures that they are compared with
 
 
 class Quality:
-    """Measures every ``plan.evaluate_every`` pictures, and at the end; the best weights go to ``folder``/best.
+    """Measures quality every ``plan.evaluate_every`` pictures, and at the end; the best weights go to ``folder``/best.
 
-    What they are measured by is made at the start: what cannot be measured is told before anything is written.
+    The metrics are prepared at the start, so that errors are raised before the first step.
     """
 
     def __init__(self, folder: Path, recording: Recording) -> None:
         self.folder, self.recording = folder, recording
-        self._before = 0  # pictures seen a step ago
+        self._before = 0  # pictures seen before the last step
 
     def on_start(self, trainer: Trainer) -> None:
         self.measure = _measure(trainer.loop.model, trainer.data, trainer.plan, trainer.device)
@@ -50,19 +50,19 @@ class Quality:
 
 
 def check_quality(name: str, model: Model) -> None:
-    """Raise ReverieError where a model draws nothing whose quality could be measured."""
+    """Raise ReverieError if a model generates no pictures whose quality can be measured."""
     if not isinstance(model, (Samples, Translates)):
         raise ReverieError(f"{name} draws no pictures, so their quality can't be measured; leave evaluate_every out.")
 
 
 def _measure(model: Model, data: Dataset, plan: Plan, device: torch.device) -> Callable[[Model], dict[str, Any]]:
-    """What measures the quality of pictures that a model draws, or translates."""
+    """A function that measures the quality of a model's samples or translations, by name."""
     training, test = data.split("train"), data.split("test")
     if isinstance(model, Translates):
         assert isinstance(training, Pairs)
         assert isinstance(test, Pairs)
         translated = translation_metrics(model, training, test, plan.features, MEASURED, plan.seed, device)
-        if translated.note:  # the best weights are those of the smallest distance
+        if translated.note:  # without the distance, no weights are the best
             raise ReverieError(translated.note)
         return lambda translator: translated.figures(cast(Translates, translator))
     metrics = set_metrics(training, test, plan.features, MEASURED, plan.seed, device)

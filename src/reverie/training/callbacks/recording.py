@@ -1,4 +1,4 @@
-"""What a training says: metrics.jsonl, events.jsonl, the display, and the model's own advice."""
+"""Logs a training: metrics.jsonl, quality.jsonl, events.jsonl, the display, and the model's warnings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Recording:
-    """Opens the `Record` of a folder when training starts; as a context manager it closes it, whatever happens.
+    """Opens the `Record` of a folder when training starts; as a context manager it closes it in any case.
 
-    ``name`` is that of the model. What is warned of before the start is told then.
+    ``name`` is that of the model. Warnings given before the start are printed at the start.
     """
 
     def __init__(self, folder: Path, name: str, *, quiet: bool = False) -> None:
@@ -51,14 +51,14 @@ class Recording:
                 self.record.warn(trainer.step, advice)
 
     def quality(self, trainer: Trainer, figures: dict[str, Any]) -> bool:
-        """Note the quality of pictures; whether it is the best so far."""
+        """Log the quality of pictures; returns whether it is the best so far."""
         return self.record is not None and self.record.quality(trainer.step, trainer.loop.images, figures)
 
     def event(self, step: int, **fields: Any) -> None:
-        """A line of events.jsonl."""
+        """Write a line of events.jsonl."""
         if self.record:
             self.record.event(step, **fields)
 
     def warn(self, sentence: str) -> None:
-        """A sentence for the person at the terminal, and for events.jsonl, before the first step."""
+        """Print a warning and write it to events.jsonl, when training starts."""
         self._waiting.append(sentence)

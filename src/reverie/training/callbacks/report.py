@@ -1,4 +1,4 @@
-"""What people read of a run: its model card and its report."""
+"""Writes the model card and the report of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """Writes README.md and report.html when training is done."""
+    """Writes README.md (the model card) and report.html after training."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
