@@ -795,3 +795,13 @@ def test_data_names_what_it_cannot_read(tmp_path: Path, capsys: pytest.CaptureFi
     assert "3 pictures, 3 x 8 x 8" in said
     assert "  broken.png: " in said
     assert Image.open(tmp_path / "sheet.png").size == (28, 8)
+
+
+def test_threads_that_wait_do_not_spin_unless_they_are_told_to() -> None:
+    code = "import atexit, os; from reverie.cli import main; "
+    code += "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); main(['models'])"
+    for set_before, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": set_before} if set_before else {}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+        assert done.stdout.splitlines()[-1] == wanted

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 import outside  # noqa: F401  (registers a model of its own)
+from reverie import capabilities
 from reverie.engine.model import Model
 from reverie.errors import ReverieError
-from reverie.registry import MODELS, load_class, names, preset
+from reverie.registry import MODELS, load_class, names, preset, promises
 
 
 @pytest.mark.parametrize("name", names())
@@ -20,6 +21,19 @@ def test_every_name_loads_and_its_preset_fits(name: str) -> None:
     assert cls.Config(**preset(name)) is not None
     assert MODELS[name].summary
     assert MODELS[name].paper
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_said_of_a_model_holds_of_its_class(name: str) -> None:
+    kind = load_class(name)
+    density, able = promises(name)
+    assert density == kind.taxonomy
+    known = [
+        each
+        for each in vars(capabilities).values()
+        if isinstance(each, type) and each.__module__ == capabilities.__name__
+    ]
+    assert sorted(able) == sorted(each.__name__ for each in known if issubclass(kind, each))
 
 
 def test_unknown_name() -> None:
@@ -35,3 +49,8 @@ def test_presets_are_copies() -> None:
 def test_importing_does_not_import_torch() -> None:
     code = "import sys, reverie.registry as r; r.names(); r.preset('vae'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import atexit, sys; from reverie.cli import main; "
+    code += "atexit.register(lambda: print('torch' in sys.modules)); main(['models'])"
+    listed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert listed.endswith("\nFalse\n"), "listing models imported torch, which takes a second"
+    assert "stylegan2" in listed

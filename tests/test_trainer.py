@@ -339,3 +339,19 @@ def test_a_bare_state_that_is_damaged_is_told(
     trainer = reverie.Trainer(fresh(digits), digits, plan(), [Checkpoints(tmp_path)])
     trainer.run()
     assert "is damaged; the one before it is used" in caplog.text
+
+
+def test_threads_are_those_of_the_plan_while_it_trains(tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    class Watch:
+        def on_step(self, trainer: Any) -> None:
+            seen.append(torch.get_num_threads())
+
+    for count in (before + 1, None):
+        settings = {"train": {"steps": 1, "threads": count}}
+        reverie.train(
+            "ae", np.zeros((8, 8, 8), np.uint8), tmp_path / str(count), settings=settings, callbacks=[Watch()]
+        )
+    assert seen == [before + 1, before]
+    assert torch.get_num_threads() == before

@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from reverie.deprecated import FUNCTIONS, warn
 from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
+    __version__: str
     from reverie.config import setting
     from reverie.data import DataOptions, Dataset, open_dataset
     from reverie.data.image_io import save_animation, save_grid, to_tensor, to_uint8
@@ -59,10 +59,6 @@ if TYPE_CHECKING:
     from reverie.tasks.traverse import traverse, traverse_drawn
     from reverie.training import Trainer, train
 
-try:
-    __version__ = version("reverie")
-except PackageNotFoundError:  # a source tree that was not installed
-    __version__ = "0+unknown"
 
 _WHERE = {
     "Run": "run", "load": "run",
@@ -176,6 +172,13 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use: importing torch takes a second."""
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version  # a twentieth of a second
+
+        try:
+            return version("reverie")
+        except PackageNotFoundError:  # a source tree that was not installed
+            return "0+unknown"
     if name in FUNCTIONS:
         warn(f"reverie.{name}", f"reverie.{FUNCTIONS[name]}")
         name = FUNCTIONS[name]

@@ -101,6 +101,25 @@ MODELS: dict[str, Entry] = {
 }
 
 
+# The density that each class models, and its capabilities: said here too, so that listing models imports no torch.
+PROMISES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "autoencoder:Autoencoder": ("not probabilistic", ("Samples", "Encodes", "Reconstructs")),
+    "vae:VAE": ("explicit approximate", ("Samples", "Encodes", "Reconstructs", "Bounds")),
+    "vae:CVAE": ("explicit approximate", ("Samples", "Encodes", "Reconstructs", "Bounds", "Conditions")),
+    "gan:GAN": ("implicit", ("Samples", "Discriminates")),
+    "dcgan:DCGAN": ("implicit", ("Samples", "Discriminates")),
+    "dcgan:CGAN": ("implicit", ("Samples", "Discriminates", "Conditions")),
+    "progan:ProGAN": ("implicit", ("Samples", "Discriminates")),
+    "stylegan:StyleGAN": ("implicit", ("Samples", "Discriminates", "Styles")),
+    "stylegan:ConditionalStyleGAN": ("implicit", ("Samples", "Discriminates", "Conditions", "Styles")),
+    "r3gan:R3GAN": ("implicit", ("Samples", "Discriminates")),
+    "r3gan:CR3GAN": ("implicit", ("Samples", "Discriminates", "Conditions")),
+    "vaegan:VAEGAN": ("implicit", ("Samples", "Encodes", "Reconstructs", "Discriminates")),
+    "pix2pix:Pix2Pix": ("implicit", ("Translates",)),
+    "cyclegan:CycleGAN": ("implicit", ("Translates",)),
+}
+
+
 def register_model(
     name: str, *, summary: str = "", paper: str = "", preset: Mapping[str, Any] | None = None
 ) -> Callable[[Kind], Kind]:
@@ -223,17 +242,28 @@ def plain_name(kind: type[Model]) -> str:
 def able(*capabilities: type, never: tuple[type, ...] = ()) -> list[str]:
     """The names of models with all of these capabilities and none of ``never``; for each class its first name.
 
-    Imports every model, and so torch; leaves out those of installed packages that cannot be imported.
+    Leaves out models of installed packages that cannot be imported.
     """
-    kinds: dict[type[Model], str] = {}
+    wanted, unwanted = ({each.__name__ for each in kinds} for kinds in (capabilities, never))
+    first: dict[str, str] = {}
     for name in names():
         with contextlib.suppress(ReverieError):
-            kinds.setdefault(load_class(name), name)
-    return [
-        name
-        for kind, name in kinds.items()
-        if all(issubclass(kind, capability) for capability in capabilities) and not issubclass(kind, never)
-    ]
+            found = set(promises(name)[1])
+            if wanted <= found and not unwanted & found:
+                first.setdefault(entry(name).where, name)
+    return list(first.values())
+
+
+def promises(name: str) -> tuple[str, tuple[str, ...]]:
+    """The density that model ``name`` models, one of `TAXONOMY`, and the names of its capabilities.
+
+    Imports no torch, but for models of installed packages.
+    """
+    line = entry(name)
+    if line.kind is None:
+        return PROMISES[line.where]
+    found = (each.__name__ for each in line.kind.__mro__ if each.__module__ == "reverie.capabilities")
+    return line.kind.taxonomy, tuple(found)
 
 
 def preset(name: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot encode must not raise
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Threads that wait must not spin: beside another process they would take its core, and train five times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which no command has done yet
     try:
         # In its own context: state that one command keeps must not reach the next.
         given = _import_modules(list(sys.argv[1:] if words is None else words))

@@ -166,7 +166,7 @@ def models(name: str | None = None, /) -> None:
     """List the models: what each is, and what it can do; with a NAME, its settings and their defaults."""
     import textwrap
 
-    from reverie import capabilities, registry
+    from reverie import registry
 
     if name is not None:
         return _settings(name)
@@ -178,13 +178,12 @@ def models(name: str | None = None, /) -> None:
     rows = []
     for name in registry.names():
         try:
-            line, found = registry.entry(name).line, registry.load_class(name)
+            line, (density, able) = registry.entry(name).line, registry.promises(name)
         except ReverieError as error:  # a broken package must not hide the others
             print_note(str(error))
             continue
         print(textwrap.fill(f"{name:{wide}}  {line}", 80, subsequent_indent=" " * (wide + 2), break_on_hyphens=False))
-        marks = ("yes" if issubclass(found, getattr(capabilities, kind)) else "-" for kind in kinds.values())
-        rows.append((name, found.taxonomy, *marks))
+        rows.append((name, density, *("yes" if kind in able else "-" for kind in kinds.values())))
     head = ("", "density", *kinds)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     print()

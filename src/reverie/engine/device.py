@@ -43,6 +43,20 @@ def quick_products(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many CPU threads inside the block (None: no change); restored afterwards."""
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def own_randomness(device: torch.device) -> Iterator[None]:
     """Restore the global random generators of the CPU and of the device when the block ends."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):

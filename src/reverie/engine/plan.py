@@ -61,6 +61,7 @@ class Plan:
     )
     checkpoint_every: int | None = setting(None, "steps between saved states; none = every two minutes", low=1)
     workers: int = setting(0, "threads that prepare batches ahead", low=0, high=MOST_WORKERS)
+    threads: int | None = setting(None, "CPU threads of the training; none = torch's choice", low=1, high=MOST_WORKERS)
     tensorboard: bool = setting(False, "also write the metrics for TensorBoard")
 
     def __post_init__(self) -> None:
