@@ -6,10 +6,12 @@ import functools
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.stats
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cases import BATCH_STATISTICS, NAMES, SPEC, loop_for, settings_for, spec_for, tiny
 from reverie.engine.checkpoint import CheckpointFolder
@@ -71,6 +73,43 @@ def test_a_phase_moves_only_its_own_networks(name: str) -> None:
             assert seen
             assert not any(gradients.values()), gradients
             loop.phases = phases
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails where the program must wait for the device: for a value, a size that depends on values, or an upload."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "lift_fresh")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        masked = name.startswith("index") and any(
+            isinstance(each, torch.Tensor) and each.dtype == torch.bool
+            for each in itertools.chain(*filter(is_list, args))
+        )
+        assert name not in self.FORBIDDEN, f"{name} waits for the device"
+        assert not masked, f"{name} by a mask waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+READS = {"progan", "growing"}  # their level, which decides the shapes of a step
+
+
+@pytest.mark.parametrize("name", [*(name for name in NAMES if name not in READS), "gan, adaptive"])
+def test_a_phase_reads_nothing_back_to_the_host(name: str) -> None:
+    name, _, adaptive = name.partition(", ")
+    model = tiny(name, **({"augment": "colour", "ada": 0.6} if adaptive else {}))
+    images = torch.rand(4, *model.image_spec.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    labels = torch.arange(4) % len(model.image_spec.classes) if model.image_spec.classes else None
+    for progress in (0.0, 0.5, 0.9):  # where parts of losses set in
+        carry: dict[str, Any] = {}
+        for phase in model.phases():
+            with NoHostReads():
+                loss, _ = phase.loss(Batch(images, labels, Draw(0, phase.name, count=4), progress), carry)
+                loss.backward()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reverie.capabilities import Bounds, Code, Conditions, needed_classes
@@ -305,5 +304,6 @@ class CVAE(VAE, Conditions):
 
     def outputs(self, z: Tensor, labels: Tensor | None) -> Tensor:
         labels = self.known(labels)
-        one_hot = F.one_hot(labels, len(self.classes)).to(z).repeat_interleave(len(z) // len(labels), 0)
+        numbers = torch.arange(len(self.classes), device=z.device)
+        one_hot = (labels[:, None] == numbers).to(z).repeat_interleave(len(z) // len(labels), 0)
         return super().outputs(torch.cat([z, one_hot], 1), labels)

@@ -141,7 +141,7 @@ class Adaptive(nn.Module):
     @torch.no_grad()
     def observe(self, logits: Tensor) -> None:
         """Accumulate the signs of D(x) of real pictures, (N,)."""
-        self.signs += torch.stack([logits.sign().sum(), logits.new_tensor(float(len(logits)))]).to(self.signs)
+        self.signs += torch.stack([logits.sign().sum(), torch.ones_like(logits).sum()]).to(self.signs)
 
     @torch.no_grad()
     def adjust(self, images: int, total: Callable[[Tensor], Tensor]) -> None:

@@ -49,12 +49,11 @@ class Pool(nn.Module):
 
         Until the slots of an index are full, its new picture is returned and stored.
         """
-        place = torch.arange(draw.first, draw.first + len(images), device=images.device)
         held = max(1, len(self.used) // draw.total)  # slots per index
         coins, picks = draw.uniform(), draw.integers(held)
-        mine = place < len(self.used)
-        place, coins, picks = place[mine], coins[mine], picks[mine]
-        new = images[mine]
+        mine = slice(max(0, min(len(images), len(self.used) - draw.first)))  # those with slots
+        new, coins, picks = images[mine], coins[mine], picks[mine]
+        place = torch.arange(draw.first, draw.first + len(new), device=images.device)
         count = torch.stack([self.used[place + k * draw.total] for k in range(held)]).sum(0)
         full = count == held
         slot = place + draw.total * torch.where(full, picks, count)
@@ -65,8 +64,9 @@ class Pool(nn.Module):
             kept = kept / 127.5 - 1
         shown = images.clone()
         shown[mine] = torch.where(old[:, None, None, None], kept, new)
+        # Each picture has its own slot, so all can be written at once; a mask would read its size back to the host.
         written = old | ~full
-        stored = ((new[written] + 1) * 127.5).round().clamp(0, 255) if shallow else new[written]
-        self.pictures[slot[written]] = stored.to(self.pictures.dtype)
-        self.used[slot[written]] = True
+        stored = (((new + 1) * 127.5).round().clamp(0, 255) if shallow else new).to(self.pictures.dtype)
+        self.pictures[slot] = torch.where(written[:, None, None, None], stored, self.pictures[slot])
+        self.used[slot] |= written
         return shown
