@@ -26,7 +26,7 @@ STEPS = 12
 TRANSLATORS = ("pix2pix", "cyclegan")
 BYTES = (".safetensors", ".png", ".npz", ".csv", ".svg")
 DATED = {"time", "seconds", "images_per_second", "place", "reverie", "normal", "data", "images", "classifier"}
-ADDED = {"learned", "looks"}  # what newer versions note beside, in state/pictures.json
+ADDED = {"learned", "looks", "threads"}  # what newer versions note beside, in state/pictures.json and in config.json
 TOLERANCE = 1e-6
 
 
