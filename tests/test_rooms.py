@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from test_modules import imported, parsed
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "reverie"
@@ -23,20 +23,9 @@ def room_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
+def rooms_of(file: Path) -> set[str]:
     """The rooms that a module imports, wherever it does, but for what only types need."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "reverie":
-            names = [f"reverie.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        yield from (name.split(".")[1] for name in names if name.startswith("reverie."))
-        yield from imported(node)
+    return {name.split(".")[1] for name in imported(parsed(file)) if name.startswith("reverie.")}
 
 
 def test_rooms_import_what_the_table_allows() -> None:
@@ -49,7 +38,7 @@ def test_rooms_import_what_the_table_allows() -> None:
         room = room_of(file)
         if room in OPEN:
             continue
-        for other in set(imported(ast.parse(file.read_text(encoding="utf-8")))) - {room, "__version__"}:
+        for other in rooms_of(file) - {room}:
             assert other in allowed[room], f"{file.relative_to(ROOT)} imports {other}"
             seen[room].add(other)
     for room, names in allowed.items():

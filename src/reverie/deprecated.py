@@ -56,10 +56,10 @@ def accept_old_names(kind: Any) -> None:
 
 def _definer(kind: type, name: str) -> int:
     """The place in the order of its classes of the first that defines a name other than as an old one."""
-    places = (
-        i for i, each in enumerate(kind.__mro__) if not isinstance(vars(each).get(name, OldName), (OldName, type))
-    )
-    return next(places, len(kind.__mro__))
+    for place, each in enumerate(kind.__mro__):
+        if name in vars(each) and not isinstance(vars(each)[name], OldName):
+            return place
+    return len(kind.__mro__)
 
 
 def _accepts_facts(build: Callable[..., None]) -> Callable[..., None]:

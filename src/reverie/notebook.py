@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from reverie.engine.events import last_step
+from reverie.engine.events import last_step, read_metrics
 from reverie.errors import printable
 from reverie.reporting.logged import series
 
@@ -83,7 +83,6 @@ def _picture(run: Run) -> Embedded:
 
 
 def _loss(run: Run) -> Chart:
-    from reverie.engine.events import read_metrics
     from reverie.reporting.charts import curve
 
     logged = series(read_metrics(run.path))

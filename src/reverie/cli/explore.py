@@ -39,8 +39,6 @@ SpaceName = Annotated[
 ]
 Data = Annotated[str | None, Parameter(help="By default the data the run was trained on.")]
 
-EMBEDDED = 2000  # pictures encoded for the spread of codes
-
 
 @command
 def project(

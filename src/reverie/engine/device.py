@@ -61,3 +61,10 @@ def own_randomness(device: torch.device) -> Iterator[None]:
     """Restore the global random generators of the CPU and of the device when the block ends."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
         yield
+
+
+@contextmanager
+def training_state(device: torch.device, cpu_threads: int | None) -> Iterator[None]:
+    """The global state of torch in which a training computes, inside the block; restored afterwards."""
+    with threads(cpu_threads), own_randomness(device), quick_products(device):
+        yield

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from reverie.metrics.distances import unbiased_mmd
 
+ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
+
 
 def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mean, e^logvar) || N(0, 1)) of each dimension, (N, size) nats; its sum over dimensions is the ELBO's KL.

@@ -32,6 +32,7 @@ from reverie.engine.model import Batch, Defaults, ImageSpec, Logs, Model, Optimi
 from reverie.engine.randomness import Draw
 from reverie.errors import ReverieError
 from reverie.losses.divergence import (
+    ACTIVE_KL,
     free_bits,
     gaussian_kl,
     gaussian_log_density,
@@ -52,7 +53,6 @@ from reverie.networks.mixture import Mixture
 
 LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
 BOUNDS = ("elbo", "tc", "mmd", "iwae")
-ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from reverie.engine.model import Model
 from reverie.inference.embed import embed
 from reverie.inference.latent_map import latent_map
 from reverie.inference.pictures import sample_indices
+from reverie.losses.divergence import ACTIVE_KL
 from reverie.reporting.charts import Bar, Chart, Group, bars, colour_of, scatter
 from reverie.reporting.formatting import number
 from reverie.reporting.logged import drawable
 
-ACTIVE_KL = 0.01  # nats of KL above which a latent dimension counts as in use
 MAPPED = 2000  # pictures on the map of the latent space
 ENOUGH = 500  # test pictures needed for a map; with fewer, training pictures are shown
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reverie.data import Dataset, open_dataset
 from reverie.data.loader import BatchLoader
-from reverie.engine.device import own_randomness, pick_device, quick_products, threads
+from reverie.engine.device import pick_device, training_state
 from reverie.engine.distributed import World
 from reverie.engine.interrupt import interruptible
 from reverie.engine.loop import Loop
@@ -74,7 +74,7 @@ class Trainer:
         self.world.join(self.device)
         self.feed = BatchLoader(self.pictures, plan.seed, self.device, plan.workers, self.world.rank, self.world.size)
         self.asked = budget.asked(plan)  # the budget in the plan, before it is resolved to steps
-        with threads(plan.threads), own_randomness(self.device), quick_products(self.device):
+        with training_state(self.device, plan.threads):
             self.plan = budget.resolved(plan, model, self.feed, self.device, self.world)
         self.steps = self.plan.steps or 1
         self._flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -108,9 +108,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.callback(self._tidy)
             self.world.join(self.device)
-            stack.enter_context(threads(self.plan.threads))
-            stack.enter_context(own_randomness(self.device))
-            stack.enter_context(quick_products(self.device))
+            stack.enter_context(training_state(self.device, self.plan.threads))
             self._call("on_start")
             self._steps()
             self._call("on_end")
